@@ -1,0 +1,1 @@
+//! Benchmarks: criterion benches of each stage and the side-by-side load bench.

@@ -1,0 +1,1 @@
+//! TLS material: load, watch, swap, verify, name the peer; the development CA.

@@ -1,0 +1,1 @@
+//! The configuration as written, checked and compiled, and the pure decision.

@@ -1,0 +1,1 @@
+//! Event catalogue, hash chain, durable spool, sinks, verification and queries.

@@ -1,0 +1,3 @@
+//! The binary `safeguard`.
+
+fn main() {}
