@@ -1,0 +1,292 @@
+//! Byte-exact edits of a document.
+//!
+//! Edits are collected in any order and carried out in one pass over the text. They become cuts and insertions at
+//! byte offsets; what lies between is copied as it stands.
+//!
+//! Who wins: an edit of a container that takes it away (replace, remove) swallows every edit below it. On one value,
+//! remove beats replace, the last replace beats earlier ones, and wraps go around whatever is left, later ones outside.
+
+use super::text::quote_into;
+use super::{Kind, Tree, Value};
+
+/// Edits on one tree, carried out by [`Splice::apply`].
+///
+/// Values must come from the tree it was made for. If one does not, offsets would mean nothing, and the result
+/// is `null`: nothing of the document leaves.
+pub struct Splice<'t> {
+    tree: &'t Tree<'t>,
+    edits: Vec<Edit>,
+    foreign: bool,
+}
+
+struct Edit {
+    /// The value's index in the tree.
+    index: u32,
+    what: What,
+}
+
+enum What {
+    Replace(Vec<u8>),
+    Remove,
+    /// `"name":value`, without a comma.
+    Insert(Vec<u8>),
+    Wrap(Vec<u8>, Vec<u8>),
+}
+
+/// One step of the pass: text `start..end` gives way to `text`.
+struct Piece<'e> {
+    start: u32,
+    end: u32,
+    /// Order among pieces that start at one offset.
+    rank: Rank,
+    text: &'e [u8],
+    /// Whether a comma goes before the text.
+    comma: bool,
+}
+
+/// The order of pieces at one offset: what ends there comes before what starts there. Wraps of one value nest,
+/// so their fronts go in reverse order of calls; the number is the call's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    After(usize),
+    Insert(usize),
+    Before(std::cmp::Reverse<usize>),
+    Cut,
+}
+
+impl<'t> Splice<'t> {
+    /// No edits yet.
+    pub fn new(tree: &'t Tree<'_>) -> Self {
+        Self {
+            tree,
+            edits: Vec::new(),
+            foreign: false,
+        }
+    }
+
+    /// Puts `raw_json`, which must be one JSON value, in a value's place; a member keeps its name.
+    pub fn replace(&mut self, value: Value<'t>, raw_json: impl Into<Vec<u8>>) {
+        self.push(value, What::Replace(raw_json.into()));
+    }
+
+    /// Takes a member or element away, with its name and exactly one comma. The root becomes `null`.
+    pub fn remove(&mut self, value: Value<'t>) {
+        let what = if value.parent().is_none() {
+            What::Replace(b"null".to_vec())
+        } else {
+            What::Remove
+        };
+        self.push(value, what);
+    }
+
+    /// Appends a member to an object, behind those it has. The caller sees to it that the name is new.
+    /// A value that is no object has no members and stays as it is.
+    pub fn insert_member(&mut self, object: Value<'t>, name: &str, raw_json: &[u8]) {
+        if object.kind() != Kind::Object {
+            return;
+        }
+        let mut text = Vec::with_capacity(name.len() + raw_json.len() + 3);
+        quote_into(name, &mut text);
+        text.push(b':');
+        text.extend_from_slice(raw_json);
+        self.push(object, What::Insert(text));
+    }
+
+    /// Puts text around a value that stays (or around what replaces it).
+    pub fn wrap(&mut self, value: Value<'t>, before: &[u8], after: &[u8]) {
+        self.push(value, What::Wrap(before.to_vec(), after.to_vec()));
+    }
+
+    /// Whether nothing would change.
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty() && !self.foreign
+    }
+
+    /// The edited text. Every byte outside the edits is the original's.
+    pub fn apply(mut self) -> Vec<u8> {
+        if self.foreign {
+            return b"null".to_vec();
+        }
+        // Stable: edits of one value stay in the order of their calls.
+        self.edits.sort_by_key(|edit| edit.index);
+        let edits = std::mem::take(&mut self.edits);
+        let mut pieces = self.pieces(&edits);
+        pieces.sort_by_key(|piece| (piece.start, piece.rank));
+        emit(self.tree.text(), &pieces)
+    }
+
+    fn push(&mut self, value: Value<'t>, what: What) {
+        self.foreign |= !std::ptr::eq(self.tree, value.tree);
+        self.edits.push(Edit {
+            index: value.index,
+            what,
+        });
+    }
+
+    /// Turns edits, sorted by value, into pieces that do not overlap.
+    fn pieces<'e>(&self, edits: &'e [Edit]) -> Vec<Piece<'e>> {
+        let mut pieces = Vec::with_capacity(edits.len() + 4);
+        // Members and elements to take away, as (container, itself).
+        let mut gone: Vec<(u32, u32)> = Vec::new();
+        let mut inserted: Vec<(u32, &[u8])> = Vec::new();
+        let mut swallowed_until = 0;
+        for group in edits.chunk_by(|left, right| left.index == right.index) {
+            let Some(value) = group.first().and_then(|edit| self.value(edit.index)) else {
+                continue;
+            };
+            if value.index < swallowed_until {
+                continue;
+            }
+            if group.iter().any(|edit| matches!(edit.what, What::Remove)) {
+                gone.push((value.node.parent, value.index));
+                swallowed_until = value.node.next;
+                continue;
+            }
+            wraps(value, group, &mut pieces);
+            let replacement = group.iter().rev().find_map(|edit| match &edit.what {
+                What::Replace(text) => Some(text),
+                _ => None,
+            });
+            if let Some(text) = replacement {
+                pieces.push(Piece::cut(value.node.start, value.node.end, text));
+                swallowed_until = value.node.next;
+                continue;
+            }
+            inserted.extend(group.iter().filter_map(|edit| match &edit.what {
+                What::Insert(text) => Some((value.index, text.as_slice())),
+                _ => None,
+            }));
+        }
+        gone.sort_unstable();
+        self.cuts(&gone, &mut pieces);
+        self.insertions(&inserted, &gone, &mut pieces);
+        pieces
+    }
+
+    /// Takes away each child with one comma: the one before it if anything before it stays, else the one behind it.
+    fn cuts(&self, gone: &[(u32, u32)], pieces: &mut Vec<Piece<'_>>) {
+        for group in gone.chunk_by(|left, right| left.0 == right.0) {
+            let Some(container) = group.first().and_then(|&(parent, _)| self.value(parent)) else {
+                continue;
+            };
+            let mut left = group.iter().map(|&(_, index)| index).peekable();
+            let mut stays_before = false;
+            let mut end_before = 0;
+            let mut children = container.children().peekable();
+            while let Some(child) = children.next() {
+                if left.next_if_eq(&child.index).is_none() {
+                    stays_before = true;
+                } else if stays_before {
+                    pieces.push(Piece::cut(end_before, child.node.end, b""));
+                } else {
+                    let end = children.peek().map_or(child.node.end, |next| outset(*next));
+                    pieces.push(Piece::cut(outset(child), end, b""));
+                }
+                end_before = child.node.end;
+                if left.peek().is_none() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Appends members before the closing brace; the first needs no comma if no member stays.
+    fn insertions<'e>(
+        &self,
+        inserted: &[(u32, &'e [u8])],
+        gone: &[(u32, u32)],
+        pieces: &mut Vec<Piece<'e>>,
+    ) {
+        for group in inserted.chunk_by(|left, right| left.0 == right.0) {
+            let Some(object) = group.first().and_then(|&(index, _)| self.value(index)) else {
+                continue;
+            };
+            let stays = object
+                .children()
+                .any(|member| gone.binary_search(&(object.index, member.index)).is_err());
+            let brace = object.node.end - 1;
+            for (position, &(_, text)) in group.iter().enumerate() {
+                pieces.push(Piece {
+                    start: brace,
+                    end: brace,
+                    rank: Rank::Insert(position),
+                    text,
+                    comma: stays || position > 0,
+                });
+            }
+        }
+    }
+
+    fn value(&self, index: u32) -> Option<Value<'t>> {
+        let node = self.tree.nodes.get(index as usize)?;
+        Some(Value {
+            tree: self.tree,
+            node,
+            index,
+        })
+    }
+}
+
+impl std::fmt::Debug for Splice<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Splice")
+            .field("edits", &self.edits.len())
+            .finish()
+    }
+}
+
+impl<'e> Piece<'e> {
+    fn cut(start: u32, end: u32, text: &'e [u8]) -> Self {
+        Self {
+            start,
+            end,
+            rank: Rank::Cut,
+            text,
+            comma: false,
+        }
+    }
+}
+
+/// Where a member's name, or an element, starts.
+fn outset(child: Value<'_>) -> u32 {
+    child.node.key_start.min(child.node.start)
+}
+
+fn wraps<'e>(value: Value<'_>, group: &'e [Edit], pieces: &mut Vec<Piece<'e>>) {
+    for (call, edit) in group.iter().enumerate() {
+        let What::Wrap(before, after) = &edit.what else {
+            continue;
+        };
+        let mut insert = |at: u32, rank: Rank, text: &'e [u8]| {
+            pieces.push(Piece {
+                start: at,
+                end: at,
+                rank,
+                text,
+                comma: false,
+            });
+        };
+        insert(
+            value.node.start,
+            Rank::Before(std::cmp::Reverse(call)),
+            before,
+        );
+        insert(value.node.end, Rank::After(call), after);
+    }
+}
+
+fn emit(text: &[u8], pieces: &[Piece<'_>]) -> Vec<u8> {
+    let added: usize = pieces.iter().map(|piece| piece.text.len() + 1).sum();
+    let mut out = Vec::with_capacity(text.len() + added);
+    let mut at = 0;
+    for piece in pieces {
+        out.extend_from_slice(text.get(at..piece.start as usize).unwrap_or_default());
+        if piece.comma {
+            out.push(b',');
+        }
+        out.extend_from_slice(piece.text);
+        at = piece.end as usize;
+    }
+    out.extend_from_slice(text.get(at..).unwrap_or_default());
+    out
+}
