@@ -1,1 +1,34 @@
 //! The configuration as written, checked and compiled, and the pure decision.
+//!
+//! Everything here is a function of its arguments: text comes in as [`Source`]s, the environment through the
+//! [`Environment`] trait, the clock as a number. Nothing opens a file or a socket, holds a key or waits.
+//!
+//! Reading order: `document` (YAML with the place of every value, merged, interpolated and held against the one
+//! table of known keys), [`settings`] (the typed result), `compile` (cross checks, names resolved to numbers),
+//! then [`principal`], [`action`], [`field`] (the facts the engine may see) and [`decide`](mod@decide).
+//!
+//! `load` reports *all* findings at once, each with file, line, column and what to do about it; a
+//! [`Configuration`] exists only if none of them is an error.
+
+pub mod action;
+pub mod cel;
+pub mod decide;
+pub mod field;
+pub mod finding;
+pub mod names;
+pub mod path;
+pub mod policy;
+pub mod principal;
+pub mod secret;
+pub mod settings;
+pub mod template;
+
+pub use finding::{Finding, Related, Severity, codes};
+pub use path::{Path, Root, Step};
+pub use policy::{FieldClass, FieldId, Phi, Policy};
+pub use secret::Secret;
+pub use settings::{
+    Admin, AuditLogging, Authentication, CipherSuite, Configuration, Identity, Jwt, Key, KeyBytes,
+    Keycloak, Keys, Limits, Listen, Mfa, MfaProvider, MutualTls, Output, Postgresql, Profile,
+    Sessions, Spool, State, Tls, Upstream,
+};

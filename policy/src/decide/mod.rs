@@ -1,0 +1,163 @@
+//! The decision: a policy, a principal, an action and the time in; a permit with its obligations or a denial out.
+//!
+//! # How a call is decided
+//! 1. the rule that names the action; no rule: denied (lifecycle, `ping` and the lists are built in);
+//! 2. the client, by the certificate's names; an unknown one is denied;
+//! 3. the second factor, where every login needs one;
+//! 4. the candidates: the token's roles that the rule lists (`any`: all that the policy defines);
+//! 5. the purpose: the token's, else the only one that the candidates have; then the candidates that hold it
+//!    (`operation: none` needs no purpose and no patient);
+//! 6. the patient that the rule's path names must be there, the condition must be true;
+//! 7. the step-up that the rule asks for, last, so that nobody is challenged for what would be denied anyway.
+//!
+//! [`visible`] walks the same steps with what a later call may still bring (arguments, a fresh second factor) left
+//! open: a list never hides what a call would permit.
+
+mod request;
+mod select;
+#[cfg(test)]
+mod tests;
+mod views;
+
+use std::sync::Arc;
+
+pub use crate::action::{Action, Listed};
+pub use crate::field::{Mask, Unlisted, View};
+use crate::field::{TextView, Views};
+use crate::path::Path;
+pub use crate::policy::{Operation, Policy, Rule, StepUp};
+pub use crate::principal::Principal;
+pub use request::{OPEN_METHODS, decide, visible};
+
+/// What was decided.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// The action may go on, with obligations.
+    Permit(Permit),
+    /// It may not.
+    Denial(Denial),
+}
+
+impl Decision {
+    /// The permit, if it is one.
+    #[must_use]
+    pub fn permit(&self) -> Option<&Permit> {
+        match self {
+            Self::Permit(permit) => Some(permit),
+            Self::Denial(_) => None,
+        }
+    }
+
+    /// The denial, if it is one.
+    #[must_use]
+    pub fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::Permit(_) => None,
+            Self::Denial(denial) => Some(denial),
+        }
+    }
+}
+
+/// What the sidecar is obliged to do for an action that may go on.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    /// The rule that permits.
+    pub rule: Rule,
+    /// What the action does with PHI.
+    pub operation: Operation,
+    /// The purpose of use; none only for `operation: none`.
+    pub purpose: Option<Arc<str>>,
+    /// The client's name; empty only where client certificates are off (`profile: development`).
+    pub client: Arc<str>,
+    /// Roles that counted: candidates that hold the purpose.
+    pub roles: Vec<Arc<str>>,
+    /// How each PHI field is shown.
+    pub views: Arc<Views>,
+    /// Where the record stands that is hashed (`args`) or verified (`result`).
+    pub record: Option<Arc<Path>>,
+    /// Where the patient is named.
+    pub patient: Option<Arc<Path>>,
+    /// The patient that a resource's URI names (`patient: uri.…`).
+    pub patient_value: Option<String>,
+    /// Text that is no JSON.
+    pub text: TextView,
+    /// An event that the rule asks for beside those of its operation (`role_assigned`, …).
+    pub event: Option<Arc<str>>,
+}
+
+/// Why an action may not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// The reason, for the audit trail; the caller is not told more than that it is not allowed.
+    pub reason: DenialReason,
+    /// The rule that was asked, if there is one. Not for the caller either.
+    pub rule: Option<Rule>,
+    /// Set where a fresh or stronger authentication would help: the challenge of RFC 9470.
+    pub step_up: Option<StepUp>,
+}
+
+/// The reasons of a denial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DenialReason {
+    /// No rule names the tool, resource, prompt or method.
+    NotListed,
+    /// Two resource rules match the URI.
+    AmbiguousResource,
+    /// No client has one of the certificate's names.
+    ClientUnknown,
+    /// The token proves no second factor.
+    SecondFactorMissing,
+    /// None of the token's roles is listed by the rule.
+    RoleNotAllowed,
+    /// No purpose: the token has none, and its roles leave more than one.
+    PurposeMissing,
+    /// None of the candidates holds the purpose.
+    PurposeNotAllowed,
+    /// The rule's patient path finds nobody.
+    PatientMissing,
+    /// `when` is false.
+    ConditionFalse,
+    /// `when` failed: an absent name, a wrong type, too many steps.
+    ConditionFailed,
+    /// The authentication is too old, or its time is not known.
+    AuthenticationTooOld,
+    /// The token's `acr` is not the one that the rule asks for.
+    AcrInsufficient,
+}
+
+impl DenialReason {
+    /// All of them, for closed label sets.
+    pub const ALL: [Self; 12] = [
+        Self::NotListed,
+        Self::AmbiguousResource,
+        Self::ClientUnknown,
+        Self::SecondFactorMissing,
+        Self::RoleNotAllowed,
+        Self::PurposeMissing,
+        Self::PurposeNotAllowed,
+        Self::PatientMissing,
+        Self::ConditionFalse,
+        Self::ConditionFailed,
+        Self::AuthenticationTooOld,
+        Self::AcrInsufficient,
+    ];
+
+    /// The stable snake_case code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NotListed => "not_listed",
+            Self::AmbiguousResource => "ambiguous_resource",
+            Self::ClientUnknown => "client_unknown",
+            Self::SecondFactorMissing => "second_factor_missing",
+            Self::RoleNotAllowed => "role_not_allowed",
+            Self::PurposeMissing => "purpose_missing",
+            Self::PurposeNotAllowed => "purpose_not_allowed",
+            Self::PatientMissing => "patient_missing",
+            Self::ConditionFalse => "condition_false",
+            Self::ConditionFailed => "condition_failed",
+            Self::AuthenticationTooOld => "authentication_too_old",
+            Self::AcrInsufficient => "acr_insufficient",
+        }
+    }
+}

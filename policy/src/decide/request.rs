@@ -1,0 +1,306 @@
+//! [`decide`] and [`visible`]: one walk, once with the call's facts, once with them left open.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::select::Standing;
+use super::{Action, Decision, Denial, DenialReason, Listed, Permit, Principal};
+use crate::cel::{Facts, Truth};
+use crate::field::{TextView, Views};
+use crate::path::{Path, Root, Step};
+use crate::policy::{Grant, Operation, Policy, Rule, StepUp};
+use crate::template::Template;
+
+/// Methods that need no rule: lifecycle, `ping`, the lists (whose items are judged one by one) and notifications of
+/// the client about its own requests.
+pub const OPEN_METHODS: [&str; 9] = [
+    "initialize",
+    "notifications/cancelled",
+    "notifications/initialized",
+    "notifications/progress",
+    "ping",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "tools/list",
+];
+
+/// The action's own facts; `None` where a list leaves them open.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    args: Option<&'a Value>,
+    uri: Option<&'a Value>,
+    now_unix: i64,
+}
+
+/// Decides one action. Pure: the same arguments give the same decision.
+#[must_use]
+pub fn decide(policy: &Policy, p: &Principal<'_>, a: &Action<'_>, now_unix: i64) -> Decision {
+    let outcome = match *a {
+        Action::Method(name) => return method(policy, p, name),
+        Action::Tool { name, args } => named(policy.tools.get(name), p, policy, args, now_unix),
+        Action::Prompt { name, args } => named(policy.prompts.get(name), p, policy, args, now_unix),
+        Action::Resource { uri } => resource(policy, p, uri, now_unix),
+    };
+    match outcome {
+        Ok(permit) => Decision::Permit(permit),
+        Err(denial) => Decision::Denial(denial),
+    }
+}
+
+/// Whether an item belongs into this caller's list: whether some arguments, or a fresh second factor, could make
+/// [`decide`] permit it. Unknown and denied items are alike.
+#[must_use]
+pub fn visible(policy: &Policy, p: &Principal<'_>, item: &Listed<'_>, now_unix: i64) -> bool {
+    let open = Call {
+        args: None,
+        uri: None,
+        now_unix,
+    };
+    let could = |grant: &Grant, call: Call<'_>| judge(policy, p, grant, call).is_ok();
+    match *item {
+        Listed::Tool(name) => policy.tools.get(name).is_some_and(|g| could(g, open)),
+        Listed::Prompt(name) => policy.prompts.get(name).is_some_and(|g| could(g, open)),
+        Listed::Template(text) => policy
+            .resources
+            .iter()
+            .any(|(template, grant)| template.same_shape(text) && could(grant, open)),
+        Listed::Resource(uri) => find_resource(policy, uri).is_ok_and(|(grant, values)| {
+            let uri = Some(&values);
+            could(grant, Call { uri, ..open })
+        }),
+    }
+}
+
+fn denial(grant: Option<&Grant>, reason: DenialReason, step_up: Option<StepUp>) -> Denial {
+    Denial {
+        reason,
+        rule: grant.map(|g| g.rule.clone()),
+        step_up,
+    }
+}
+
+fn named(
+    grant: Option<&Grant>,
+    principal: &Principal<'_>,
+    policy: &Policy,
+    args: &Value,
+    now_unix: i64,
+) -> Result<Permit, Denial> {
+    let grant = grant.ok_or_else(|| denial(None, DenialReason::NotListed, None))?;
+    let call = Call {
+        args: Some(args),
+        uri: Some(&Value::Null),
+        now_unix,
+    };
+    permitted(policy, principal, grant, call)
+}
+
+fn resource(
+    policy: &Policy,
+    principal: &Principal<'_>,
+    uri: &str,
+    now_unix: i64,
+) -> Result<Permit, Denial> {
+    let (grant, values) =
+        find_resource(policy, uri).map_err(|reason| denial(None, reason, None))?;
+    let call = Call {
+        args: Some(&Value::Null),
+        uri: Some(&values),
+        now_unix,
+    };
+    let mut permit = permitted(policy, principal, grant, call)?;
+    permit.patient_value = patient_in_uri(permit.patient.as_deref(), &values);
+    Ok(permit)
+}
+
+/// The one resource rule that a URI belongs to, and the values of its template's variables: a rule without
+/// variables wins; two others that fit deny.
+fn find_resource<'p>(policy: &'p Policy, uri: &str) -> Result<(&'p Grant, Value), DenialReason> {
+    let mut found: Option<(&Grant, Value)> = None;
+    for (template, grant) in &policy.resources {
+        let Some(values) = variables(template, uri) else {
+            continue;
+        };
+        if template.variables().next().is_none() {
+            return Ok((grant, values));
+        }
+        if found.replace((grant, values)).is_some() {
+            return Err(DenialReason::AmbiguousResource);
+        }
+    }
+    found.ok_or(DenialReason::NotListed)
+}
+
+fn variables(template: &Template, uri: &str) -> Option<Value> {
+    let pairs = template.matches(uri)?;
+    let object = pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Value::String(value)));
+    Some(Value::Object(object.collect()))
+}
+
+fn patient_in_uri(patient: Option<&Path>, values: &Value) -> Option<String> {
+    match patient?.steps.as_slice() {
+        [Step::Member(name)] if patient?.root == Root::Uri => {
+            Some(values.get(name)?.as_str()?.to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn permitted(
+    policy: &Policy,
+    principal: &Principal<'_>,
+    grant: &Grant,
+    call: Call<'_>,
+) -> Result<Permit, Denial> {
+    let standing = judge(policy, principal, grant, call)?;
+    if policy.second_factor && !principal.second_factor {
+        let reason = DenialReason::SecondFactorMissing;
+        return Err(denial(Some(grant), reason, Some(wanted(grant))));
+    }
+    if let Some(reason) = stale(policy, principal, grant, call.now_unix) {
+        return Err(denial(Some(grant), reason, Some(wanted(grant))));
+    }
+    let phi = grant.operation != Operation::None;
+    Ok(Permit {
+        rule: grant.rule.clone(),
+        operation: grant.operation,
+        purpose: standing.purpose,
+        client: standing.client,
+        roles: policy
+            .roles_in(standing.roles)
+            .map(|r| Arc::clone(&r.name))
+            .collect(),
+        views: policy.views_of(standing.roles, standing.at_most, phi),
+        record: grant.record.clone(),
+        patient: grant.patient.clone(),
+        patient_value: None,
+        text: grant.text,
+        event: grant.event.clone(),
+    })
+}
+
+/// What [`decide`] and [`visible`] share: everything but the second factor and its freshness, which a caller can
+/// still bring. Facts that a list leaves open never deny.
+fn judge(
+    policy: &Policy,
+    principal: &Principal<'_>,
+    grant: &Grant,
+    call: Call<'_>,
+) -> Result<Standing, Denial> {
+    let refused = |reason| denial(Some(grant), reason, None);
+    let standing = policy.standing(principal, grant).map_err(refused)?;
+    if !patient_named(grant, principal, call) {
+        return Err(refused(DenialReason::PatientMissing));
+    }
+    if let Some(condition) = &grant.when {
+        let facts = Facts {
+            args: call.args,
+            claims: Some(principal.claims),
+            uri: call.uri,
+        };
+        match condition.evaluate(&facts) {
+            Ok(Truth::True | Truth::Open) => {}
+            Ok(Truth::False) => return Err(refused(DenialReason::ConditionFalse)),
+            Err(_) => return Err(refused(DenialReason::ConditionFailed)),
+        }
+    }
+    Ok(standing)
+}
+
+/// Whether the rule's patient path finds somebody among the facts at hand. A path into the result is looked up when
+/// there is one.
+fn patient_named(grant: &Grant, principal: &Principal<'_>, call: Call<'_>) -> bool {
+    let Some(path) = grant.patient.as_deref() else {
+        return true;
+    };
+    let root = match path.root {
+        Root::Args => call.args,
+        Root::Uri => call.uri,
+        Root::Claims => Some(principal.claims),
+        Root::Result => None,
+    };
+    let names = |v: &&Value| match v {
+        Value::String(text) => !text.is_empty(),
+        Value::Number(_) => true,
+        _ => false,
+    };
+    root.is_none_or(|root| {
+        let found = path.select(root);
+        !found.is_empty() && found.iter().all(names)
+    })
+}
+
+fn wanted(grant: &Grant) -> StepUp {
+    grant.step_up.clone().unwrap_or_default()
+}
+
+/// Why the authentication does not satisfy the rule's step-up, if it does not. A time in the future (beyond the
+/// clock skew) proves nothing.
+fn stale(
+    policy: &Policy,
+    principal: &Principal<'_>,
+    grant: &Grant,
+    now_unix: i64,
+) -> Option<DenialReason> {
+    let step_up = grant.step_up.as_ref()?;
+    if let Some(max_age) = step_up.max_age {
+        let age = principal
+            .authenticated_at
+            .and_then(|at| now_unix.checked_sub(at));
+        let fresh =
+            age.is_some_and(|age| age >= -policy.clock_skew_seconds && age <= i64::from(max_age));
+        if !fresh {
+            return Some(DenialReason::AuthenticationTooOld);
+        }
+    }
+    let acr = step_up.acr.as_deref();
+    (acr.is_some() && acr != principal.acr).then_some(DenialReason::AcrInsufficient)
+}
+
+fn method(policy: &Policy, principal: &Principal<'_>, name: &str) -> Decision {
+    let rule = |name: &str| Rule {
+        name: Arc::from(format!("methods.{name}")),
+        file: Arc::from(""),
+        line: 0,
+    };
+    let refuse = |reason, step_up| {
+        Decision::Denial(Denial {
+            reason,
+            rule: None,
+            step_up,
+        })
+    };
+    if !OPEN_METHODS.contains(&name) {
+        return refuse(DenialReason::NotListed, None);
+    }
+    let (client, at_most) = match policy.client_of(principal.certificate_names) {
+        Some(client) => (Arc::clone(&client.name), client.at_most),
+        None if policy.client_certificates => return refuse(DenialReason::ClientUnknown, None),
+        None => (Arc::from(""), None),
+    };
+    if policy.second_factor && !principal.second_factor {
+        return refuse(DenialReason::SecondFactorMissing, Some(StepUp::default()));
+    }
+    let roles = policy.role_set(principal.roles);
+    let views: Arc<Views> = policy.views_of(roles, at_most, false);
+    Decision::Permit(Permit {
+        rule: rule(name),
+        operation: Operation::None,
+        purpose: None,
+        client,
+        roles: policy
+            .roles_in(roles)
+            .map(|r| Arc::clone(&r.name))
+            .collect(),
+        views,
+        record: None,
+        patient: None,
+        patient_value: None,
+        text: TextView::Reveal,
+        event: None,
+    })
+}

@@ -1,0 +1,99 @@
+//! The steps of a decision that look at the caller alone: client, candidates, purpose.
+
+use std::sync::Arc;
+
+use super::{DenialReason, Principal};
+use crate::policy::{Client, Grant, Operation, Policy, RoleSet};
+
+/// What the caller brings to a rule.
+pub(super) struct Standing {
+    pub client: Arc<str>,
+    pub at_most: Option<usize>,
+    pub roles: RoleSet,
+    pub purpose: Option<Arc<str>>,
+}
+
+impl Policy {
+    pub(super) fn standing(
+        &self,
+        principal: &Principal<'_>,
+        grant: &Grant,
+    ) -> Result<Standing, DenialReason> {
+        let (client, at_most) = match self.client_of(principal.certificate_names) {
+            Some(client) => (Arc::clone(&client.name), client.at_most),
+            None if self.client_certificates => return Err(DenialReason::ClientUnknown),
+            None => (Arc::from(""), None),
+        };
+        let candidates = self.role_set(principal.roles) & grant.roles;
+        if candidates == 0 {
+            return Err(DenialReason::RoleNotAllowed);
+        }
+        let (roles, purpose) = match grant.operation {
+            Operation::None => (candidates, None),
+            _ => self.for_purpose(candidates, principal.purpose)?,
+        };
+        Ok(Standing {
+            client,
+            at_most,
+            roles,
+            purpose,
+        })
+    }
+
+    /// The client that one of the names belongs to: an exact name first, then a `*` for one label.
+    pub(crate) fn client_of(&self, names: &[String]) -> Option<&Client> {
+        let find = |fits: fn(&str, &str) -> bool| {
+            self.clients.iter().find(|client| {
+                let any = |pattern: &String| names.iter().any(|name| fits(pattern, name));
+                client.certificates.iter().any(any)
+            })
+        };
+        find(|pattern, name| pattern.eq_ignore_ascii_case(name)).or_else(|| find(wildcard))
+    }
+
+    /// The bits of the roles that this policy defines; others grant nothing.
+    pub(crate) fn role_set(&self, roles: &[String]) -> RoleSet {
+        roles
+            .iter()
+            .filter_map(|role| self.role_numbers.get(role))
+            .fold(0, |set, number| set | (1 << number))
+    }
+
+    /// The candidates that hold the purpose, and the purpose.
+    pub(crate) fn for_purpose(
+        &self,
+        candidates: RoleSet,
+        asked: Option<&str>,
+    ) -> Result<(RoleSet, Option<Arc<str>>), DenialReason> {
+        let mut purposes = self.roles_in(candidates).flat_map(|r| &r.purposes);
+        let purpose = match asked {
+            Some(asked) => purposes
+                .find(|p| p.as_ref() == asked)
+                .ok_or(DenialReason::PurposeNotAllowed)?,
+            None => {
+                let only = purposes.next().ok_or(DenialReason::PurposeMissing)?;
+                if purposes.any(|other| other != only) {
+                    return Err(DenialReason::PurposeMissing);
+                }
+                only
+            }
+        };
+        let mut holders = 0;
+        for (number, role) in self.roles.iter().enumerate() {
+            if candidates & (1 << number) != 0 && role.purposes.contains(purpose) {
+                holders |= 1 << number;
+            }
+        }
+        Ok((holders, Some(Arc::clone(purpose))))
+    }
+}
+
+/// Whether `*.example.com` stands for the name: one label, as RFC 9525 §6.3 has it.
+pub(crate) fn wildcard(pattern: &str, name: &str) -> bool {
+    let Some(suffix) = pattern.strip_prefix("*.") else {
+        return false;
+    };
+    name.split_once('.').is_some_and(|(label, rest)| {
+        !label.is_empty() && !label.contains('*') && rest.eq_ignore_ascii_case(suffix)
+    })
+}

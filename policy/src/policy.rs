@@ -1,0 +1,298 @@
+//! The compiled policy: names resolved to numbers, ready to be asked.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use crate::cel::Condition;
+use crate::field::{TextView, Unlisted, View, Views};
+use crate::names::{Folded, fold};
+use crate::path::Path;
+use crate::template::Template;
+
+/// A PHI field of this policy, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldId(pub(crate) u16);
+
+impl FieldId {
+    /// The number, counted from 0 in the order of the configuration.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// What a member name means to the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldClass {
+    /// A PHI field.
+    Phi(FieldId),
+    /// Reviewed: whoever may call may see it.
+    NotPhi,
+    /// Named nowhere.
+    Unlisted,
+}
+
+/// What a tool does with PHI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// It has nothing to do with PHI: no purpose, no patient.
+    None,
+    /// Finds patients; audited as a read.
+    Search,
+    /// Reads.
+    Read,
+    /// Writes something new.
+    Create,
+    /// Changes.
+    Update,
+    /// Removes.
+    Delete,
+    /// Hands much out.
+    Export,
+}
+
+impl Operation {
+    /// The words of the configuration, in the order of the contract.
+    pub const WORDS: &'static [&'static str] = &[
+        "none", "search", "read", "create", "update", "delete", "export",
+    ];
+
+    /// The word of the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Search => "search",
+            Self::Read => "read",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Export => "export",
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "none" => Self::None,
+            "search" => Self::Search,
+            "read" => Self::Read,
+            "create" => Self::Create,
+            "update" => Self::Update,
+            "delete" => Self::Delete,
+            "export" => Self::Export,
+            _ => return None,
+        })
+    }
+
+    /// Whether it changes what the upstream holds.
+    #[must_use]
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Create | Self::Update | Self::Delete)
+    }
+}
+
+/// How the upstream stores PHI fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// Sealed.
+    Encrypted,
+    /// In clear; only with `profile: development` on a loopback listener.
+    Clear,
+}
+
+/// The format of sealed values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `hs1`: AES-256-GCM.
+    Native,
+    /// The Python services' records.
+    Fernet,
+}
+
+/// The shape of a sealed value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrap {
+    /// `{"_encrypted":true,"_value":…}`
+    Object,
+    /// The token alone, where the upstream types a field as string.
+    String,
+}
+
+/// `phi`, without its fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phi {
+    /// Who shares sealed values.
+    pub domain: String,
+    /// What the upstream may hold.
+    pub storage: Storage,
+    /// The format of what is sealed from now on.
+    pub format: Format,
+    /// Its shape.
+    pub wrap: Wrap,
+    /// Unlisted members of answers.
+    pub unlisted_results: Unlisted,
+    /// Unlisted members of arguments.
+    pub unlisted_arguments: Unlisted,
+    /// Text that is no JSON.
+    pub text: TextView,
+}
+
+/// What a rule stands on: its name and where it is written. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// `tools.read_record`, `resources.patient://{id}/summary`, `prompts.x`, `methods.x`
+    pub name: Arc<str>,
+    /// The source's name; empty for what is built in.
+    pub file: Arc<str>,
+    /// From 1; 0 for what is built in.
+    pub line: u32,
+}
+
+/// A second step that a rule asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StepUp {
+    /// The oldest authentication that serves, in seconds.
+    pub max_age: Option<u32>,
+    /// The `acr` that serves.
+    pub acr: Option<String>,
+}
+
+/// A set of roles, a bit each.
+pub(crate) type RoleSet = u128;
+
+#[derive(Debug)]
+pub(crate) struct Role {
+    pub name: Arc<str>,
+    pub purposes: Vec<Arc<str>>,
+    pub views: Box<[View]>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub name: Arc<str>,
+    pub certificates: Vec<String>,
+    pub at_most: Option<usize>,
+}
+
+/// Everything a rule says, names resolved.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub rule: Rule,
+    pub operation: Operation,
+    pub roles: RoleSet,
+    pub patient: Option<Arc<Path>>,
+    pub record: Option<Arc<Path>>,
+    pub text: TextView,
+    pub when: Option<Condition>,
+    pub step_up: Option<StepUp>,
+    pub event: Option<Arc<str>>,
+}
+
+/// Who may see what.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) phi: Phi,
+    pub(crate) field_names: Vec<String>,
+    pub(crate) groups: Vec<Option<String>>,
+    pub(crate) classes: HashMap<Box<[u8]>, FieldClass>,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) role_numbers: HashMap<String, usize>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) client_certificates: bool,
+    pub(crate) second_factor: bool,
+    pub(crate) clock_skew_seconds: i64,
+    pub(crate) tools: HashMap<String, Grant>,
+    pub(crate) prompts: HashMap<String, Grant>,
+    pub(crate) resources: Vec<(Template, Grant)>,
+    pub(crate) views: RwLock<HashMap<ViewsKey, Arc<Views>>>,
+}
+
+/// What a table of views depends on: the roles that count, the client's cap, and whether PHI is at stake at all.
+pub(crate) type ViewsKey = (RoleSet, Option<usize>, bool);
+
+/// The members that the sidecar itself puts into a record; in a record they are no PHI.
+pub const INTEGRITY_MEMBERS: [&str; 4] = ["integrity_hash", "created_at", "created_by", "version"];
+
+impl Policy {
+    /// Roles of one policy: the bits of a [`RoleSet`].
+    pub const ROLES_MAX: usize = 128;
+    /// Fields of one policy.
+    pub const FIELDS_MAX: usize = 4096;
+    /// Tables of views kept; more combinations than this are computed each time.
+    pub const VIEWS_KEPT_MAX: usize = 1024;
+
+    /// What a member name means, whatever its case or separators. No allocation for names up to
+    /// [`names::INLINE_BYTES`](crate::names::INLINE_BYTES) bytes.
+    #[must_use]
+    pub fn classify(&self, member_name: &str) -> FieldClass {
+        let folded: Folded = fold(member_name);
+        self.classes
+            .get(folded.as_bytes())
+            .copied()
+            .unwrap_or(FieldClass::Unlisted)
+    }
+
+    /// Whether a member of a *record* is one that the sidecar itself writes. Exact names: elsewhere they mean nothing.
+    #[must_use]
+    pub fn is_integrity_member(member_name: &str) -> bool {
+        INTEGRITY_MEMBERS.contains(&member_name)
+    }
+
+    /// The policy's name for a field; empty for a number that is not of this policy.
+    #[must_use]
+    pub fn field_name(&self, field: FieldId) -> &str {
+        self.field_names
+            .get(field.index())
+            .map_or("", String::as_str)
+    }
+
+    /// All PHI fields.
+    pub fn fields(&self) -> impl Iterator<Item = (FieldId, &str)> {
+        self.field_names
+            .iter()
+            .zip(0u16..)
+            .map(|(name, number)| (FieldId(number), name.as_str()))
+    }
+
+    /// The `phi` section.
+    #[must_use]
+    pub fn phi(&self) -> &Phi {
+        &self.phi
+    }
+
+    /// Names of the tools, sorted: a closed set for metrics.
+    #[must_use]
+    pub fn tools(&self) -> Vec<&str> {
+        sorted(self.tools.keys())
+    }
+
+    /// Names of the prompts, sorted.
+    #[must_use]
+    pub fn prompts(&self) -> Vec<&str> {
+        sorted(self.prompts.keys())
+    }
+
+    /// The resources' URI templates as written, in the order of the configuration.
+    #[must_use]
+    pub fn resources(&self) -> Vec<&str> {
+        self.resources.iter().map(|(t, _)| t.as_str()).collect()
+    }
+
+    /// Names of the roles, in the order of the configuration.
+    #[must_use]
+    pub fn roles(&self) -> Vec<&str> {
+        self.roles.iter().map(|r| r.name.as_ref()).collect()
+    }
+
+    /// Names of the clients, in the order of the configuration.
+    #[must_use]
+    pub fn clients(&self) -> Vec<&str> {
+        self.clients.iter().map(|c| c.name.as_ref()).collect()
+    }
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = names.map(String::as_str).collect();
+    names.sort_unstable();
+    names
+}

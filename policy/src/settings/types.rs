@@ -1,0 +1,344 @@
+//! The settings, one struct a section of the document. Durations carry their unit in their type.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::policy::Policy;
+use crate::secret::{KeyBytes, Secret};
+
+/// Everything that one process needs to know. It exists only if the loader found no error.
+#[derive(Debug)]
+pub struct Configuration {
+    /// `production` unless said otherwise.
+    pub profile: Profile,
+    /// Where roles come from.
+    pub identity: Identity,
+    /// Local tokens and the second factor.
+    pub authentication: Authentication,
+    /// The identity provider; without it only local tokens are taken.
+    pub keycloak: Option<Keycloak>,
+    /// Limits of login sessions, from `keycloak` or its defaults.
+    pub sessions: Sessions,
+    /// The audit trail.
+    pub audit: AuditLogging,
+    /// The listener's TLS.
+    pub tls: Tls,
+    /// Where clients connect, and the bounds on what they send.
+    pub listen: Listen,
+    /// Where metrics and probes are served.
+    pub admin: Admin,
+    /// The MCP server behind.
+    pub upstream: Upstream,
+    /// Where sockets, locks and cursors live.
+    pub state: State,
+    /// The key rings.
+    pub keys: Keys,
+    /// Who may see what.
+    pub policy: Policy,
+    /// SHA-256 of the merged document as written: interpolated and literal secrets are not in it.
+    pub hash: [u8; 32],
+}
+
+/// Whether protections may be switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Nothing may be switched off.
+    Production,
+    /// MFA, client certificates and sealing may be off, on a loopback listener only.
+    Development,
+}
+
+/// `identity`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The member names that lead to the one claim that grants roles in a Keycloak token: `realm_access.roles`.
+    /// A local token's claim is `roles`.
+    pub roles_from: Vec<String>,
+}
+
+/// `authentication`
+#[derive(Debug)]
+pub struct Authentication {
+    /// Local HS256 tokens.
+    pub jwt: Jwt,
+    /// The second factor.
+    pub mfa: Mfa,
+    /// How far a token's times may be off. At most 60 s.
+    pub clock_skew: Duration,
+}
+
+/// `authentication.jwt`
+#[derive(Debug)]
+pub struct Jwt {
+    /// Whether local tokens are taken and issued.
+    pub enabled: bool,
+    /// The HMAC key's UTF-8 bytes, at least 32. `None` if local tokens are off, or in `check` where it stands in a
+    /// file that was not opened.
+    pub secret: Option<Secret>,
+    /// `iss` of local tokens.
+    pub issuer: String,
+    /// `aud` that a local token must name.
+    pub audience: String,
+    /// The longest life of an access token.
+    pub expiration: Duration,
+    /// Whether refresh tokens are issued.
+    pub refresh_enabled: bool,
+    /// The life of a refresh token.
+    pub refresh_expiration: Duration,
+}
+
+/// `authentication.mfa`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mfa {
+    /// Whether every login needs a second factor: `mfa.enabled` or `keycloak.require_mfa`.
+    pub required: bool,
+    /// What proves it.
+    pub providers: Vec<MfaProvider>,
+    /// `acr` values that prove it for a person's login.
+    pub acr: Vec<String>,
+}
+
+/// A kind of second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MfaProvider {
+    /// Proved by `amr` `otp` or `totp`.
+    Totp,
+    /// Proved by `amr` `hwk`, `swk` or `webauthn`.
+    Webauthn,
+}
+
+impl MfaProvider {
+    /// The `amr` values (RFC 8176 and Keycloak's) that prove it.
+    #[must_use]
+    pub fn amr(self) -> &'static [&'static str] {
+        match self {
+            Self::Totp => &["otp", "totp"],
+            Self::Webauthn => &["hwk", "swk", "webauthn"],
+        }
+    }
+}
+
+/// `keycloak`
+#[derive(Debug)]
+pub struct Keycloak {
+    /// The realm's name.
+    pub realm: String,
+    /// The server's base URL, without the realm, without a slash at its end.
+    pub server_url: String,
+    /// The sidecar's own client.
+    pub client_id: String,
+    /// Its secret. `None` if not written, or in `check` where it stands in a file that was not opened.
+    pub client_secret: Option<Secret>,
+    /// Audiences that are accepted beside `listen.public_url`.
+    pub audiences: Vec<String>,
+    /// PEM of the authorities for the server's certificate; without it the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Keycloak {
+    /// The issuer that tokens of the realm name: `server_url` + `/realms/` + `realm`.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        format!("{}/realms/{}", self.server_url, self.realm)
+    }
+}
+
+/// Limits of a login session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sessions {
+    /// The longest session (`session_timeout`).
+    pub absolute: Duration,
+    /// The longest silence (`idle_timeout`).
+    pub idle: Duration,
+    /// Sessions at once per user (`max_sessions_per_user`).
+    pub max_per_user: u32,
+}
+
+/// `audit_logging`
+#[derive(Debug)]
+pub struct AuditLogging {
+    /// How long events are kept, at least 2192 days.
+    pub retention_days: u32,
+    /// Which events go to the outputs. The spool records every event.
+    pub events: Vec<String>,
+    /// The outputs whose sinks are built.
+    pub outputs: Vec<Output>,
+    /// The local queue.
+    pub spool: Spool,
+}
+
+/// One output of the audit trail. Outputs whose sink is not built leave a warning and are not here.
+#[derive(Debug)]
+pub enum Output {
+    /// A table in PostgreSQL.
+    Postgresql(Postgresql),
+}
+
+/// `audit_logging.output[type: postgresql]`
+#[derive(Debug)]
+pub struct Postgresql {
+    /// The table, perhaps with its schema: `audit_logs`.
+    pub table: String,
+    /// Whether the payload is sealed.
+    pub encrypted: bool,
+    /// Host name; the certificate must be for it. Default: `PGHOST`, else `localhost`.
+    pub host: String,
+    /// Default: `PGPORT`, else 5432.
+    pub port: u16,
+    /// Default: `PGDATABASE`, else the user's name.
+    pub database: String,
+    /// Default: `PGUSER`, else empty (with a finding `sink_credential`).
+    pub user: String,
+    /// Default: `PGPASSWORD`.
+    pub password: Option<Secret>,
+    /// PEM of the authorities for the server's certificate. Default: `PGSSLROOTCERT`, else the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM of the sink's client certificate. Default: `PGSSLCERT`.
+    pub cert_file: Option<PathBuf>,
+    /// PEM of its key. Default: `PGSSLKEY`.
+    pub key_file: Option<PathBuf>,
+}
+
+/// `audit_logging.spool`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    /// Created 0700; holds nothing but the log.
+    pub directory: PathBuf,
+    /// Bytes that the spool may take; full means no PHI passes.
+    pub max_bytes: u64,
+    /// Bytes of one segment file.
+    pub segment_bytes: u64,
+}
+
+/// `tls`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// TLS 1.3 suites in the order of preference.
+    pub cipher_suites: Vec<CipherSuite>,
+    /// PEM of the server's chain.
+    pub cert_file: PathBuf,
+    /// PEM of its key.
+    pub key_file: PathBuf,
+    /// PEM of the authorities that client certificates must come from; `None` only where they are off.
+    pub ca_file: Option<PathBuf>,
+    /// PEM of revocation lists.
+    pub crl_file: Option<PathBuf>,
+    /// Client certificates.
+    pub mutual_tls: MutualTls,
+}
+
+/// A TLS 1.3 suite (RFC 8446 §B.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CipherSuite {
+    /// `TLS_AES_256_GCM_SHA384`
+    Aes256GcmSha384,
+    /// `TLS_CHACHA20_POLY1305_SHA256`
+    Chacha20Poly1305Sha256,
+    /// `TLS_AES_128_GCM_SHA256`
+    Aes128GcmSha256,
+}
+
+/// `tls.mutual_tls`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MutualTls {
+    /// Whether a client certificate is demanded and verified (`enabled` and `verify_client_cert`).
+    pub required: bool,
+    /// Names that a client certificate must carry one of: exact, or `*.` for one label. Empty: any name.
+    pub allowed_dns_names: Vec<String>,
+}
+
+/// `listen`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Where the listener binds.
+    pub address: SocketAddr,
+    /// The URL that clients use, with the MCP endpoint's path, without a slash at its end.
+    pub public_url: String,
+    /// The path of `public_url`: `/mcp`, or `/`.
+    pub path: String,
+    /// The authority of `public_url`: what `Host` must be.
+    pub host: String,
+    /// Origins (scheme, host and port) that browsers may come from beside that of `public_url`.
+    pub allowed_origins: Vec<String>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// `listen.limits`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one request body.
+    pub body_bytes_max: u64,
+    /// Bytes of one JSON answer of the upstream.
+    pub answer_bytes_max: u64,
+    /// Bytes of one SSE event of the upstream.
+    pub sse_event_bytes_max: u64,
+    /// From the first byte of a request to the end of its header.
+    pub header: Duration,
+    /// From the end of the header to the end of the body.
+    pub body: Duration,
+    /// From the accepted socket to the end of the handshake.
+    pub handshake: Duration,
+    /// Open connections.
+    pub connections_max: u32,
+    /// The oldest that a connection gets before it is drained.
+    pub connection_age: Duration,
+    /// Requests being worked on.
+    pub requests_max: u32,
+    /// Open streams of one login session.
+    pub streams_per_session_max: u32,
+}
+
+/// `admin`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    pub address: SocketAddr,
+}
+
+/// `upstream`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// The URL as written.
+    pub url: String,
+    /// Host as written: `127.0.0.1`, `::1` (no brackets) or `localhost`.
+    pub host: String,
+    /// Port, 80 if not written.
+    pub port: u16,
+    /// Path, `/` if not written.
+    pub path: String,
+    /// From the connection to the head of the answer.
+    pub timeout: Duration,
+    /// To establish the connection.
+    pub connect_timeout: Duration,
+}
+
+/// `state`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// A 0700 directory; default: the spool's sibling, its name with `-state` behind it.
+    pub directory: PathBuf,
+}
+
+/// `keys`
+#[derive(Debug)]
+pub struct Keys {
+    /// Seals and opens PHI.
+    pub phi: Vec<Key>,
+    /// Record hashes.
+    pub integrity: Vec<Key>,
+    /// The audit trail: chain, payloads, pseudonyms (separated by HKDF).
+    pub audit: Vec<Key>,
+}
+
+/// One key of a ring.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name, kept in what it sealed by the first eight bytes of its SHA-256.
+    pub id: String,
+    /// From when on it seals, in seconds since the epoch (midnight UTC of the date).
+    pub from_unix: i64,
+    /// The key. `None` only in `check`, where it stands in a file that was not opened.
+    pub key: Option<KeyBytes>,
+}
