@@ -1,0 +1,59 @@
+//! JSON texts as Python's `json` module reads and writes them: a strict parser to a flat list of nodes, and a writer.
+//!
+//! Neither of them recurses, and no value is built: strings are spans of the text (or of a side buffer, where an
+//! escape had to be resolved), so that a canonical form costs a parse, a sort of key spans and a copy.
+
+mod document;
+mod float;
+mod write;
+
+pub(crate) use document::{Content, Document, Node};
+pub(crate) use write::{Order, write};
+
+/// Deepest nesting of arrays and objects; Python's own limit is near 1000.
+pub const DEPTH_MAX: usize = 500;
+/// Most digits of an integer, as Python's `int` reads (`sys.int_info.default_max_str_digits`).
+pub const INTEGER_DIGITS_MAX: usize = 4300;
+
+/// How many bytes at the start of `bytes` are written as they stand: printable ASCII without quote and backslash.
+pub(crate) fn plain_run(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The lowest bit that is set marks the first such byte; higher ones may be carries of the subtraction.
+        let special = (word & HIGHS)
+            | (word.wrapping_sub(ONES * 0x20) & !word & HIGHS)
+            | zero_in(word ^ (ONES * 0x22))
+            | zero_in(word ^ (ONES * 0x5c))
+            | zero_in(word ^ (ONES * 0x7f));
+        if special != 0 {
+            return index * 8 + (special.trailing_zeros() / 8) as usize;
+        }
+    }
+    words.len() * 8 + rest.iter().take_while(|byte| is_plain(**byte)).count()
+}
+
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_run_of_plain_bytes_ends_at_the_first_special_one_wherever_it_stands() {
+        for special in 0..=255_u8 {
+            for at in 0..24 {
+                let mut bytes = vec![b'a'; 24];
+                bytes[at] = special;
+                let expected = if is_plain(special) { 24 } else { at };
+                assert_eq!(plain_run(&bytes), expected, "{special:#x} at {at}");
+            }
+        }
+        assert_eq!(plain_run(b""), 0);
+    }
+}
