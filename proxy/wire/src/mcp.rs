@@ -8,6 +8,9 @@
 //!
 //! Members are told apart by name, not by a block's `type`: a block that lies about its type hides nothing.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use crate::json::{DuplicateMember, Kind, Value};
@@ -440,11 +443,7 @@ fn place(here: Pending<'_>, role: Role) -> Place<'_> {
         Role::Json | Role::JsonOrText => (Shape::Json, false),
         Role::Unknown => (Shape::Json, true),
         _ if is_structure(here.value, role) => (Shape::Opaque, false),
-        Role::Members(_) | Role::Items(_) | Role::Map(_) | Role::Word | Role::Texts
-            if is_string =>
-        {
-            (Shape::Text, false)
-        }
+        _ if is_string => (Shape::Text, false),
         _ => (Shape::Json, true),
     };
     Place {

@@ -9,6 +9,9 @@
 //! that ended with CR alone: there the event is given out at once, and a LF that follows opens the next raw event,
 //! where it means nothing. Without that a stream of CR lines would always be one event late.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -311,8 +314,9 @@ impl Event {
 
     /// The event with other data; every other line, and the line ends, stay as they are.
     ///
-    /// Each line of `data` takes the place of a data line. Lines left over follow the last one in its manner;
-    /// data lines left over go. An event without a data field stays as it is.
+    /// Each line of `data` takes the place of a data line. Of data lines left over the first ones go: were the last
+    /// to go, a CR before it and a LF behind it could meet and become one line end. Lines of `data` left over
+    /// follow the last one in its manner. An event without a data field stays as it is.
     pub fn with_data(&self, data: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.raw.len() + data.len());
         out.extend_from_slice(self.raw.get(..self.prefix).unwrap_or_default());
@@ -320,9 +324,8 @@ impl Event {
             .lines()
             .filter(|line| line.field(b"data").is_some())
             .count();
-        let mut rest = data;
-        // Data is never without a line, though the line may be empty.
-        let mut new = Some(take_data_line(&mut rest));
+        let mut texts = data_lines(data);
+        let mut surplus = old_left.saturating_sub(data_lines(data).count());
         for line in self.lines() {
             let Some((_, front)) = line.field(b"data") else {
                 out.extend_from_slice(line.text);
@@ -330,9 +333,12 @@ impl Event {
                 continue;
             };
             old_left -= 1;
-            while let Some((text, more)) = new {
+            if surplus > 0 {
+                surplus -= 1;
+                continue;
+            }
+            for text in texts.by_ref() {
                 data_line_into(front, text, line.ending, &mut out);
-                new = more.then(|| take_data_line(&mut rest));
                 if old_left > 0 {
                     break;
                 }
@@ -365,25 +371,27 @@ impl fmt::Debug for Event {
 
 /// An event of our own: `message` with this data.
 pub fn message(data: &[u8]) -> Vec<u8> {
-    let mut out = b"event: message\n".to_vec();
-    out.reserve(data.len() + 8);
-    let mut rest = data;
-    loop {
-        let (text, more) = take_data_line(&mut rest);
+    let mut out = Vec::with_capacity(data.len() + 24);
+    out.extend_from_slice(b"event: message\n");
+    for text in data_lines(data) {
         data_line_into(b"data: ", text, b"\n", &mut out);
-        if !more {
-            out.push(b'\n');
-            return out;
-        }
     }
+    out.push(b'\n');
+    out
 }
 
-/// Takes the first line off `rest`; says whether a line end, thus another line, followed.
-fn take_data_line<'d>(rest: &mut &'d [u8]) -> (&'d [u8], bool) {
-    match Line::take(rest) {
-        Some(line) => (line.text, !line.ending.is_empty()),
-        None => (b"", false),
-    }
+/// The lines that data makes: one more than it has line ends, so never none.
+fn data_lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(data);
+    std::iter::from_fn(move || {
+        let mut tail = rest?;
+        let line = Line::take(&mut tail).unwrap_or(Line {
+            text: b"",
+            ending: b"",
+        });
+        rest = (!line.ending.is_empty()).then_some(tail);
+        Some(line.text)
+    })
 }
 
 /// Writes a data line in the manner of an old one. A reader drops one space behind the colon: one that belongs

@@ -71,12 +71,7 @@ impl<'t> Splice<'t> {
 
     /// Takes a member or element away, with its name and exactly one comma. The root becomes `null`.
     pub fn remove(&mut self, value: Value<'t>) {
-        let what = if value.parent().is_none() {
-            What::Replace(b"null".to_vec())
-        } else {
-            What::Remove
-        };
-        self.push(value, what);
+        self.push(value, What::Remove);
     }
 
     /// Appends a member to an object, behind those it has. The caller sees to it that the name is new.
@@ -138,7 +133,11 @@ impl<'t> Splice<'t> {
                 continue;
             }
             if group.iter().any(|edit| matches!(edit.what, What::Remove)) {
-                gone.push((value.node.parent, value.index));
+                if value.parent().is_none() {
+                    pieces.push(Piece::cut(value.node.start, value.node.end, b"null"));
+                } else {
+                    gone.push((value.node.parent, value.index));
+                }
                 swallowed_until = value.node.next;
                 continue;
             }

@@ -12,8 +12,8 @@ use super::text::{Lone, decode};
 /// Objects up to this many members are searched for duplicates pair by pair, larger ones through a set.
 const PAIRWISE_MEMBERS_MAX: usize = 16;
 
-/// What a value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a value is; scalars order before containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Kind {
     /// `null`
