@@ -1,1 +1,19 @@
-//! Integration tests against the real parts, and their harness.
+//! What the integration tests stand on: the sidecar as a process of its own, driven from outside over mTLS, with real
+//! parts around it and an upstream that records every byte.
+//!
+//! Nothing here knows the product's code. The harness knows what the outside knows: the binary, its configuration files,
+//! its ports, its exit codes. `tests/run` starts what outlives one test and says where it is in environment variables;
+//! each test starts the rest itself, in a temporary folder, on loopback ports that it picks.
+
+pub mod client;
+pub mod clinic;
+pub mod configuration;
+pub mod database;
+pub mod keycloak;
+pub mod pki;
+pub mod real;
+pub mod sidecar;
+pub mod stream;
+pub mod tokens;
+pub mod upstream;
+pub mod wait;

@@ -1,0 +1,91 @@
+# Gets the real parts, sourced by tests/run and tests/soak. Every part has one version, is kept under $cache by that version,
+# and a part that cannot be had ends the run: a test that quietly skips its real counterpart proves nothing.
+# shellcheck shell=bash
+
+readonly KEYCLOAK=26.7.3
+readonly GO_EVERYTHING=github.com/modelcontextprotocol/go-sdk/conformance/everything-server@v1.8.0
+readonly POSTGRESQL=15
+
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/safeguard"
+parts="$root/tests/parts"
+
+die() { printf 'tests: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+digest() { cat "$@" | sha256sum | cut -c1-12; }
+
+# cached NAME INSTALLER: runs INSTALLER with an empty folder unless an earlier run completed it.
+cached() {
+  local folder="$cache/$1" installer="$2"
+  if [ ! -f "$folder/.complete" ]; then
+    rm -rf "$folder" && mkdir -p "$folder"
+    "$installer" "$folder"
+    touch "$folder/.complete"
+  fi
+}
+
+# --- Debian's packages -------------------------------------------------------------------------------------------------
+
+# needs_of_this_machine: the packages that are missing here, one a line.
+needs_of_this_machine() {
+  have openssl || echo openssl
+  have python3 || echo python3
+  python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+  have java || echo openjdk-17-jre-headless
+  have mvn || echo maven
+  have node || echo nodejs
+  have npm || echo npm
+  [ -x "/usr/lib/postgresql/$POSTGRESQL/bin/postgres" ] || echo "postgresql-$POSTGRESQL"
+  [ -f "/usr/share/postgresql/$POSTGRESQL/extension/pgaudit.control" ] || echo "postgresql-$POSTGRESQL-pgaudit"
+}
+
+install_packages() {
+  local missing
+  mapfile -t missing < <(needs_of_this_machine)
+  [ "${#missing[@]}" -eq 0 ] && return
+  have apt-get || die "needs ${missing[*]}, and can install them only where there is apt-get (Debian 12): install them by hand"
+  [ "$(id -u)" -eq 0 ] || die "needs ${missing[*]}: run as root, or install them first"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q
+  # The packaged cluster is never wanted: the tests make a private one.
+  apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold "${missing[@]}"
+}
+
+# --- the languages' registries -----------------------------------------------------------------------------------------
+
+make_python() {
+  python3 -m venv "$1"
+  "$1/bin/pip" install -q --disable-pip-version-check -r "$parts/requirements.txt"
+  "$1/bin/pip" install -q --disable-pip-version-check --require-hashes --no-deps -r "$parts/tools.txt"
+}
+
+make_node() {
+  cp "$parts/package.json" "$parts/package-lock.json" "$1/"
+  (cd "$1" && npm ci --silent --no-audit --no-fund --ignore-scripts)
+}
+
+make_go_everything() {
+  have go || die "needs Go 1.21 or newer (a newer toolchain is fetched by itself): Debian 12's own is too old"
+  GOBIN="$1" go install "$GO_EVERYTHING"
+}
+
+# Every build-time option must be given here: a start that differs from its build exits.
+make_keycloak() {
+  mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:unpack \
+    "-Dartifact=org.keycloak:keycloak-quarkus-dist:$KEYCLOAK:zip" "-DoutputDirectory=$1"
+  chmod +x "$1/keycloak-$KEYCLOAK"/bin/*.sh
+  "$1/keycloak-$KEYCLOAK/bin/kc.sh" build --db=dev-file --health-enabled=true --cache=local >"$1/build.log" 2>&1 ||
+    { cat "$1/build.log" >&2; die "kc.sh build failed"; }
+}
+
+# install_parts: everything, and the names by which the rest of the scripts and the tests find it.
+install_parts() {
+  install_packages
+  python="$cache/python-$(digest "$parts/requirements.txt" "$parts/tools.txt")"
+  node="$cache/node-$(digest "$parts/package-lock.json")"
+  go_everything="$cache/go-everything-$(digest <(echo "$GO_EVERYTHING"))"
+  keycloak="$cache/keycloak-$(digest <(declare -f make_keycloak) <(echo "$KEYCLOAK"))"
+  cached "$(basename "$python")" make_python
+  cached "$(basename "$node")" make_node
+  cached "$(basename "$go_everything")" make_go_everything
+  cached "$(basename "$keycloak")" make_keycloak
+}

@@ -1,0 +1,144 @@
+//! Real MCP servers as processes: the clinic on the Python SDK, the everything-servers of the Go and the TypeScript SDK.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use crate::real;
+use crate::wait::eventually;
+
+/// A loopback port that was free a moment ago.
+#[must_use]
+pub fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("a loopback port")
+        .port()
+}
+
+/// A process that ends with the test.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    _process: Child,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// Its MCP endpoint.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+
+    /// The everything-server of the Go SDK, with sessions.
+    pub async fn go_everything() -> Self {
+        Self::start("the Go everything-server", |port, _| {
+            let mut command = Command::new(real::go_everything());
+            command.args(["-http", &format!("127.0.0.1:{port}"), "-stateless=false"]);
+            command
+        })
+        .await
+    }
+
+    /// The everything-server of the TypeScript SDK.
+    pub async fn npm_everything() -> Self {
+        Self::start("the npm everything-server", |port, _| {
+            let mut command = Command::new("node");
+            command
+                .arg(
+                    real::node_modules()
+                        .join("@modelcontextprotocol/server-everything/dist/index.js"),
+                )
+                .arg("streamableHttp");
+            command.env("PORT", port.to_string());
+            command
+        })
+        .await
+    }
+
+    async fn start(name: &str, command: impl FnOnce(u16, &Path) -> Command) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = free_port();
+        let log = std::fs::File::create(folder.path().join("log")).expect("a log file");
+        let process = command(port, folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log file"))
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        eventually(
+            name,
+            || async move { TcpStream::connect(address).await.ok() },
+        )
+        .await;
+        Self {
+            address,
+            _process: process,
+            _folder: folder,
+        }
+    }
+}
+
+/// The clinic on the Python SDK: an ordinary MCP server with a file for a database.
+#[derive(Debug)]
+pub struct Clinic {
+    /// The server.
+    pub server: Server,
+    store: PathBuf,
+}
+
+impl Clinic {
+    /// One that answers in events, as the SDK does by itself.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// One that answers in plain JSON.
+    pub async fn start_json() -> Self {
+        Self::start_with(&["json"]).await
+    }
+
+    async fn start_with(options: &[&str]) -> Self {
+        let mut store = PathBuf::new();
+        let server = Server::start("the clinic", |port, folder| {
+            store = folder.join("store.json");
+            let mut command = Command::new(real::python());
+            command
+                .arg(real::fixture("clinic/server.py"))
+                .arg(port.to_string())
+                .arg(&store)
+                .args(options);
+            command
+        })
+        .await;
+        Self { server, store }
+    }
+
+    /// What it stores, as text to search.
+    #[must_use]
+    pub fn stored_text(&self) -> String {
+        std::fs::read_to_string(&self.store).unwrap_or_default()
+    }
+
+    /// What it stores: `{patient_id: {department, record}}`.
+    #[must_use]
+    pub fn stored(&self) -> Value {
+        serde_json::from_str(&self.stored_text()).expect("the clinic writes JSON")
+    }
+
+    /// Changes what is stored behind everyone's back.
+    pub fn tamper(&self, change: impl FnOnce(&mut Value)) {
+        let mut stored = self.stored();
+        change(&mut stored);
+        std::fs::write(&self.store, stored.to_string()).expect("the clinic's file");
+    }
+}

@@ -1,0 +1,222 @@
+//! A sidecar's configuration for one test: the fixture files, which are the example's, with other ports, paths and keys.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::clinic::free_port;
+use crate::database::Database;
+use crate::pki::{Authority, Identity};
+use crate::{keycloak, real, tokens};
+
+/// The certificate name of the client `chart-web`.
+pub const WEB: &str = "web.healthcare.example.com";
+/// The certificate name of the client `care-agent`.
+pub const AGENT: &str = "agent.healthcare.example.com";
+
+/// `${PHI_KEY}`, `${INTEGRITY_KEY}` and `${AUDIT_KEY}` of every test.
+pub const KEYS: [(&str, &str); 3] = [
+    ("PHI_KEY", "cGhpLWtleS1vZi10aGUtdGVzdHMtMDEyMzQ1Njc4OWE="),
+    (
+        "INTEGRITY_KEY",
+        "aW50ZWdyaXR5LWtleS1vZi10aGUtdGVzdHMtMDEyMzQ=",
+    ),
+    ("AUDIT_KEY", "YXVkaXQta2V5LW9mLXRoZS10ZXN0cy0wMTIzNDU2Nzg="),
+];
+
+/// What a sidecar is started with. `folder` holds all of its files.
+#[derive(Debug)]
+pub struct Setup {
+    /// Holds `config`, `tls`, the spool and the log.
+    pub folder: TempDir,
+    /// Signed the server's certificate, and is the one that clients must come from.
+    pub authority: Authority,
+    /// The port of the MCP endpoint.
+    pub port: u16,
+    /// The port of metrics and probes.
+    pub admin_port: u16,
+    /// What the process finds in its environment, and nothing else.
+    pub environment: BTreeMap<String, String>,
+    files: BTreeMap<&'static str, String>,
+}
+
+impl Setup {
+    /// The example's configuration in front of the server at `url`: local tokens only, the audit trail in the spool only.
+    #[must_use]
+    pub fn new(url: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (port, admin_port) = (free_port(), free_port());
+        let tls = folder.path().join("tls");
+        let environment = KEYS
+            .iter()
+            .chain(&[("JWT_SECRET", tokens::SECRET)])
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut setup = Self {
+            authority: Authority::new("tests"),
+            port,
+            admin_port,
+            environment: environment.collect(),
+            files: BTreeMap::new(),
+            folder,
+        };
+        for name in ["auth.yaml", "audit.yaml", "tls.yaml", "policy.yaml"] {
+            let text =
+                std::fs::read_to_string(real::fixture("config").join(name)).expect("a fixture");
+            setup.files.insert(name, text);
+        }
+        setup.replace(
+            "tls.yaml",
+            "/secrets/tls",
+            tls.to_str().expect("a path in UTF-8"),
+        );
+        setup.replace("policy.yaml", "http://127.0.0.1:3000/mcp", url);
+        setup.replace("policy.yaml", "0.0.0.0:8443", &format!("127.0.0.1:{port}"));
+        setup.replace(
+            "policy.yaml",
+            "https://agents.healthcare.example.com/mcp",
+            &format!("https://localhost:{port}/mcp"),
+        );
+        setup.replace(
+            "policy.yaml",
+            "0.0.0.0:9464",
+            &format!("127.0.0.1:{admin_port}"),
+        );
+        setup.cut_outputs();
+        setup.files.insert(
+            "tests.yaml",
+            format!(
+                "audit_logging:\n  spool:\n    directory: {}\n",
+                setup.spool().display()
+            ),
+        );
+        std::fs::create_dir(&tls).expect("a folder");
+        setup.write_tls(
+            &setup.authority.server(&["localhost"]),
+            &setup.authority.pem,
+        );
+        setup
+    }
+
+    /// With the example's `keycloak.yaml`, for the real one.
+    #[must_use]
+    pub fn with_keycloak(mut self) -> Self {
+        let text =
+            std::fs::read_to_string(real::fixture("config/keycloak.yaml")).expect("a fixture");
+        self.files.insert("keycloak.yaml", text);
+        self.replace(
+            "keycloak.yaml",
+            "https://auth.healthcare.example.com",
+            &real::variable("SAFEGUARD_KEYCLOAK_URL"),
+        );
+        self.set("KEYCLOAK_CLIENT_SECRET", keycloak::CLIENT_SECRET);
+        let more = format!(
+            "keycloak:\n  audiences: [\"{}\"]\n  ca_file: {}\n",
+            keycloak::AUDIENCE,
+            real::ca().display()
+        );
+        self.extended(&more)
+    }
+
+    /// With the example's `audit.yaml` as it is, and the real PostgreSQL by its standard variables.
+    #[must_use]
+    pub fn with_database(mut self, database: &Database) -> Self {
+        let text = std::fs::read_to_string(real::fixture("config/audit.yaml")).expect("a fixture");
+        self.files.insert("audit.yaml", text);
+        for (name, value) in database.environment() {
+            self.set(name, &value);
+        }
+        self
+    }
+
+    /// With further keys, in a file of their own.
+    #[must_use]
+    pub fn extended(mut self, yaml: &str) -> Self {
+        let name: &'static str = ["more-a.yaml", "more-b.yaml", "more-c.yaml"]
+            .into_iter()
+            .find(|name| !self.files.contains_key(name))
+            .expect("three at most");
+        self.files.insert(name, yaml.to_owned());
+        self
+    }
+
+    /// With one text of `policy.yaml` replaced by another.
+    #[must_use]
+    pub fn with_policy(mut self, from: &str, to: &str) -> Self {
+        self.replace("policy.yaml", from, to);
+        self
+    }
+
+    /// Replaces a text of a file.
+    ///
+    /// # Panics
+    /// If the file doesn't hold it: a variation that varies nothing proves nothing.
+    pub fn replace(&mut self, file: &'static str, from: &str, to: &str) {
+        let text = self
+            .files
+            .get_mut(file)
+            .expect("a file of the configuration");
+        assert!(text.contains(from), "{file} holds {from:?}");
+        *text = text.replace(from, to);
+    }
+
+    /// Sets an environment variable of the process.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Writes the files for `--config`; the folder to name.
+    pub fn write(&self) -> PathBuf {
+        let folder = self.config();
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for (name, text) in &self.files {
+            std::fs::write(folder.join(name), text).expect("a file of the configuration");
+        }
+        folder
+    }
+
+    /// Writes the server's certificate and the authorities that clients must come from.
+    pub fn write_tls(&self, server: &Identity, authorities: &str) {
+        let tls = self.folder.path().join("tls");
+        std::fs::write(tls.join("cert.pem"), &server.certificate_pem).expect("a file");
+        std::fs::write(tls.join("key.pem"), &server.key_pem).expect("a file");
+        std::fs::write(tls.join("ca.pem"), authorities).expect("a file");
+    }
+
+    /// Where the configuration is.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    /// Where the audit trail is spooled.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.folder.path().join("spool")
+    }
+
+    /// All bytes of the files below a folder, as one text to search.
+    #[must_use]
+    pub fn contents(folder: &Path) -> String {
+        let mut text = String::new();
+        for entry in std::fs::read_dir(folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").path())
+        {
+            if entry.is_dir() {
+                text.push_str(&Self::contents(&entry));
+            } else if let Ok(bytes) = std::fs::read(&entry) {
+                writeln!(text, "{}", String::from_utf8_lossy(&bytes)).expect("a text");
+            }
+        }
+        text
+    }
+
+    fn cut_outputs(&mut self) {
+        let text = self.files.get_mut("audit.yaml").expect("a fixture");
+        let outputs = text.find("  output:").expect("outputs");
+        text.truncate(outputs);
+        text.push_str("  output: []\n");
+    }
+}

@@ -1,0 +1,48 @@
+//! Where `tests/run` put the real parts. A missing one fails the test that needs it: none is ever skipped.
+
+use std::path::PathBuf;
+
+/// The value of a variable that `tests/run` sets.
+///
+/// # Panics
+/// If it isn't set.
+#[must_use]
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the integration tests by tests/run (tests/run --only PATTERN for some of them)"))
+}
+
+/// The `safeguard` binary.
+#[must_use]
+pub fn binary() -> PathBuf {
+    variable("SAFEGUARD_BIN").into()
+}
+
+/// A Python interpreter with the official MCP SDK.
+#[must_use]
+pub fn python() -> PathBuf {
+    variable("SAFEGUARD_PYTHON").into()
+}
+
+/// The folder `node_modules` with the official TypeScript SDK and the npm everything-server.
+#[must_use]
+pub fn node_modules() -> PathBuf {
+    variable("SAFEGUARD_NODE_MODULES").into()
+}
+
+/// The Go SDK's everything-server.
+#[must_use]
+pub fn go_everything() -> PathBuf {
+    variable("SAFEGUARD_GO_EVERYTHING").into()
+}
+
+/// PEM of the CA that signed the certificates of Keycloak and PostgreSQL.
+#[must_use]
+pub fn ca() -> PathBuf {
+    variable("SAFEGUARD_CA").into()
+}
+
+/// A file of `tests/fixtures`.
+#[must_use]
+pub fn fixture(path: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures")).join(path)
+}
