@@ -161,14 +161,12 @@ mod tests {
         let mac = RecordMac::new(b"k");
         let hex = mac.hex(b"{}");
         assert!(mac.verify(b"{}", &hex));
-        let changed = format!(
-            "{}{}",
-            &hex[..63],
-            if hex.ends_with('0') { '1' } else { '0' }
-        );
+        let short = hex.get(..63).unwrap();
+        let last = if hex.ends_with('0') { '1' } else { '0' };
+        let changed = format!("{short}{last}");
         for wrong in [
             "",
-            &hex[..63],
+            short,
             &format!("{hex}0"),
             &hex.to_uppercase(),
             &format!(" {hex}"),

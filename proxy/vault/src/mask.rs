@@ -93,13 +93,9 @@ mod tests {
             ("ab12", "ab12"),
             ("", ""),
             ("---", "---"),
-            ("Ünïcödé 💉!", "***ïcödé 💉!".replace("ïc", "*c").as_str()),
+            ("Ünïcödé 💉!", "***cödé 💉!"),
         ] {
-            if text.starts_with('Ü') {
-                assert_eq!(last4(text), "***cödé 💉!");
-            } else {
-                assert_eq!(last4(text), masked);
-            }
+            assert_eq!(last4(text), masked);
         }
     }
 

@@ -46,7 +46,7 @@ pub struct RingKey {
 }
 
 /// The first 8 bytes of SHA-256(key id): how a sealed value names its key. Shown in hexadecimal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Kid(pub(crate) [u8; Kid::BYTES]);
 
 impl Kid {
@@ -64,6 +64,12 @@ impl Kid {
 impl fmt::Display for Kid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Kid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kid({self})")
     }
 }
 
