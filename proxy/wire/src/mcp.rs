@@ -408,7 +408,9 @@ fn members<'t>(
     } else {
         here.block
     };
+    // Every place in here gets a copy: one that is too long to be a media type must not be multiplied.
     let mime = object.get("mimeType")?.and_then(Value::string);
+    let mime = mime.filter(|mime| mime.len() <= WORD_BYTES_MAX);
     for value in object.children() {
         let role = value
             .key()

@@ -9,16 +9,25 @@ use serde::de::IgnoredAny;
 
 fuzz_target!(|text: &[u8]| {
     // Depth is ours alone: `IgnoredAny` has no bound.
-    let limits = Limits { depth_max: u32::MAX, ..Limits::default() };
+    let limits = Limits {
+        depth_max: u32::MAX,
+        ..Limits::default()
+    };
     let tree = Tree::parse(text, &limits);
-    let grammar = std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+    let grammar = std::str::from_utf8(text)
+        .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
     assert_eq!(tree.is_ok(), grammar);
     let Ok(tree) = tree else { return };
     for value in tree.root().descendants() {
         assert_eq!(&text[value.span()], value.raw());
         let decoded = value.string();
         if decoded.is_some() {
-            assert_eq!(decoded, serde_json::from_slice::<String>(value.raw()).ok().map(Into::into));
+            assert_eq!(
+                decoded,
+                serde_json::from_slice::<String>(value.raw())
+                    .ok()
+                    .map(Into::into)
+            );
         }
     }
     let _ = Message::parse(tree.root());

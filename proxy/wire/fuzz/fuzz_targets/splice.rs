@@ -12,7 +12,11 @@ fuzz_target!(|input: (Vec<(u16, u8)>, Vec<u8>)| {
     let mut splice = Splice::new(&tree);
     let mut wraps = 0;
     for (pick, edit) in edits.iter().take(16) {
-        let Some(value) = tree.root().descendants().nth(usize::from(*pick) % tree.node_count()) else {
+        let Some(value) = tree
+            .root()
+            .descendants()
+            .nth(usize::from(*pick) % tree.node_count())
+        else {
             return;
         };
         match edit % 4 {
@@ -30,6 +34,9 @@ fuzz_target!(|input: (Vec<(u16, u8)>, Vec<u8>)| {
     if untouched {
         assert_eq!(out, text);
     }
-    let limits = Limits { depth_max: Limits::DEPTH_MAX + wraps, ..Limits::default() };
+    let limits = Limits {
+        depth_max: Limits::DEPTH_MAX + wraps,
+        ..Limits::default()
+    };
     assert!(Tree::parse(&out, &limits).is_ok());
 });

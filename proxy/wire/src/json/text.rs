@@ -105,7 +105,7 @@ pub(super) fn decode(inner: &str, lone: Lone) -> Option<String> {
     Some(out)
 }
 
-/// Resolves `XXXX` or `XXXX\uXXXX` at the start of `digits`; gives what follows, too.
+/// Resolves `hhhh` or `hhhh\uhhhh` at the start of `digits`; gives what follows, too.
 fn decode_unicode(digits: &str, lone: Lone) -> Option<(char, &str)> {
     let (unit, rest) = hex4(digits)?;
     if let Some(resolved) = char::from_u32(unit) {

@@ -182,6 +182,16 @@ fn duplicate_places_are_all_judged_and_duplicate_media_types_refused() {
 }
 
 #[test]
+fn a_media_type_of_absurd_length_is_not_handed_on() {
+    let long = format!("\\u0061{}", "b".repeat(WORD_BYTES_MAX));
+    let text = format!(r#"{{"content":[{{"type":"image","mimeType":"{long}","data":"AA=="}}]}}"#);
+    let tree = parse(&text);
+    let places = tool_result(tree.root()).unwrap();
+    assert!(places.iter().all(|place| place.mime.is_none()));
+    assert_eq!(told(&places), ["Text mimeType", "Blob data"]);
+}
+
+#[test]
 fn questions_inside_a_result_are_opened() {
     let text = r#"{"resultType":"input_required","requestState":"opaque","inputRequests":{
         "a":{"method":"elicitation/create","params":{"message":"m","requestedSchema":{"type":"object"},"mode":"form"}},
