@@ -52,6 +52,13 @@ impl DerivedCache {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        let kept = self.kept();
+        assert_eq!(kept.by_name.len(), kept.oldest_first.len());
+        kept.by_name.len()
+    }
+
     /// A panic elsewhere while the lock was held leaves at worst a key too many or too few.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
@@ -61,5 +68,44 @@ impl DerivedCache {
 impl fmt::Debug for DerivedCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DerivedCache(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aead::ENVELOPE;
+    use crate::key::KeyMaterial;
+    use crate::ring::Kid;
+
+    fn derived() -> Arc<Derived> {
+        let key = KeyMaterial::from_raw(&[1; 32]).unwrap();
+        Arc::new(Derived::new(&ENVELOPE, &key, Kid::of("k"), &[0; 24]).unwrap())
+    }
+
+    #[test]
+    fn the_oldest_key_is_dropped_when_the_bound_is_reached() {
+        let cache = DerivedCache::new(2);
+        let first = derived();
+        cache.put([1; 33], &first);
+        cache.put([1; 33], &first);
+        let gone = Arc::downgrade(&first);
+        drop(first);
+        assert!(gone.upgrade().is_some());
+        cache.put([2; 33], &derived());
+        cache.put([3; 33], &derived());
+        assert!(gone.upgrade().is_none(), "evicted but still held");
+        assert_eq!(
+            [1, 2, 3].map(|i| cache.get(&[i; 33]).is_some()),
+            [false, true, true]
+        );
+        assert_eq!(cache.len(), 2);
+    }
+
+    #[test]
+    fn a_bound_of_zero_keeps_nothing() {
+        let cache = DerivedCache::new(0);
+        cache.put([1; 33], &derived());
+        assert_eq!(cache.len(), 0);
     }
 }

@@ -20,8 +20,8 @@ pub fn last4(text: &str) -> String {
         .collect()
 }
 
-/// The four digits of a date's year: `1971-02-03`, `1971-02`, `1971`, `19710203`, `03.02.1971`, `2/3/1971`, each
-/// with a time behind it or not. `None` when there is no unambiguous year (two-digit years, words, anything else).
+/// The four digits of a date's year: `1971-02-03`, `1971-02`, `1971`, `19710203`, `03.02.1971`, `2/3/1971`,
+/// `02/1971`, each with a time behind it or not. `None` when there is no unambiguous year (two-digit years, words, anything else).
 pub fn year(text: &str) -> Option<String> {
     let text = text.trim_ascii();
     let end = text.find(['T', 't', ' ']).unwrap_or(text.len());
@@ -38,7 +38,7 @@ pub fn year(text: &str) -> Option<String> {
     let found = match parts.as_slice() {
         [whole] if whole.len() == 8 => compact(whole)?,
         [year] => year,
-        [year, month] if is_month(month) => year,
+        [year, month] | [month, year] if is_month(month) => year,
         // Behind a year comes the month; in front of one stand day and month in either order.
         [year, month, day] if year.len() == 4 && is_month(month) && is_day(day) => year,
         [a, b, year] if is_day(a) && is_day(b) && (is_month(a) || is_month(b)) => year,
@@ -106,6 +106,7 @@ mod tests {
             "1971-02",
             "1971",
             "19710203",
+            "02/1971",
             "03.02.1971",
             "2/3/1971",
             "1971/02/03",
@@ -140,6 +141,7 @@ mod tests {
             "1971 02 03x",
             "١٩٧١",
             "32/32/1971",
+            "13/1971",
             "13/13/1971",
             "0000000",
             "00000000",

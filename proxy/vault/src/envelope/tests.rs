@@ -426,3 +426,24 @@ fn nothing_secret_is_shown_by_debug_or_in_an_error() {
         assert!(!shown.contains(secret), "{secret} in {shown}");
     }
 }
+
+#[test]
+fn an_opener_is_shared_by_threads() {
+    let ring = ring(&[("k", 0, 1)]);
+    let tokens: Vec<String> = (0..50)
+        .map(|i| token(&ring, Format::Native, "f", None, &i.to_string()))
+        .collect();
+    let opener = Opener::with_cache(Arc::clone(&ring), "clinic", 7);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for (i, token) in tokens.iter().enumerate() {
+                    assert_eq!(
+                        opener.open(token, "f", None).unwrap().expose(),
+                        i.to_string()
+                    );
+                }
+            });
+        }
+    });
+}

@@ -263,6 +263,10 @@ impl<'a> Parser<'a> {
 
     /// Reads on from a string's first backslash, into the side buffer.
     fn escaped(&mut self, start: usize) -> Parsed<Text> {
+        if self.document.resolved.capacity() == 0 {
+            // Room for all strings at once: a buffer that grows would leave copies of PHI behind.
+            self.document.resolved.reserve_exact(self.bytes.len());
+        }
         let from = narrow(self.document.resolved.len());
         let mut copied = start;
         loop {
