@@ -76,7 +76,7 @@ impl PeerIdentity {
 /// Parses one certificate; bytes behind it are an error.
 pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, PeerError> {
     match X509Certificate::from_der(der.as_ref()) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         _ => Err(PeerError::BadCertificate),
     }
 }
