@@ -259,8 +259,8 @@ fn incompatible(what: &PeerIncompatible) -> Reason {
     }
 }
 
-/// The word for an error that wraps the handshake's, however deep: an I/O error of the socket, an
-/// error of the proxy framework around it.
+/// The word for an error that wraps the handshake's, however deep: the I/O error of a socket, errors
+/// that name their `source`. Pingora's error names none: pass its `root_cause()`.
 #[must_use]
 pub fn classify_chain(error: &(dyn StdError + 'static)) -> Reason {
     let mut next = Some(error);
