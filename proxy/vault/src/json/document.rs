@@ -13,7 +13,7 @@ pub(crate) struct Text {
     end: u32,
     resolved: bool,
     /// Every character may be written as it stands.
-    pub(crate) plain: bool,
+    plain: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,13 +66,13 @@ impl<'a> Document<'a> {
         if u32::try_from(text.len()).is_ok_and(|length| length < u32::MAX) {
             let document = Self {
                 text,
-                nodes: Vec::with_capacity(text.len() / 16 + 4),
+                nodes: Vec::with_capacity(text.len() / 12 + 4),
                 resolved: Zeroizing::new(Vec::new()),
             };
             Parser {
                 bytes: text.as_bytes(),
                 at: 0,
-                open: Vec::new(),
+                open: Vec::with_capacity(16),
                 document,
             }
             .run()
@@ -108,6 +108,22 @@ impl<'a> Document<'a> {
         source
             .get(text.start as usize..text.end as usize)
             .unwrap_or_default()
+    }
+
+    /// The string with its quotes as it stands in the text, if it may be written so.
+    pub(crate) fn literal(&self, text: Text) -> Option<&'a [u8]> {
+        let quoted = (text.start as usize).checked_sub(1)?..text.end as usize + 1;
+        if text.plain {
+            self.text.as_bytes().get(quoted)
+        } else {
+            None
+        }
+    }
+
+    /// The name of the member at `index`.
+    pub(crate) fn name(&self, index: u32) -> &[u8] {
+        self.node(index)
+            .map_or(&[], |node| self.characters(node.name))
     }
 
     /// Indices of what the node at `index` holds directly, in the order of the text.

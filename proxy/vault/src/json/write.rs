@@ -18,8 +18,8 @@ pub(crate) fn write(document: &Document<'_>, order: Order, out: &mut Vec<u8>) {
         document,
         order,
         out,
-        pending: Vec::new(),
-        frames: Vec::new(),
+        pending: Vec::with_capacity(48),
+        frames: Vec::with_capacity(16),
     }
     .run();
 }
@@ -29,8 +29,31 @@ struct Writer<'d, 'a> {
     order: Order,
     out: &'d mut Vec<u8>,
     /// What the open containers hold, one behind the other, in the order of writing.
-    pending: Vec<u32>,
+    pending: Vec<Pending>,
     frames: Vec<Frame>,
+}
+
+/// An element or member that is still to be written.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    /// How its name begins: most comparisons of names end with it.
+    prefix: u64,
+    index: u32,
+}
+
+impl Pending {
+    fn at(index: u32) -> Self {
+        Self { prefix: 0, index }
+    }
+}
+
+/// The first eight bytes of a name as a number: in the order of the names, where it differs.
+fn prefix(name: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    for (to, from) in bytes.iter_mut().zip(name) {
+        *to = *from;
+    }
+    u64::from_be_bytes(bytes)
 }
 
 /// A container that is being written: its share of `pending`.
@@ -54,7 +77,7 @@ impl Writer<'_, '_> {
             if frame.at > frame.base {
                 self.out.extend_from_slice(b", ");
             }
-            let child = self.pending.get(frame.at).copied().unwrap_or_default();
+            let child = self.pending.get(frame.at).map_or(0, |member| member.index);
             let object = frame.object;
             frame.at += 1;
             if object && let Some(node) = self.document.node(child) {
@@ -91,7 +114,8 @@ impl Writer<'_, '_> {
 
     fn open(&mut self, index: u32, object: bool) {
         let base = self.pending.len();
-        self.pending.extend(self.document.children(index));
+        self.pending
+            .extend(self.document.children(index).map(Pending::at));
         if object {
             match self.order {
                 Order::Sorted => self.sort(base),
@@ -110,21 +134,23 @@ impl Writer<'_, '_> {
     /// Sorts the members from `base` on by name, and drops all but the last of each.
     fn sort(&mut self, base: usize) {
         let document = self.document;
-        let name = |index: &u32| {
-            document
-                .node(*index)
-                .map(|node| document.characters(node.name))
-        };
         let members = self.pending.get_mut(base..).unwrap_or_default();
-        if members.is_sorted_by(|a, b| name(a) < name(b)) {
+        for member in members.iter_mut() {
+            member.prefix = prefix(document.name(member.index));
+        }
+        let compare = |a: &Pending, b: &Pending| {
+            let names = || document.name(a.index).cmp(document.name(b.index));
+            a.prefix.cmp(&b.prefix).then_with(names)
+        };
+        if members.is_sorted_by(|a, b| compare(a, b).is_lt()) {
             return;
         }
-        members.sort_unstable_by(|a, b| name(a).cmp(&name(b)).then(a.cmp(b)));
+        members.sort_unstable_by(|a, b| compare(a, b).then(a.index.cmp(&b.index)));
         let mut kept = base;
         for at in base..self.pending.len() {
             let (this, next) = (self.pending.get(at).copied(), self.pending.get(at + 1));
             let Some(this) = this else { break };
-            if next.is_none_or(|next| name(next) != name(&this)) {
+            if next.is_none_or(|next| compare(next, &this).is_ne()) {
                 if let Some(slot) = self.pending.get_mut(kept) {
                     *slot = this;
                 }
@@ -137,32 +163,28 @@ impl Writer<'_, '_> {
     /// Of members with one name keeps the last value, at the place of the first.
     fn keep_last(&mut self, base: usize) {
         let document = self.document;
-        let name = |index: u32| {
-            document
-                .node(index)
-                .map(|node| document.characters(node.name))
-        };
         let members = self.pending.get(base..).unwrap_or_default();
-        let mut sorted: Vec<u32> = members.to_vec();
-        sorted.sort_unstable_by(|a, b| name(*a).cmp(&name(*b)).then(a.cmp(b)));
+        let mut sorted: Vec<u32> = members.iter().map(|member| member.index).collect();
+        sorted.sort_unstable_by(|a, b| document.name(*a).cmp(document.name(*b)).then(a.cmp(b)));
         let mut placed: Vec<(u32, u32)> = Vec::with_capacity(sorted.len());
-        for same in sorted.chunk_by(|a, b| name(*a) == name(*b)) {
+        for same in sorted.chunk_by(|a, b| document.name(*a) == document.name(*b)) {
             if let (Some(first), Some(last)) = (same.first(), same.last()) {
                 placed.push((*first, *last));
             }
         }
         placed.sort_unstable();
         self.pending.truncate(base);
-        self.pending.extend(placed.iter().map(|(_, last)| last));
+        self.pending
+            .extend(placed.iter().map(|(_, last)| Pending::at(*last)));
     }
 
     fn string(&mut self, text: Text) {
+        if let Some(literal) = self.document.literal(text) {
+            self.out.extend_from_slice(literal);
+            return;
+        }
         let mut rest = self.document.characters(text);
         self.out.push(b'"');
-        if text.plain {
-            self.out.extend_from_slice(rest);
-            rest = &[];
-        }
         while !rest.is_empty() {
             let (run, behind) = rest.split_at(plain_run(rest));
             self.out.extend_from_slice(run);
