@@ -1,0 +1,153 @@
+//! A writer of RFC 8785 (JCS) for objects whose members come sorted and whose leaves are integers and strings.
+//!
+//! Without floats the canonical form has no hard part left: no spaces, members by name, the shortest escapes. The writer
+//! takes members in the order it is given (a test parses events back and compares the order), so nothing is sorted or built as a tree
+//! per event. Every text that comes from outside is made safe here and in no other place: [`clip`].
+
+use std::fmt::Write as _;
+
+/// Characters of one text; the rest is cut and `…` stands for it.
+pub(crate) const TEXT_CHARS_MAX: usize = 256;
+/// Integers beyond this lose digits in other people's JSON readers (2^53 - 1), so they are held to it.
+const INTEGER_MAX: i64 = 9_007_199_254_740_991;
+
+/// Text as an event holds it: of bounded length, and without characters that could end a line, hide or reorder what a person reads.
+pub(crate) fn clip(text: &str) -> String {
+    let mut clipped = String::with_capacity(text.len().min(TEXT_CHARS_MAX * 4));
+    for (place, character) in text.chars().enumerate() {
+        if place == TEXT_CHARS_MAX {
+            clipped.push('…');
+            break;
+        }
+        if misleading(character) {
+            let _infallible = write!(clipped, "\\u{:04x}", u32::from(character));
+        } else {
+            clipped.push(character);
+        }
+    }
+    clipped
+}
+
+/// Controls, line and paragraph separators, and the marks that reorder text (CVE-2021-42574's).
+fn misleading(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+}
+
+/// Writes one value after another.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    out: String,
+}
+
+impl Writer {
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.out.into_bytes()
+    }
+
+    /// An object; `members` writes them by [`Writer::member`] in sorted order.
+    pub(crate) fn object(&mut self, members: impl FnOnce(&mut Self)) {
+        self.out.push('{');
+        members(self);
+        self.out.push('}');
+    }
+
+    /// A member whose value the caller writes next.
+    pub(crate) fn member(&mut self, name: &str) -> &mut Self {
+        if !self.out.ends_with('{') {
+            self.out.push(',');
+        }
+        self.quoted(name);
+        self.out.push(':');
+        self
+    }
+
+    pub(crate) fn list<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        mut each: impl FnMut(&mut Self, T),
+    ) {
+        self.out.push('[');
+        for (place, item) in items.into_iter().enumerate() {
+            if place > 0 {
+                self.out.push(',');
+            }
+            each(self, item);
+        }
+        self.out.push(']');
+    }
+
+    pub(crate) fn integer(&mut self, value: i64) {
+        let _infallible = write!(self.out, "{}", value.clamp(-INTEGER_MAX, INTEGER_MAX));
+    }
+
+    pub(crate) fn counter(&mut self, value: u64) {
+        self.integer(i64::try_from(value).unwrap_or(INTEGER_MAX));
+    }
+
+    /// Text from outside, clipped.
+    pub(crate) fn text(&mut self, text: &str) {
+        if text.len() <= TEXT_CHARS_MAX && text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+            self.quoted(text);
+        } else {
+            self.quoted(&clip(text));
+        }
+    }
+
+    /// Text that holds no control character.
+    fn quoted(&mut self, text: &str) {
+        self.out.push('"');
+        for character in text.chars() {
+            if matches!(character, '"' | '\\') {
+                self.out.push('\\');
+            }
+            self.out.push(character);
+        }
+        self.out.push('"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn quoted(text: &str) -> String {
+        let mut writer = Writer::default();
+        writer.text(text);
+        String::from_utf8(writer.finish()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_one_valid_json_string_on_one_line(text in any::<String>()) {
+            let written = quoted(&text);
+            prop_assert!(written.chars().all(|c| !misleading(c)));
+            let parsed: String = serde_json::from_str(&written).unwrap();
+            prop_assert_eq!(parsed, clip(&text));
+        }
+    }
+
+    #[test]
+    fn long_text_is_cut_with_a_mark() {
+        let cut = clip(&"é".repeat(TEXT_CHARS_MAX + 1));
+        assert_eq!(cut.chars().count(), TEXT_CHARS_MAX + 1);
+        assert!(cut.ends_with('…'));
+        assert_eq!(
+            clip(&"é".repeat(TEXT_CHARS_MAX)),
+            "é".repeat(TEXT_CHARS_MAX)
+        );
+    }
+
+    #[test]
+    fn line_breaks_and_reordering_marks_become_visible() {
+        assert_eq!(clip("a\nb\u{202e}c\u{0}"), "a\\u000ab\\u202ec\\u0000");
+    }
+
+    #[test]
+    fn integers_stay_where_json_readers_keep_them() {
+        let mut writer = Writer::default();
+        writer.integer(i64::MIN);
+        assert_eq!(writer.finish(), b"-9007199254740991");
+    }
+}

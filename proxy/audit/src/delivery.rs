@@ -1,0 +1,424 @@
+//! From the spool to a sink: reads behind a durable cursor of its own, sends in batches, moves the cursor once the sink has committed.
+//!
+//! A crash between the sink's commit and the cursor sends a batch again; the sink knows its rows by chain and number, so each event is there exactly once.
+//! A sink that fails is tried again with a bounded backoff, for ever; the spool keeps its events meanwhile. An event that a sink will never take is set aside with a `sink_failed`
+//! of its own, and the others go on.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalogue::EventName;
+use crate::event::{Event, Outcome};
+use crate::keys::AuditKeys;
+use crate::record::Record;
+use crate::sink::{Sink, SinkError, Taken};
+use crate::spool::disk::segment_name;
+use crate::spool::{FRAME_BYTES_MAX, Position, SinkState, Walk, lock};
+use crate::trail::Trail;
+
+mod cursor;
+
+use cursor::{Cursor, CursorFile};
+
+/// Bytes of the log read at once: room for several of the largest frames.
+const READ_BYTES: usize = 4 * (FRAME_BYTES_MAX + 8);
+
+/// Which events go to the outputs. `integrity_violation` and whatever the seed document does not list always go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    chosen: Vec<bool>,
+}
+
+impl Selection {
+    /// Those of `names`, and what always goes.
+    #[must_use]
+    pub fn new(names: &[EventName]) -> Self {
+        Self {
+            chosen: EventName::ALL
+                .iter()
+                .map(|event| !event.seed() || names.contains(event))
+                .collect(),
+        }
+    }
+
+    /// Every event.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self::new(EventName::ALL)
+    }
+
+    /// Whether it goes to the outputs.
+    #[must_use]
+    pub fn includes(&self, event: EventName) -> bool {
+        self.chosen.get(event.index()).copied().unwrap_or(true)
+    }
+}
+
+/// How a sink is served.
+#[derive(Debug, Clone)]
+pub struct DeliverySettings {
+    /// Which events go.
+    pub selection: Selection,
+    /// Events of a batch (default 1024).
+    pub batch_max: usize,
+    /// Least time between two batches that were not full: gathers events, so that a batch costs one commit (default 100 ms).
+    pub linger: Duration,
+    /// First wait after a failure; doubles (default 250 ms).
+    pub backoff_min: Duration,
+    /// Longest wait after a failure (default 30 s).
+    pub backoff_max: Duration,
+}
+
+impl Default for DeliverySettings {
+    fn default() -> Self {
+        Self {
+            selection: Selection::everything(),
+            batch_max: 1024,
+            linger: Duration::from_millis(100),
+            backoff_min: Duration::from_millis(250),
+            backoff_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A sink and its place in the log.
+#[derive(Debug)]
+pub struct Delivery<S> {
+    trail: Trail,
+    sink: S,
+    settings: DeliverySettings,
+    file: CursorFile,
+    cursor: Cursor,
+    healthy: bool,
+}
+
+/// Why a round ended without progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Setback {
+    code: String,
+    what: String,
+}
+
+impl<S: Sink> Delivery<S> {
+    /// Finds the sink's place in the log and registers it, so that nothing that it lacks is deleted. Call it before the first event of note.
+    ///
+    /// # Errors
+    /// The cursor's file can't be opened.
+    pub fn new(trail: &Trail, sink: S, settings: DeliverySettings) -> io::Result<Self> {
+        let state = &trail.shared().settings.state_directory;
+        let mut file = CursorFile::open(state, sink.name())?;
+        let standing = lock(&trail.shared().standing).clone();
+        let start = Cursor {
+            at: Position {
+                segment: standing.base,
+                offset: 0,
+            },
+            hash: standing.base_prev,
+            counter: 0,
+        };
+        let stored = file.read(trail.keys())?;
+        let durable = *trail.durable().borrow();
+        let ahead = stored.as_ref().is_some_and(|cursor| cursor.at > durable);
+        let cursor = stored
+            .filter(|cursor| !ahead && cursor.at.segment >= standing.base)
+            .unwrap_or(start);
+        let delivery = Self {
+            trail: trail.clone(),
+            sink,
+            settings,
+            file,
+            cursor,
+            healthy: true,
+        };
+        delivery.register();
+        if ahead {
+            // The sink has more than the log: the log was rolled back together with its head.
+            delivery.report(
+                delivery
+                    .event(EventName::SinkFailed, Outcome::Failure)
+                    .reason("log_behind_sink"),
+            );
+        }
+        Ok(delivery)
+    }
+
+    /// Serves the sink until `stop` resolves; then goes on as long as there are durable events and the sink takes them.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut stopping = false;
+        let mut durable = self.trail.durable();
+        let mut wait = self.settings.backoff_min;
+        loop {
+            let end = *durable.borrow_and_update();
+            if self.cursor.at >= end {
+                if stopping {
+                    return;
+                }
+                tokio::select! {
+                    () = &mut stop => stopping = true,
+                    changed = durable.changed() => if changed.is_err() { return },
+                }
+                continue;
+            }
+            let round = self.round(end).await;
+            let pause = match round {
+                Ok(full) => {
+                    wait = self.settings.backoff_min;
+                    if full {
+                        Duration::ZERO
+                    } else {
+                        self.settings.linger
+                    }
+                }
+                Err(setback) => {
+                    self.fell(&setback);
+                    if stopping {
+                        return;
+                    }
+                    let pause = jittered(wait);
+                    wait = (wait * 2).min(self.settings.backoff_max);
+                    pause
+                }
+            };
+            if !stopping && !pause.is_zero() {
+                stopping = tokio::time::timeout(pause, &mut stop).await.is_ok();
+            }
+        }
+    }
+
+    /// One batch: read, send, report what was refused, move the cursor. `Ok(true)`: it was full.
+    async fn round(&mut self, end: Position) -> Result<bool, Setback> {
+        let batch = self.read(end).await?;
+        let total = batch.records.len();
+        let selected: Vec<Record> = batch
+            .records
+            .into_iter()
+            .filter(|r| self.settings.selection.includes(r.name()))
+            .collect();
+        self.oldest(selected.first());
+        let unselected = (total - selected.len()) as u64;
+        let taken = if selected.is_empty() {
+            Taken::default()
+        } else {
+            self.sink.take(&selected).await?
+        };
+        self.set_aside(&selected, &taken).await?;
+        self.file
+            .write(&batch.after, self.trail.keys())
+            .map_err(|error| Setback::new("cursor", &error))?;
+        self.cursor = batch.after;
+        self.rose(&taken, unselected);
+        Ok(total >= self.settings.batch_max)
+    }
+
+    async fn read(&self, end: Position) -> Result<Batch, Setback> {
+        let directory = self.trail.shared().settings.directory.clone();
+        let (keys, cursor, max) = (
+            Arc::clone(self.trail.keys()),
+            self.cursor.clone(),
+            self.settings.batch_max,
+        );
+        let reading =
+            tokio::task::spawn_blocking(move || read_batch(&directory, &keys, &cursor, end, max));
+        reading
+            .await
+            .map_err(|error| Setback::new("log_unreadable", &error))?
+    }
+
+    /// Writes an event for each one that the sink refused, durably, before the cursor leaves them behind.
+    async fn set_aside(&self, selected: &[Record], taken: &Taken) -> Result<(), Setback> {
+        for (place, code) in &taken.refused {
+            let Some(record) = selected.get(*place) else {
+                continue;
+            };
+            // A refusal of such a report is not reported again: that would never end.
+            if record.name() == EventName::SinkFailed {
+                continue;
+            }
+            let event = self
+                .event(EventName::SinkFailed, Outcome::Failure)
+                .reason("event_refused")
+                .detail("code", code.as_str())
+                .detail("refused_uid", record.uid().to_string())
+                .detail("refused_chain", record.chain())
+                .detail(
+                    "refused_seq",
+                    i64::try_from(record.seq()).unwrap_or(i64::MAX),
+                );
+            self.trail
+                .record_own(event)
+                .durable()
+                .await
+                .map_err(|error| Setback::new("not_durable", &error))?;
+        }
+        Ok(())
+    }
+
+    fn event(&self, name: EventName, outcome: Outcome) -> Event {
+        Event::new(name, outcome).detail("sink", self.sink.name())
+    }
+
+    /// Nobody waits: the log line of a sink's state must not hold up its events.
+    fn report(&self, event: Event) {
+        drop(self.trail.record_own(event));
+    }
+
+    fn fell(&mut self, setback: &Setback) {
+        self.with_state(|state| {
+            state.metrics.failures += 1;
+            state.metrics.healthy = false;
+        });
+        if std::mem::replace(&mut self.healthy, false) {
+            self.report(
+                self.event(EventName::SinkFailed, Outcome::Failure)
+                    .reason(setback.code.as_str())
+                    .detail("what", setback.what.as_str()),
+            );
+        }
+    }
+
+    fn rose(&mut self, taken: &Taken, unselected: u64) {
+        let at = self.cursor.at;
+        self.with_state(|state| {
+            state.metrics.delivered += taken.new + taken.duplicates;
+            state.metrics.duplicates += taken.duplicates;
+            state.metrics.set_aside += taken.refused.len() as u64;
+            state.metrics.unselected += unselected;
+            state.metrics.healthy = true;
+            state.metrics.oldest_unsent_micros = None;
+            state.cursor = at;
+        });
+        if !std::mem::replace(&mut self.healthy, true) {
+            self.report(self.event(EventName::SinkRecovered, Outcome::Success));
+        }
+    }
+
+    fn oldest(&self, record: Option<&Record>) {
+        let micros = record.map(Record::micros);
+        self.with_state(|state| state.metrics.oldest_unsent_micros = micros);
+    }
+
+    fn register(&self) {
+        let at = self.cursor.at;
+        self.with_state(|state| {
+            state.cursor = at;
+            state.metrics.healthy = true;
+        });
+    }
+
+    fn with_state(&self, change: impl FnOnce(&mut SinkState)) {
+        let mut sinks = lock(&self.trail.shared().sinks);
+        change(sinks.entry(self.sink.name().to_owned()).or_default());
+    }
+}
+
+impl Setback {
+    fn new(code: &str, what: &impl ToString) -> Self {
+        Self {
+            code: code.to_owned(),
+            what: what.to_string(),
+        }
+    }
+}
+
+impl From<SinkError> for Setback {
+    fn from(error: SinkError) -> Self {
+        Self {
+            code: error.code,
+            what: error.what,
+        }
+    }
+}
+
+struct Batch {
+    records: Vec<Record>,
+    after: Cursor,
+}
+
+/// Reads up to `max` records behind the cursor and before `end`, verified.
+fn read_batch(
+    directory: &Path,
+    keys: &AuditKeys,
+    cursor: &Cursor,
+    end: Position,
+    max: usize,
+) -> Result<Batch, Setback> {
+    let mut after = cursor.clone();
+    let mut records = Vec::new();
+    while records.len() < max && after.at < end {
+        let limit = if after.at.segment == end.segment {
+            end.offset
+        } else {
+            u64::MAX
+        };
+        let path: PathBuf = directory.join(segment_name(after.at.segment));
+        let bytes = read_at(&path, after.at.offset, limit)
+            .map_err(|error| Setback::new("log_unreadable", &error))?;
+        if bytes.is_empty() {
+            after.at = Position {
+                segment: after.at.segment + 1,
+                offset: 0,
+            };
+            continue;
+        }
+        take_frames(&bytes, keys, &mut after, &mut records, max)?;
+    }
+    after.counter = cursor.counter + 1;
+    Ok(Batch { records, after })
+}
+
+fn take_frames(
+    bytes: &[u8],
+    keys: &AuditKeys,
+    after: &mut Cursor,
+    records: &mut Vec<Record>,
+    max: usize,
+) -> Result<(), Setback> {
+    let mut walk = Walk::new(after.hash, true);
+    let mut offset = 0;
+    while records.len() < max {
+        let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) else {
+            break;
+        };
+        match walk.next(rest, keys) {
+            Ok((frame, record)) => {
+                offset += frame.length;
+                records.push(record);
+            }
+            // The read ended inside a frame: the next one starts there.
+            Err(error) if offset > 0 && error == crate::spool::FrameError::Torn.into() => break,
+            Err(error) => return Err(Setback::new("log_damaged", &error)),
+        }
+    }
+    after.at.offset += offset as u64;
+    after.hash = walk.hash();
+    Ok(())
+}
+
+fn read_at(path: &Path, offset: u64, limit: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_sub(offset).min(READ_BYTES as u64))
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Between half and all of `wait`, so that many sidecars don't knock together.
+fn jittered(wait: Duration) -> Duration {
+    let mut byte = [0];
+    // Without random bytes everybody waits the longest, which is safe too.
+    let share = if getrandom::fill(&mut byte).is_ok() {
+        u32::from(byte[0])
+    } else {
+        255
+    };
+    wait / 2 + wait / 2 * share / 255
+}
+
+#[cfg(test)]
+mod tests;

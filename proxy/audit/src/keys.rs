@@ -1,0 +1,363 @@
+//! The audit key and what is derived from it.
+//!
+//! Every use has a key of its own by HKDF-SHA256 (RFC 5869), so that a reader who is given one use gets no other:
+//! frames (the MAC of a record), heads and cursors, sealing (the payload in a sink), pseudonyms.
+//!
+//! **Pseudonyms don't rotate.** They come from the *first* key of the ring, whichever key seals today: an accounting of
+//! disclosures over six years must find the same patient under the same name. New keys are therefore put behind it, and the
+//! first one stays in the ring for as long as its events do; the spool refuses to open when it was swapped.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// Bytes of a key.
+pub const KEY_BYTES: usize = 32;
+/// Bytes of a key's short id: the first of SHA-256 of its name.
+pub(crate) const KID_BYTES: usize = 8;
+/// Bytes of a patient's pseudonym.
+pub const PSEUDONYM_BYTES: usize = 16;
+
+pub(crate) type Kid = [u8; KID_BYTES];
+pub(crate) type Tag = [u8; 32];
+type HmacSha256 = Hmac<Sha256>;
+
+/// One key of the audit ring.
+pub struct AuditKey {
+    id: String,
+    from_unix: i64,
+    bytes: Zeroizing<[u8; KEY_BYTES]>,
+}
+
+impl AuditKey {
+    /// A key by its name, the second (Unix time) from which it seals, and its 32 bytes.
+    #[must_use]
+    pub fn new(id: impl Into<String>, from_unix: i64, bytes: [u8; KEY_BYTES]) -> Self {
+        Self {
+            id: id.into(),
+            from_unix,
+            bytes: Zeroizing::new(bytes),
+        }
+    }
+}
+
+/// The audit ring does not serve.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// No key at all.
+    #[error("keys.audit holds no key: generate one with `safeguard keys generate`")]
+    Empty,
+    /// Two keys could not be told apart in a record.
+    #[error("keys.audit: the keys `{0}` and `{1}` have the same short id: rename one")]
+    Collision(String, String),
+    /// Every key's time is still to come.
+    #[error("keys.audit: no key is valid yet: every `from` lies in the future")]
+    NoneYet,
+}
+
+/// Everything the trail needs of one key.
+pub(crate) struct Derived {
+    pub(crate) id: String,
+    pub(crate) kid: Kid,
+    from_unix: i64,
+    frame: HmacSha256,
+    head: HmacSha256,
+    seal: Zeroizing<[u8; KEY_BYTES]>,
+}
+
+/// The audit ring, derived by use. The keys themselves are forgotten once it stands.
+pub struct AuditKeys {
+    keys: Vec<Derived>,
+    pseudonym: HmacSha256,
+    pseudonym_check: [u8; 8],
+}
+
+impl AuditKeys {
+    /// Derives every use of every key; the order is the configuration's, the first key names patients.
+    ///
+    /// # Errors
+    /// No key, or two whose short ids are equal.
+    pub fn new(ring: Vec<AuditKey>) -> Result<Self, KeyError> {
+        let first = ring.first().ok_or(KeyError::Empty)?;
+        let pseudonym_key = expand(&first.bytes, "pseudonym");
+        let pseudonym = mac_with(&pseudonym_key);
+        let check = tag(&pseudonym, &[b"check"]);
+        let mut pseudonym_check = [0; 8];
+        pseudonym_check.copy_from_slice(check.first_chunk::<8>().unwrap_or(&[0; 8]));
+        let mut seen = BTreeSet::new();
+        let mut keys: Vec<Derived> = Vec::with_capacity(ring.len());
+        for key in &ring {
+            let kid = kid(&key.id);
+            if !seen.insert(kid) {
+                let other = keys.iter().find(|k| k.kid == kid).map(|k| k.id.clone());
+                return Err(KeyError::Collision(
+                    other.unwrap_or_default(),
+                    key.id.clone(),
+                ));
+            }
+            keys.push(Derived {
+                id: key.id.clone(),
+                kid,
+                from_unix: key.from_unix,
+                frame: mac_with(&expand(&key.bytes, "frame")),
+                head: mac_with(&expand(&key.bytes, "head")),
+                seal: expand(&key.bytes, "seal"),
+            });
+        }
+        Ok(Self {
+            keys,
+            pseudonym,
+            pseudonym_check,
+        })
+    }
+
+    /// The patient's name in the trail: keyed, so that nobody without the key can go through all record numbers.
+    #[must_use]
+    pub fn pseudonym(&self, patient: &str) -> Pseudonym {
+        let full = tag(&self.pseudonym, &[b"patient", patient.as_bytes()]);
+        let mut short = [0; PSEUDONYM_BYTES];
+        short.copy_from_slice(
+            full.first_chunk::<PSEUDONYM_BYTES>()
+                .unwrap_or(&[0; PSEUDONYM_BYTES]),
+        );
+        Pseudonym(short)
+    }
+
+    /// The key that seals now: the latest whose time has come.
+    pub(crate) fn sealing(&self, now_unix: i64) -> Result<&Derived, KeyError> {
+        let come = self.keys.iter().filter(|key| key.from_unix <= now_unix);
+        come.max_by_key(|key| key.from_unix)
+            .ok_or(KeyError::NoneYet)
+    }
+
+    pub(crate) fn find(&self, kid: &Kid) -> Option<&Derived> {
+        self.keys.iter().find(|key| key.kid == *kid)
+    }
+
+    pub(crate) fn pseudonym_check(&self) -> [u8; 8] {
+        self.pseudonym_check
+    }
+}
+
+impl Derived {
+    pub(crate) fn frame_tag(&self, body: &[u8]) -> Tag {
+        tag(&self.frame, &[body])
+    }
+
+    /// Constant time.
+    pub(crate) fn frame_holds(&self, body: &[u8], claimed: &[u8]) -> bool {
+        holds(&self.frame, &[body], claimed)
+    }
+
+    /// `what` separates heads from cursors.
+    pub(crate) fn head_tag(&self, what: &str, body: &[u8]) -> Tag {
+        tag(&self.head, &[what.as_bytes(), body])
+    }
+
+    /// Constant time.
+    pub(crate) fn head_holds(&self, what: &str, body: &[u8], claimed: &[u8]) -> bool {
+        holds(&self.head, &[what.as_bytes(), body], claimed)
+    }
+
+    /// The key of one batch of sealed payloads.
+    pub(crate) fn seal_key(&self, salt: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
+        let mut okm = Zeroizing::new([0; KEY_BYTES]);
+        // 32 bytes are far below HKDF's limit of 255 blocks, its only error.
+        let _fits = Hkdf::<Sha256>::new(Some(salt), self.seal.as_slice())
+            .expand(b"safeguard audit payload", okm.as_mut_slice());
+        okm
+    }
+}
+
+/// A patient's stable, keyed stand-in (HMAC-SHA256 shortened to 16 bytes).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pseudonym([u8; PSEUDONYM_BYTES]);
+
+impl Pseudonym {
+    /// Its bytes, as the column in PostgreSQL holds them.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; PSEUDONYM_BYTES] {
+        &self.0
+    }
+
+    /// From the 32 lower-case hexadecimal digits that [`fmt::Display`] writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        unhex::<PSEUDONYM_BYTES>(text).map(Self)
+    }
+}
+
+impl fmt::Display for Pseudonym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Pseudonym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pseudonym({self})")
+    }
+}
+
+macro_rules! silent {
+    ($($type:ident),+) => {$(
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($type)).finish_non_exhaustive()
+            }
+        }
+    )+};
+}
+silent!(AuditKey, AuditKeys, Derived);
+
+pub(crate) fn kid(id: &str) -> Kid {
+    let digest = Sha256::digest(id.as_bytes());
+    let mut short = [0; KID_BYTES];
+    short.copy_from_slice(digest.first_chunk::<KID_BYTES>().unwrap_or(&[0; KID_BYTES]));
+    short
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or('0');
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+        .collect()
+}
+
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != N * 2 {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let nibble = |at: usize| match pair.get(at) {
+            Some(d @ b'0'..=b'9') => Some(d - b'0'),
+            Some(d @ b'a'..=b'f') => Some(d - b'a' + 10),
+            _ => None,
+        };
+        *byte = nibble(0)? << 4 | nibble(1)?;
+    }
+    Some(bytes)
+}
+
+fn expand(key: &[u8; KEY_BYTES], purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+    let mut okm = Zeroizing::new([0; KEY_BYTES]);
+    let info = format!("safeguard audit {purpose} 1");
+    // 32 bytes are far below HKDF's limit of 255 blocks, its only error.
+    let _fits = Hkdf::<Sha256>::new(None, key).expand(info.as_bytes(), okm.as_mut_slice());
+    okm
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "HMAC takes a key of any length, so this constructor has no failing input"
+)]
+fn mac_with(key: &[u8; KEY_BYTES]) -> HmacSha256 {
+    HmacSha256::new_from_slice(key).expect("HMAC takes any key length")
+}
+
+/// Length-prefixed parts, so that no two lists of parts are one message.
+fn feed(mac: &HmacSha256, parts: &[&[u8]]) -> HmacSha256 {
+    let mut mac = mac.clone();
+    for part in parts {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    mac
+}
+
+fn tag(mac: &HmacSha256, parts: &[&[u8]]) -> Tag {
+    feed(mac, parts).finalize().into_bytes().into()
+}
+
+fn holds(mac: &HmacSha256, parts: &[&[u8]], claimed: &[u8]) -> bool {
+    feed(mac, parts).verify_slice(claimed).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(ids: &[(&str, i64, u8)]) -> AuditKeys {
+        AuditKeys::new(
+            ids.iter()
+                .map(|(id, from, byte)| AuditKey::new(*id, *from, [*byte; 32]))
+                .collect(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn pseudonym_stays_when_the_key_rotates() {
+        let before = ring(&[("a", 0, 1)]);
+        let after = ring(&[("a", 0, 1), ("b", 10, 2)]);
+        assert_eq!(before.pseudonym("MRN-1"), after.pseudonym("MRN-1"));
+        assert_ne!(before.pseudonym("MRN-1"), before.pseudonym("MRN-2"));
+        assert_eq!(after.sealing(20).unwrap().id, "b");
+        assert_eq!(after.sealing(5).unwrap().id, "a");
+        assert_ne!(
+            ring(&[("a", 0, 3)]).pseudonym("MRN-1"),
+            before.pseudonym("MRN-1")
+        );
+    }
+
+    #[test]
+    fn uses_of_one_key_are_apart() {
+        let keys = ring(&[("a", 0, 1)]);
+        let key = keys.sealing(0).unwrap();
+        assert_ne!(key.frame_tag(b"x"), key.head_tag("x", b""));
+        assert_ne!(key.head_tag("head", b"x"), key.head_tag("cursor", b"x"));
+        assert!(key.frame_holds(b"x", &key.frame_tag(b"x")));
+        assert!(!key.frame_holds(b"y", &key.frame_tag(b"x")));
+    }
+
+    #[test]
+    fn empty_future_and_doubled_rings_are_refused() {
+        assert_eq!(AuditKeys::new(vec![]).err(), Some(KeyError::Empty));
+        assert_eq!(
+            ring(&[("a", 10, 1)]).sealing(9).err(),
+            Some(KeyError::NoneYet)
+        );
+        let twice = AuditKeys::new(vec![
+            AuditKey::new("a", 0, [1; 32]),
+            AuditKey::new("a", 0, [2; 32]),
+        ]);
+        assert_eq!(
+            twice.err(),
+            Some(KeyError::Collision("a".into(), "a".into()))
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let key = AuditKey::new("canary", 0, [0xAB; 32]);
+        let keys = ring(&[("canary", 0, 0xAB)]);
+        for shown in [
+            format!("{key:?}"),
+            format!("{keys:?}"),
+            format!("{:?}", keys.sealing(0).unwrap()),
+        ] {
+            assert!(
+                !shown.contains("171") && !shown.to_lowercase().contains("abab"),
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn pseudonym_text_parses_back() {
+        let name = ring(&[("a", 0, 1)]).pseudonym("MRN-1");
+        assert_eq!(Pseudonym::parse(&name.to_string()), Some(name));
+        assert_eq!(Pseudonym::parse("zz"), None);
+    }
+}

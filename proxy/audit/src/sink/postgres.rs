@@ -1,0 +1,404 @@
+//! PostgreSQL as a sink: insert-only, TLS `verify-full`, one statement a batch.
+//!
+//! The role that writes can insert and nothing else, not even read: so no `RETURNING` and no `ON CONFLICT (columns)`, but the bare
+//! `ON CONFLICT DO NOTHING` works, and makes a repeated batch harmless. The table is made by its owner from [`schema::schema`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::DbError;
+use tokio_postgres::{Client, Config, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::seal::BatchSealer;
+use super::{Sink, SinkError, Taken};
+use crate::keys::AuditKeys;
+use crate::record::Record;
+use crate::trail::now_micros;
+
+pub mod schema;
+
+pub use schema::{TableName, TableNameError};
+
+/// Until a connection stands.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Until a batch is committed; the server gives up a little earlier.
+const BATCH_MAX: Duration = Duration::from_secs(40);
+const SERVER_OPTIONS: &str =
+    "-c statement_timeout=30s -c synchronous_commit=on -c application_name=safeguard-audit";
+
+/// Where the table is and who writes it.
+pub struct PostgresSettings {
+    /// The host's name: the server's certificate must be for it.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The role that may insert.
+    pub user: String,
+    /// Its password (SCRAM, with channel binding where the server offers it), if it has one.
+    pub password: Option<Zeroizing<String>>,
+    /// The authorities that the server's certificate may come from, PEM.
+    pub ca_pem: Vec<u8>,
+    /// The client certificate chain and key, PEM, if the server asks for one.
+    pub client_pem: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+    /// The table.
+    pub table: TableName,
+    /// Seal the whole event; otherwise it stands in the payload column in clear.
+    pub encrypted: bool,
+}
+
+impl fmt::Debug for PostgresSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresSettings")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The settings can't work.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    /// No authority to verify the server with.
+    #[error(
+        "the PostgreSQL sink's CA file holds no certificate: give it the authority that issued the server's"
+    )]
+    NoAuthority,
+    /// A PEM text that is none.
+    #[error("the PostgreSQL sink's {0} is not valid PEM")]
+    Pem(&'static str),
+    /// The TLS library refused the material.
+    #[error("the PostgreSQL sink's TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// A path of a socket in place of a host: it could not be verified.
+    #[error("the PostgreSQL sink needs a host name with TLS, not a socket's path")]
+    Socket,
+}
+
+/// The sink. Connects when it has something to send.
+pub struct Postgres {
+    config: Config,
+    tls: MakeRustlsConnect,
+    table: TableName,
+    encrypted: bool,
+    keys: Arc<AuditKeys>,
+    session: Option<Session>,
+}
+
+struct Session {
+    client: Client,
+    insert: Statement,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres")
+            .field("table", &self.table)
+            .field("connected", &self.session.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    /// The sink, not connected yet. Needs rustls's process default provider.
+    ///
+    /// # Errors
+    /// TLS material that can't work.
+    pub fn new(settings: PostgresSettings, trail: &crate::Trail) -> Result<Self, PostgresError> {
+        if settings.host.is_empty() || settings.host.starts_with('/') {
+            return Err(PostgresError::Socket);
+        }
+        let tls = MakeRustlsConnect::new(tls_config(&settings)?);
+        let mut config = Config::new();
+        config
+            .host(&settings.host)
+            .port(settings.port)
+            .dbname(&settings.database)
+            .user(&settings.user);
+        config
+            .ssl_mode(SslMode::Require)
+            .connect_timeout(CONNECT_MAX)
+            .tcp_user_timeout(BATCH_MAX)
+            .options(SERVER_OPTIONS);
+        if let Some(password) = &settings.password {
+            config.password(password.as_bytes());
+        }
+        let keys = Arc::clone(trail.keys());
+        Ok(Self {
+            config,
+            tls,
+            table: settings.table,
+            encrypted: settings.encrypted,
+            keys,
+            session: None,
+        })
+    }
+
+    async fn session(&mut self) -> Result<&Session, SinkError> {
+        if self
+            .session
+            .as_ref()
+            .is_none_or(|session| session.client.is_closed())
+        {
+            self.session = None;
+            let connecting = tokio::time::timeout(CONNECT_MAX, self.connect());
+            self.session = Some(connecting.await.map_err(|_| timed_out("connecting"))??);
+        }
+        self.session.as_ref().ok_or_else(|| timed_out("connecting"))
+    }
+
+    async fn connect(&self) -> Result<Session, SinkError> {
+        let (client, connection) = self
+            .config
+            .connect(self.tls.clone())
+            .await
+            .map_err(|error| sink_error(&error))?;
+        // Ends when the client is dropped; its error reaches the client's next call.
+        tokio::spawn(async move { drop(connection.await) });
+        let insert = client
+            .prepare(&schema::insert(&self.table))
+            .await
+            .map_err(|error| sink_error(&error))?;
+        Ok(Session { client, insert })
+    }
+
+    /// Inserts rows in one statement and one transaction; the count of those that were new.
+    async fn insert(&mut self, rows: &[Row]) -> Result<u64, tokio_postgres::Error> {
+        let columns = Columns::of(rows);
+        let Some(session) = &self.session else {
+            return Ok(0);
+        };
+        session
+            .client
+            .execute(&session.insert, &columns.parameters())
+            .await
+    }
+
+    /// Inserts rows; where the data is refused, halves until the rows that are to blame stand alone.
+    async fn insert_or_halve(&mut self, rows: &[Row]) -> Result<Taken, SinkError> {
+        let mut taken = Taken::default();
+        let mut open = vec![(0, rows)];
+        while let Some((place, rows)) = open.pop() {
+            let inserting = tokio::time::timeout(BATCH_MAX, self.insert(rows));
+            match inserting.await.map_err(|_| timed_out("inserting"))? {
+                Ok(new) => {
+                    taken.new += new;
+                    taken.duplicates += (rows.len() as u64).saturating_sub(new);
+                }
+                Err(error) => match data_refused(&error) {
+                    None => return Err(sink_error(&error)),
+                    Some(code) if rows.len() == 1 => taken.refused.push((place, code)),
+                    Some(_) => {
+                        let (left, right) = rows.split_at(rows.len() / 2);
+                        open.push((place + left.len(), right));
+                        open.push((place, left));
+                    }
+                },
+            }
+        }
+        Ok(taken)
+    }
+
+    fn rows(&self, batch: &[Record]) -> Result<Vec<Row>, SinkError> {
+        let unsealed = || SinkError {
+            code: "seal".to_owned(),
+            what: "an audit payload can't be sealed".to_owned(),
+        };
+        let key = self
+            .keys
+            .sealing(now_micros() / 1_000_000)
+            .map_err(|_| unsealed())?;
+        let sealer = if self.encrypted {
+            Some(BatchSealer::new(key).map_err(|_| unsealed())?)
+        } else {
+            None
+        };
+        batch
+            .iter()
+            .map(|record| {
+                let payload = match &sealer {
+                    Some(sealer) => sealer.seal(record).map_err(|_| unsealed())?,
+                    None => record.bytes().to_vec(),
+                };
+                Ok(Row::of(
+                    record,
+                    payload,
+                    sealer.is_some().then(|| key.id.clone()),
+                ))
+            })
+            .collect()
+    }
+}
+
+impl Sink for Postgres {
+    fn name(&self) -> &str {
+        "postgresql"
+    }
+
+    async fn take(&mut self, batch: &[Record]) -> Result<Taken, SinkError> {
+        let rows = self.rows(batch)?;
+        self.session().await?;
+        let outcome = self.insert_or_halve(&rows).await;
+        if outcome.is_err() {
+            // After an error nobody knows what the connection is worth.
+            self.session = None;
+        }
+        outcome
+    }
+}
+
+struct Row {
+    time: SystemTime,
+    chain: String,
+    seq: i64,
+    uid: Uuid,
+    event: String,
+    outcome: String,
+    severity: String,
+    sub: Option<String>,
+    client: Option<String>,
+    tool: Option<String>,
+    patients: String,
+    purpose: Option<String>,
+    configuration: Option<String>,
+    prev: Vec<u8>,
+    hash: Vec<u8>,
+    payload: Vec<u8>,
+    key_id: Option<String>,
+}
+
+impl Row {
+    fn of(record: &Record, payload: Vec<u8>, key_id: Option<String>) -> Self {
+        let text = |path: &[&str]| record.text(path).map(str::to_owned);
+        let micros = Duration::from_micros(record.micros().unsigned_abs());
+        Self {
+            time: if record.micros() < 0 {
+                UNIX_EPOCH - micros
+            } else {
+                UNIX_EPOCH + micros
+            },
+            chain: record.chain().to_owned(),
+            seq: i64::try_from(record.seq()).unwrap_or(i64::MAX),
+            uid: record.uid(),
+            event: record.name().as_str().to_owned(),
+            outcome: text(&["outcome"]).unwrap_or_default(),
+            severity: text(&["severity"]).unwrap_or_default(),
+            sub: text(&["subject", "sub"]),
+            client: text(&["subject", "client"]),
+            tool: text(&["mcp", "tool"]),
+            patients: record
+                .patients()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
+            purpose: text(&["purpose"]),
+            configuration: text(&["configuration"]),
+            prev: record.prev().to_vec(),
+            hash: record.hash().to_vec(),
+            payload,
+            key_id,
+        }
+    }
+}
+
+type Parameter<'a> = &'a (dyn tokio_postgres::types::ToSql + Sync);
+
+macro_rules! columns {
+    ($($column:ident: $type:ty),+ $(,)?) => {
+        /// Rows turned into one array a column, as `UNNEST` takes them.
+        struct Columns<'a> { $($column: Vec<&'a $type>),+ }
+
+        impl<'a> Columns<'a> {
+            fn of(rows: &'a [Row]) -> Self {
+                Self { $($column: rows.iter().map(|row| &row.$column).collect()),+ }
+            }
+
+            fn parameters(&self) -> Vec<Parameter<'_>> {
+                vec![$(&self.$column as Parameter<'_>),+]
+            }
+        }
+    };
+}
+columns! {
+    time: SystemTime, chain: String, seq: i64, uid: Uuid, event: String, outcome: String, severity: String,
+    sub: Option<String>, client: Option<String>, tool: Option<String>, patients: String, purpose: Option<String>,
+    configuration: Option<String>, prev: Vec<u8>, hash: Vec<u8>, payload: Vec<u8>, key_id: Option<String>,
+}
+
+fn tls_config(settings: &PostgresSettings) -> Result<ClientConfig, PostgresError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&settings.ca_pem) {
+        roots.add(certificate.map_err(|_| PostgresError::Pem("CA file"))?)?;
+    }
+    if roots.is_empty() {
+        return Err(PostgresError::NoAuthority);
+    }
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let Some((chain, key)) = &settings.client_pem else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let chain = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| PostgresError::Pem("client certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| PostgresError::Pem("client key"))?;
+    Ok(builder.with_client_auth_cert(chain, key)?)
+}
+
+/// The SQLSTATE if it was the rows' content that was refused: data exceptions, constraints, limits. Such a row will never be taken.
+fn data_refused(error: &tokio_postgres::Error) -> Option<String> {
+    let database = error.as_db_error()?;
+    let code = database.code().code();
+    let class = code.get(..2)?;
+    // A row without a partition is a check violation without a constraint: the table is at fault, not the row.
+    let no_partition = code == "23514" && database.constraint().is_none();
+    (matches!(class, "22" | "23" | "54") && !no_partition).then(|| code.to_owned())
+}
+
+/// Without the server's detail texts, which may quote a row.
+fn sink_error(error: &tokio_postgres::Error) -> SinkError {
+    match error.as_db_error() {
+        Some(database) => SinkError {
+            code: database.code().code().to_owned(),
+            what: headline(database),
+        },
+        None => SinkError {
+            code: "unreachable".to_owned(),
+            what: causes(error),
+        },
+    }
+}
+
+/// A server's message names columns, tables and roles; its DETAIL, which names values, stays away.
+fn headline(database: &DbError) -> String {
+    format!("PostgreSQL refused: {}", database.message())
+}
+
+fn causes(error: &tokio_postgres::Error) -> String {
+    let mut what = format!("PostgreSQL: {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        what.push_str(": ");
+        what.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    what
+}
+
+fn timed_out(doing: &str) -> SinkError {
+    SinkError {
+        code: "unreachable".to_owned(),
+        what: format!("PostgreSQL: {doing} took too long"),
+    }
+}

@@ -1,0 +1,136 @@
+//! The payload column: the whole event, sealed before it leaves, so that the database holds only what it needs to be searched.
+//!
+//! `0x01 ‖ key id 8 ‖ salt 24 ‖ nonce 12 ‖ ciphertext ‖ tag 16`: AES-256-GCM under a key derived (HKDF-SHA256) from the audit key and the salt, one salt a batch, so that
+//! no key comes near 2^32 random nonces (SP 800-38D). The associated data is chain ‖ `|` ‖ seq ‖ `|` ‖ uid: a payload opens in its own row only.
+
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{Aead, KeyInit, Nonce, Payload};
+use uuid::Uuid;
+
+use crate::keys::{AuditKeys, Derived, KID_BYTES};
+use crate::record::Record;
+
+const VERSION: u8 = 1;
+const SALT_BYTES: usize = 24;
+const NONCE_BYTES: usize = 12;
+
+/// A payload can't be opened. One answer for all causes.
+#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
+pub enum OpenPayloadError {
+    /// No key of the ring sealed it.
+    #[error("the payload was sealed with a key that is not in the ring `keys.audit`")]
+    UnknownKey,
+    /// Changed, cut, or moved from another row.
+    #[error("the payload does not open in this row: it was changed or moved")]
+    Invalid,
+}
+
+/// Could not seal: no random bytes, or the cipher refused.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("an audit payload can't be sealed")]
+pub(crate) struct SealError;
+
+/// Seals the payloads of one batch.
+pub(crate) struct BatchSealer<'a> {
+    key: &'a Derived,
+    salt: [u8; SALT_BYTES],
+    cipher: Aes256Gcm,
+}
+
+impl<'a> BatchSealer<'a> {
+    pub(crate) fn new(key: &'a Derived) -> Result<Self, SealError> {
+        let mut salt = [0; SALT_BYTES];
+        getrandom::fill(&mut salt).map_err(|_| SealError)?;
+        let cipher =
+            Aes256Gcm::new_from_slice(key.seal_key(&salt).as_slice()).map_err(|_| SealError)?;
+        Ok(Self { key, salt, cipher })
+    }
+
+    pub(crate) fn seal(&self, record: &Record) -> Result<Vec<u8>, SealError> {
+        let mut nonce = [0; NONCE_BYTES];
+        getrandom::fill(&mut nonce).map_err(|_| SealError)?;
+        let aad = aad(record.chain(), record.seq(), record.uid());
+        let payload = Payload {
+            msg: record.bytes(),
+            aad: aad.as_bytes(),
+        };
+        let sealed = self
+            .cipher
+            .encrypt(&Nonce::<Aes256Gcm>::from(nonce), payload)
+            .map_err(|_| SealError)?;
+        let mut out = Vec::with_capacity(1 + KID_BYTES + SALT_BYTES + NONCE_BYTES + sealed.len());
+        out.push(VERSION);
+        out.extend_from_slice(&self.key.kid);
+        out.extend_from_slice(&self.salt);
+        out.extend_from_slice(&nonce);
+        out.extend_from_slice(&sealed);
+        Ok(out)
+    }
+}
+
+/// Opens a payload that a sink holds: the canonical bytes of the record in this row.
+///
+/// # Errors
+/// The key is not in the ring, or the bytes are not those that were sealed for this row.
+pub fn open_payload(
+    keys: &AuditKeys,
+    chain: &str,
+    seq: u64,
+    uid: Uuid,
+    payload: &[u8],
+) -> Result<Vec<u8>, OpenPayloadError> {
+    let invalid = OpenPayloadError::Invalid;
+    let (version, rest) = payload.split_first().ok_or(invalid)?;
+    let (kid, rest) = rest.split_first_chunk::<KID_BYTES>().ok_or(invalid)?;
+    let (salt, rest) = rest.split_first_chunk::<SALT_BYTES>().ok_or(invalid)?;
+    let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(invalid)?;
+    if *version != VERSION {
+        return Err(invalid);
+    }
+    let key = keys.find(kid).ok_or(OpenPayloadError::UnknownKey)?;
+    let cipher = Aes256Gcm::new_from_slice(key.seal_key(salt).as_slice()).map_err(|_| invalid)?;
+    let aad = aad(chain, seq, uid);
+    cipher
+        .decrypt(
+            &Nonce::<Aes256Gcm>::from(*nonce),
+            Payload {
+                msg: sealed,
+                aad: aad.as_bytes(),
+            },
+        )
+        .map_err(|_| invalid)
+}
+
+fn aad(chain: &str, seq: u64, uid: Uuid) -> String {
+    format!("{chain}|{seq}|{uid}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{
+        canonical,
+        tests::{full, place},
+    };
+    use crate::keys::AuditKey;
+
+    #[test]
+    fn a_payload_opens_in_its_own_row_only_and_unchanged() {
+        let keys = AuditKeys::new(vec![AuditKey::new("a", 0, [1; 32])]).unwrap();
+        let record = Record::parse(&canonical(&full(), &place(3, &[0; 32]))).unwrap();
+        let sealer = BatchSealer::new(keys.sealing(0).unwrap()).unwrap();
+        let sealed = sealer.seal(&record).unwrap();
+        let open =
+            |seq, bytes: &[u8]| open_payload(&keys, record.chain(), seq, record.uid(), bytes);
+        assert_eq!(open(3, &sealed).as_deref(), Ok(record.bytes()));
+        assert_eq!(open(4, &sealed), Err(OpenPayloadError::Invalid));
+        for at in 0..sealed.len() {
+            let mut bad = sealed.clone();
+            bad[at] ^= 1;
+            assert!(open(3, &bad).is_err(), "byte {at}");
+            assert!(open(3, &sealed[..at]).is_err(), "cut at {at}");
+        }
+        assert_ne!(sealer.seal(&record).unwrap(), sealed);
+        assert!(!String::from_utf8_lossy(&sealed).contains("alice"));
+    }
+}

@@ -1,0 +1,267 @@
+//! The one thread that owns the files: takes what waits, commits it together, answers each waiter.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::catalogue::EventName;
+use crate::event::{Event, Outcome};
+use crate::metrics::SinkMetrics;
+use crate::trail::{NotDurable, Receipt, now_micros};
+
+use super::disk::Disk;
+use super::store::Refused;
+use super::{Entry, Limiter, Origin, Position, Retention, SpoolSettings, Store};
+
+/// Records of one group commit.
+const BATCH_RECORDS_MAX: usize = 4096;
+/// How long the thread waits for work before it looks after windows, repairs and closing.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What the thread is asked.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Record(Box<Entry>, oneshot::Sender<Result<Receipt, NotDurable>>),
+    /// Look at [`Shared::closing`] now.
+    Wake,
+}
+
+/// What the thread and the handles share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Arc<SpoolSettings>,
+    pub(crate) limiter: Mutex<Limiter>,
+    pub(crate) closing: Mutex<Option<oneshot::Sender<bool>>>,
+    pub(crate) events: Vec<AtomicU64>,
+    pub(crate) refused: AtomicU64,
+    pub(crate) standing: Mutex<Standing>,
+    pub(crate) sinks: Mutex<BTreeMap<String, SinkState>>,
+    pub(crate) durable: watch::Sender<Position>,
+}
+
+/// How the log stands after the last commit.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Standing {
+    pub(crate) bytes: u64,
+    pub(crate) records: u64,
+    pub(crate) checkpoint_micros: i64,
+    pub(crate) sound: bool,
+    pub(crate) full: bool,
+    pub(crate) closed: bool,
+    pub(crate) base: u64,
+    pub(crate) base_prev: [u8; 32],
+}
+
+/// A sink as the rest sees it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SinkState {
+    pub(crate) metrics: SinkMetrics,
+    pub(crate) cursor: Position,
+}
+
+/// Takes a lock whatever happened to its last holder: what these guard is whole after every statement.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Arc<SpoolSettings>, position: Position) -> Self {
+        Self {
+            limiter: Mutex::new(Limiter::new(settings.strangers_window)),
+            closing: Mutex::new(None),
+            events: EventName::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            refused: AtomicU64::new(0),
+            standing: Mutex::new(Standing::default()),
+            sinks: Mutex::new(BTreeMap::new()),
+            durable: watch::Sender::new(position),
+            settings,
+        }
+    }
+}
+
+/// The thread's own side.
+pub(crate) struct Committer<D> {
+    store: Store<D>,
+    shared: Arc<Shared>,
+    jobs: Receiver<Job>,
+}
+
+type Waiter = oneshot::Sender<Result<Receipt, NotDurable>>;
+
+impl<D: Disk> Committer<D> {
+    pub(crate) fn new(store: Store<D>, shared: Arc<Shared>, jobs: Receiver<Job>) -> Self {
+        Self {
+            store,
+            shared,
+            jobs,
+        }
+    }
+
+    /// Writes the run's first record. It holds what the run before left: its last hash as `prev`, and whether it ended cleanly.
+    pub(crate) fn begin(&mut self, event: Event) -> Result<(), NotDurable> {
+        let recovered = i64::try_from(self.store.recovered()).unwrap_or(i64::MAX);
+        let event = event.detail("recovered_records", recovered);
+        match self.own(event) {
+            true => Ok(()),
+            false => Err(NotDurable::Failed),
+        }
+    }
+
+    /// Runs until every handle is gone or one asks to close.
+    pub(crate) fn run(mut self) {
+        loop {
+            let first = self.jobs.recv_timeout(TICK);
+            let gone = matches!(first, Err(RecvTimeoutError::Disconnected));
+            self.take(first.ok());
+            self.tend();
+            let closing = lock(&self.shared.closing).take();
+            if closing.is_some() || gone {
+                return self.end(closing);
+            }
+        }
+    }
+
+    /// Commits a job and what waits behind it.
+    fn take(&mut self, first: Option<Job>) -> usize {
+        let mut entries = Vec::new();
+        let mut waiters = Vec::new();
+        let rest = std::iter::from_fn(|| self.jobs.try_recv().ok());
+        for job in first.into_iter().chain(rest).take(BATCH_RECORDS_MAX) {
+            if let Job::Record(entry, waiter) = job {
+                entries.push(*entry);
+                waiters.push(waiter);
+            }
+        }
+        let taken = entries.len();
+        self.commit(&entries, waiters);
+        taken
+    }
+
+    fn commit(&mut self, entries: &[Entry], waiters: Vec<Waiter>) {
+        if entries.is_empty() {
+            return;
+        }
+        let fates = self.store.commit(entries, now_micros());
+        let full = fates.iter().any(|fate| matches!(fate, Err(Refused::Full)));
+        self.publish(full);
+        for ((fate, entry), waiter) in fates.into_iter().zip(entries).zip(waiters) {
+            let counter = if fate.is_ok() {
+                self.shared.events.get(entry.event.name.index())
+            } else {
+                Some(&self.shared.refused)
+            };
+            if let Some(counter) = counter {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            let answer = match fate {
+                Ok(written) => Ok(Receipt {
+                    uid: entry.uid,
+                    chain: written.chain,
+                    seq: written.seq,
+                }),
+                Err(Refused::Full) => Err(NotDurable::SpoolFull),
+                Err(Refused::StrangersFull) => Err(NotDurable::StrangersFull),
+                Err(Refused::Broken) => Err(NotDurable::Failed),
+            };
+            // Nobody waits any more: the record stands all the same.
+            let _nobody = waiter.send(answer);
+        }
+    }
+
+    /// Windows, repairs, segments to let go.
+    fn tend(&mut self) {
+        let counts = {
+            let mut limiter = lock(&self.shared.limiter);
+            if limiter.ends().is_some_and(|end| end <= Instant::now()) {
+                limiter.close_window()
+            } else {
+                Vec::new()
+            }
+        };
+        self.strangers(counts);
+        let was_sound = self.store.sound();
+        let repaired = self.store.repair(now_micros()).is_ok() && !was_sound;
+        if repaired || self.release() {
+            self.publish(false);
+        }
+    }
+
+    fn strangers(&mut self, counts: Vec<Event>) {
+        let entries: Vec<_> = counts
+            .into_iter()
+            .map(|event| Entry::now(event, Origin::Stranger))
+            .collect();
+        let waiters = entries.iter().map(|_| oneshot::channel().0).collect();
+        self.commit(&entries, waiters);
+    }
+
+    /// Lets delivered segments go where the retention says so.
+    fn release(&mut self) -> bool {
+        if self.shared.settings.retention != Retention::Delivered {
+            return false;
+        }
+        let keep = lock(&self.shared.sinks)
+            .values()
+            .map(|sink| sink.cursor.segment)
+            .min();
+        let Some(keep) = keep.filter(|keep| *keep > self.store.head().base) else {
+            return false;
+        };
+        self.store.release(keep, now_micros()).is_ok()
+    }
+
+    /// Writes an event of the trail itself.
+    fn own(&mut self, event: Event) -> bool {
+        let entries = [Entry::now(event, Origin::Trail)];
+        let (waiter, mut answer) = oneshot::channel();
+        self.commit(&entries, vec![waiter]);
+        matches!(answer.try_recv(), Ok(Ok(_)))
+    }
+
+    /// The end marker, after everything that still waits; without a request to close (all handles dropped) the log ends as it does in a crash.
+    fn end(mut self, closing: Option<oneshot::Sender<bool>>) {
+        while self.take(None) > 0 {}
+        let counts = lock(&self.shared.limiter).close_window();
+        self.strangers(counts);
+        let Some(answer) = closing else { return };
+        let clean = self.own(Event::new(EventName::AuditStopped, Outcome::Success))
+            && self.store.close(now_micros()).is_ok();
+        self.publish(false);
+        lock(&self.shared.standing).closed = true;
+        // The lock ends with the store, before anybody hears of it.
+        drop(self.store);
+        let _nobody = answer.send(clean);
+    }
+
+    /// Tells readers how far the log is durable.
+    pub(crate) fn publish(&self, full: bool) {
+        let head = self.store.head();
+        let mut standing = lock(&self.shared.standing);
+        *standing = Standing {
+            bytes: self.store.bytes(),
+            records: head.records,
+            checkpoint_micros: head.micros,
+            sound: self.store.sound(),
+            full: full || (standing.full && standing.bytes == self.store.bytes()),
+            closed: false,
+            base: head.base,
+            base_prev: head.base_prev,
+        };
+        drop(standing);
+        if self.store.sound() {
+            self.shared.durable.send_replace(head.end);
+        }
+    }
+}
+
+impl<D> std::fmt::Debug for Committer<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}

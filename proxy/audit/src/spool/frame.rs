@@ -1,0 +1,196 @@
+//! One record on disk.
+//!
+//! ```text
+//! length u32 │ CRC-32C u32 │ flags u8 │ key id 8 │ seq u64 │ prev 32 │ canonical JSON … │ HMAC-SHA256 32      (big-endian)
+//! ```
+//! `length` counts what stands behind the checksum; the checksum covers length and the rest; the MAC covers flags to JSON.
+//! The checksum tells a torn write from a forged one, the MAC proves who wrote it, `prev` where it belongs.
+
+use crate::keys::{AuditKeys, Derived, KID_BYTES, Kid};
+
+/// Bytes of the largest frame; a length above it is no length. An event's own bounds keep it far below.
+pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
+const PREFIX: usize = 8;
+const MAC: usize = 32;
+const FIXED: usize = 1 + KID_BYTES + 8 + 32;
+const STRANGER: u8 = 1;
+
+/// What is wrong with a frame.
+#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
+pub enum FrameError {
+    /// The log ends inside it.
+    #[error("the log ends inside a record")]
+    Torn,
+    /// Its length is no length of a record.
+    #[error("its length is impossible")]
+    Length,
+    /// Its bytes are not those that were written.
+    #[error("its checksum does not match")]
+    Checksum,
+    /// No key of the ring wrote it.
+    #[error("it was written with a key that is not in the ring `keys.audit`")]
+    UnknownKey,
+    /// Its MAC is not the key's.
+    #[error("its MAC does not match")]
+    Mac,
+    /// A flag that no version knows.
+    #[error("it has an unknown flag")]
+    Flags,
+}
+
+/// A frame whose checksum and MAC hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame<'a> {
+    pub(crate) stranger: bool,
+    pub(crate) seq: u64,
+    pub(crate) prev: [u8; 32],
+    pub(crate) json: &'a [u8],
+    /// Bytes of the whole frame.
+    pub(crate) length: usize,
+}
+
+/// Appends the frame of a record.
+pub(crate) fn encode(
+    out: &mut Vec<u8>,
+    key: &Derived,
+    stranger: bool,
+    seq: u64,
+    prev: &[u8; 32],
+    json: &[u8],
+) {
+    let mut body = Vec::with_capacity(FIXED + json.len() + MAC);
+    body.push(if stranger { STRANGER } else { 0 });
+    body.extend_from_slice(&key.kid);
+    body.extend_from_slice(&seq.to_be_bytes());
+    body.extend_from_slice(prev);
+    body.extend_from_slice(json);
+    let tag = key.frame_tag(&body);
+    body.extend_from_slice(&tag);
+    // An event's bounds keep a frame under 1 MiB; a length that did not fit would be refused by every reader.
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
+    out.extend_from_slice(&length);
+    out.extend_from_slice(&crc32c::crc32c_append(crc32c::crc32c(&length), &body).to_be_bytes());
+    out.extend_from_slice(&body);
+}
+
+/// The frame at the start of `bytes`, which must not be empty.
+pub(crate) fn decode<'a>(bytes: &'a [u8], keys: &AuditKeys) -> Result<Frame<'a>, FrameError> {
+    let (prefix, rest) = bytes
+        .split_first_chunk::<PREFIX>()
+        .ok_or(FrameError::Torn)?;
+    let [l0, l1, l2, l3, c0, c1, c2, c3] = *prefix;
+    let length_bytes = [l0, l1, l2, l3];
+    let length = u32::from_be_bytes(length_bytes) as usize;
+    if !(FIXED + MAC..=FRAME_BYTES_MAX).contains(&length) {
+        return Err(FrameError::Length);
+    }
+    let body = rest.get(..length).ok_or(FrameError::Torn)?;
+    if crc32c::crc32c_append(crc32c::crc32c(&length_bytes), body)
+        != u32::from_be_bytes([c0, c1, c2, c3])
+    {
+        return Err(FrameError::Checksum);
+    }
+    let (signed, tag) = body.split_last_chunk::<MAC>().ok_or(FrameError::Length)?;
+    let fields = split(signed).ok_or(FrameError::Length)?;
+    let key = keys.find(&fields.kid).ok_or(FrameError::UnknownKey)?;
+    if !key.frame_holds(signed, tag) {
+        return Err(FrameError::Mac);
+    }
+    if fields.flags & !STRANGER != 0 {
+        return Err(FrameError::Flags);
+    }
+    let stranger = fields.flags & STRANGER != 0;
+    Ok(Frame {
+        stranger,
+        seq: fields.seq,
+        prev: fields.prev,
+        json: fields.json,
+        length: PREFIX + length,
+    })
+}
+
+struct Fields<'a> {
+    flags: u8,
+    kid: Kid,
+    seq: u64,
+    prev: [u8; 32],
+    json: &'a [u8],
+}
+
+fn split(signed: &[u8]) -> Option<Fields<'_>> {
+    let (flags, rest) = signed.split_first()?;
+    let (kid, rest) = rest.split_first_chunk::<KID_BYTES>()?;
+    let (seq, rest) = rest.split_first_chunk::<8>()?;
+    let (prev, json) = rest.split_first_chunk::<32>()?;
+    Some(Fields {
+        flags: *flags,
+        kid: *kid,
+        seq: u64::from_be_bytes(*seq),
+        prev: *prev,
+        json,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::AuditKey;
+
+    fn keys(byte: u8) -> AuditKeys {
+        AuditKeys::new(vec![AuditKey::new("a", 0, [byte; 32])]).unwrap()
+    }
+
+    fn written(keys: &AuditKeys) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(&mut out, keys.sealing(0).unwrap(), true, 5, &[7; 32], b"{}");
+        out
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let keys = keys(1);
+        let bytes = written(&keys);
+        let frame = decode(&bytes, &keys).unwrap();
+        assert_eq!(
+            frame,
+            Frame {
+                stranger: true,
+                seq: 5,
+                prev: [7; 32],
+                json: b"{}",
+                length: bytes.len()
+            }
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let keys = keys(1);
+        let bytes = written(&keys);
+        for at in 0..bytes.len() {
+            assert_eq!(
+                decode(&bytes[..at], &keys).err(),
+                Some(FrameError::Torn),
+                "cut at {at}"
+            );
+            for bit in 0..8 {
+                let mut bad = bytes.clone();
+                bad[at] ^= 1 << bit;
+                assert!(decode(&bad, &keys).is_err(), "byte {at} bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_key_is_refused() {
+        assert_eq!(
+            decode(&written(&keys(2)), &keys(1)).err(),
+            Some(FrameError::Mac)
+        );
+        let other = AuditKeys::new(vec![AuditKey::new("b", 0, [1; 32])]).unwrap();
+        assert_eq!(
+            decode(&written(&keys(1)), &other).err(),
+            Some(FrameError::UnknownKey)
+        );
+    }
+}

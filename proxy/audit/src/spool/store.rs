@@ -1,0 +1,503 @@
+//! The log and its head as one thing: open and repair, commit a batch, let old segments go. No threads, no clock of its own.
+
+use std::io;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::event::{Event, Place, canonical};
+use crate::keys::{AuditKeys, KeyError};
+use crate::record::fingerprint;
+
+use super::disk::{Disk, segment_number};
+use super::frame::{FRAME_BYTES_MAX, encode};
+use super::head::{Head, Position};
+use super::walk::{Walk, WalkError};
+use super::{OpenError, SpoolSettings};
+
+/// Bytes of `max_bytes` that only the trail's own events may use, so that it can always say that it stopped.
+const RESERVE_BYTES: u64 = 64 * 1024;
+
+/// An event on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) event: Event,
+    pub(crate) uid: Uuid,
+    pub(crate) micros: i64,
+    pub(crate) origin: Origin,
+}
+
+/// Whose budget an event uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A principal's.
+    Known,
+    /// That of peers who proved nothing.
+    Stranger,
+    /// The trail itself, which may use the reserve.
+    Trail,
+}
+
+/// Why an entry is not on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Full,
+    StrangersFull,
+    Broken,
+}
+
+/// Where an entry stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) chain: Arc<str>,
+    pub(crate) seq: u64,
+}
+
+/// What a failed write left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Damage {
+    None,
+    /// Bytes behind the head that nobody may trust: cut them before going on.
+    Tail,
+    /// The log is whole and durable, its head is not written: write it before going on.
+    Head,
+}
+
+pub(crate) struct Store<D> {
+    disk: D,
+    keys: Arc<AuditKeys>,
+    settings: Arc<SpoolSettings>,
+    head: Head,
+    chain: Arc<str>,
+    next_seq: u64,
+    /// Bytes of the retained log up to the head.
+    bytes: u64,
+    damage: Damage,
+    /// Records behind the head that opening took in.
+    recovered: u64,
+}
+
+impl<D: Disk> Store<D> {
+    /// Opens the log, checks what stands before the head's end in its last segment, keeps whole records behind it, cuts a torn one, and begins a run.
+    pub(crate) fn open(
+        mut disk: D,
+        keys: Arc<AuditKeys>,
+        settings: Arc<SpoolSettings>,
+        micros: i64,
+    ) -> Result<Self, OpenError> {
+        let names = disk.list()?;
+        let head = match Head::decode(&disk.read_head()?, &keys) {
+            Some(head) => head,
+            // A crash before the very first head leaves at most an empty segment.
+            None if names.iter().all(|(_, length)| *length == 0) => Head {
+                instance: *Uuid::new_v4().as_bytes(),
+                pseudonym_check: keys.pseudonym_check(),
+                ..Head::default()
+            },
+            None => return Err(OpenError::HeadMissing),
+        };
+        if head.pseudonym_check != keys.pseudonym_check() {
+            return Err(OpenError::PseudonymKeyChanged);
+        }
+        let chain = Arc::from(head.chain().as_str());
+        let mut store = Self {
+            disk,
+            keys,
+            settings,
+            head,
+            chain,
+            next_seq: 0,
+            bytes: 0,
+            damage: Damage::None,
+            recovered: 0,
+        };
+        store.check_segments(&names)?;
+        store.recover(micros)?;
+        Ok(store)
+    }
+
+    /// Every segment from the base to the head's must be there, and nothing else but the one after it.
+    fn check_segments(&mut self, names: &[(String, u64)]) -> Result<(), OpenError> {
+        let mut expected = self.head.base;
+        let last = self.head.end.segment;
+        for (name, length) in names {
+            let number = segment_number(name).ok_or_else(|| OpenError::Foreign(name.clone()))?;
+            if (self.head.floor..self.head.base).contains(&number) {
+                self.disk.remove(number)?;
+                continue;
+            }
+            let whole = number != last || *length >= self.head.end.offset;
+            if number != expected || number > last.saturating_add(1) || !whole {
+                return Err(OpenError::Tampered {
+                    segment: number.min(expected),
+                    offset: *length,
+                });
+            }
+            expected = expected.saturating_add(1);
+            self.bytes += length;
+        }
+        if expected <= last && !(expected == last && self.head.end.offset == 0) {
+            return Err(OpenError::Tampered {
+                segment: expected,
+                offset: 0,
+            });
+        }
+        if expected <= last {
+            self.disk.create(last)?;
+        }
+        self.head.floor = self.head.base;
+        Ok(())
+    }
+
+    /// Takes in whole records behind the head, cuts the rest, and writes the head of the new run.
+    fn recover(&mut self, micros: i64) -> Result<(), OpenError> {
+        let before = self.head.end;
+        let length = self.take_in(before.segment, before.offset)?;
+        let next = before.segment.saturating_add(1);
+        let has_next = self
+            .disk
+            .list()?
+            .iter()
+            .any(|(name, _)| segment_number(name) == Some(next));
+        if has_next {
+            if length != before.offset {
+                return Err(OpenError::Tampered {
+                    segment: before.segment,
+                    offset: before.offset,
+                });
+            }
+            self.head.end = Position {
+                segment: next,
+                offset: 0,
+            };
+            self.take_in(next, 0)?;
+        }
+        self.head.boot += 1;
+        self.head.closed = false;
+        self.chain = Arc::from(self.head.chain().as_str());
+        self.write_head(micros).map_err(|error| match error {
+            HeadError::Io(error) => OpenError::Io(error),
+            HeadError::Key(error) => OpenError::Key(error),
+        })
+    }
+
+    /// Checks a segment up to `durable`, moves the head over whole records behind it, cuts a torn one; the segment's bytes before the cut.
+    fn take_in(&mut self, segment: u64, durable: u64) -> Result<u64, OpenError> {
+        let bytes = self.disk.read(segment)?;
+        let whole = bytes.len() as u64;
+        let checked = check_start(&bytes, durable, self.head.hash, &self.keys);
+        let mut walk = checked.map_err(|(offset, error)| OpenError::Damaged {
+            segment,
+            offset,
+            error,
+        })?;
+        let mut offset = durable;
+        while let Some(rest) = usize::try_from(offset)
+            .ok()
+            .and_then(|at| bytes.get(at..))
+            .filter(|rest| !rest.is_empty())
+        {
+            let Ok((frame, _)) = walk.next(rest, &self.keys) else {
+                break;
+            };
+            offset += frame.length as u64;
+            self.head.records += 1;
+            self.recovered += 1;
+            self.head.stranger_bytes += if frame.stranger {
+                frame.length as u64
+            } else {
+                0
+            };
+        }
+        if offset < whole {
+            self.disk.truncate(segment, offset)?;
+            self.bytes = self.bytes.saturating_sub(whole - offset);
+        }
+        self.disk.sync(segment)?;
+        self.head.end = Position { segment, offset };
+        self.head.hash = walk.hash();
+        Ok(whole)
+    }
+
+    /// Writes a batch with one append and one sync, then the head. Each entry's fate, in order.
+    pub(crate) fn commit(
+        &mut self,
+        entries: &[Entry],
+        micros: i64,
+    ) -> Vec<Result<Written, Refused>> {
+        if self.repair(micros).is_err() {
+            return entries.iter().map(|_| Err(Refused::Broken)).collect();
+        }
+        let mut batch = Batch {
+            buffer: Vec::new(),
+            hash: self.head.hash,
+            seq: self.next_seq,
+            strangers: 0,
+            records: 0,
+        };
+        let Ok(fates) = self.render(entries, &mut batch, micros) else {
+            return entries.iter().map(|_| Err(Refused::Broken)).collect();
+        };
+        if batch.records > 0 && self.write(&batch, micros).is_err() {
+            return fates
+                .into_iter()
+                .map(|fate| fate.and(Err(Refused::Broken)))
+                .collect();
+        }
+        fates
+    }
+
+    fn render(
+        &self,
+        entries: &[Entry],
+        batch: &mut Batch,
+        micros: i64,
+    ) -> Result<Vec<Result<Written, Refused>>, KeyError> {
+        let key = self.keys.sealing(micros / 1_000_000)?;
+        let mut frame = Vec::new();
+        let fates = entries.iter().map(|entry| {
+            let stranger = entry.origin == Origin::Stranger;
+            let place = Place {
+                uid: entry.uid,
+                micros: entry.micros,
+                chain: &self.chain,
+                seq: batch.seq,
+                prev: &batch.hash,
+                pod: &self.settings.pod,
+                stranger,
+            };
+            let json = canonical(&entry.event, &place);
+            frame.clear();
+            encode(&mut frame, key, stranger, batch.seq, &batch.hash, &json);
+            self.admit(entry.origin, frame.len(), batch)?;
+            batch.hash = fingerprint(&json);
+            batch.buffer.extend_from_slice(&frame);
+            batch.records += 1;
+            batch.strangers += if stranger { frame.len() as u64 } else { 0 };
+            let written = Written {
+                chain: Arc::clone(&self.chain),
+                seq: batch.seq,
+            };
+            batch.seq += 1;
+            Ok(written)
+        });
+        Ok(fates.collect())
+    }
+
+    /// Whether the budgets have room for a frame.
+    fn admit(&self, origin: Origin, length: usize, batch: &Batch) -> Result<(), Refused> {
+        if length > FRAME_BYTES_MAX {
+            return Err(Refused::Full);
+        }
+        let after = self.bytes + (batch.buffer.len() + length) as u64;
+        let limit = match origin {
+            Origin::Trail => self.settings.max_bytes,
+            Origin::Known | Origin::Stranger => self
+                .settings
+                .max_bytes
+                .saturating_sub(RESERVE_BYTES.min(self.settings.max_bytes / 8)),
+        };
+        if after > limit {
+            return Err(Refused::Full);
+        }
+        let strangers = self.head.stranger_bytes + batch.strangers + length as u64;
+        if origin == Origin::Stranger && strangers > self.settings.strangers_max_bytes() {
+            return Err(Refused::StrangersFull);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &Batch, micros: i64) -> io::Result<()> {
+        if self.head.end.offset >= self.settings.segment_bytes {
+            let next = self.head.end.segment + 1;
+            self.disk.create(next)?;
+            self.head.end = Position {
+                segment: next,
+                offset: 0,
+            };
+        }
+        let segment = self.head.end.segment;
+        let written = self
+            .disk
+            .append(segment, &batch.buffer)
+            .and_then(|()| self.disk.sync(segment));
+        if let Err(error) = written {
+            self.damage = Damage::Tail;
+            return Err(error);
+        }
+        let length = batch.buffer.len() as u64;
+        self.bytes += length;
+        self.next_seq = batch.seq;
+        self.head.end.offset += length;
+        self.head.hash = batch.hash;
+        self.head.records += batch.records;
+        self.head.stranger_bytes += batch.strangers;
+        // From here the records are durable; without a durable head nobody hears so.
+        self.damage = Damage::Head;
+        self.write_head(micros)
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        self.damage = Damage::None;
+        Ok(())
+    }
+
+    /// Mends what a failed write left, if the disk lets it.
+    pub(crate) fn repair(&mut self, micros: i64) -> io::Result<()> {
+        match self.damage {
+            Damage::None => return Ok(()),
+            Damage::Tail => self
+                .disk
+                .truncate(self.head.end.segment, self.head.end.offset)?,
+            Damage::Head => self
+                .write_head(micros)
+                .map_err(|error| io::Error::other(error.to_string()))?,
+        }
+        self.damage = Damage::None;
+        Ok(())
+    }
+
+    /// Says in the head that the run ended with its end marker.
+    pub(crate) fn close(&mut self, micros: i64) -> io::Result<()> {
+        self.repair(micros)?;
+        self.head.closed = true;
+        self.write_head(micros)
+            .map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// Deletes whole segments before `keep`, never the last one. The head tells first, so that a crash between leaves nothing unexplained.
+    pub(crate) fn release(&mut self, keep: u64, micros: i64) -> io::Result<()> {
+        self.repair(micros)?;
+        let base = keep.min(self.head.end.segment);
+        if base <= self.head.base {
+            return Ok(());
+        }
+        let mut gone = Vec::new();
+        let mut after = self.head.clone();
+        let mut prev = after.base_prev;
+        for segment in self.head.base..base {
+            let bytes = self.disk.read(segment)?;
+            let mut walk = Walk::new(prev, true);
+            let (mut at, mut strangers, mut records) = (0, 0, 0);
+            while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+                let (frame, _) = walk
+                    .next(rest, &self.keys)
+                    .map_err(|error| io::Error::other(error.to_string()))?;
+                at += frame.length;
+                records += 1;
+                strangers += if frame.stranger {
+                    frame.length as u64
+                } else {
+                    0
+                };
+            }
+            prev = walk.hash();
+            after.stranger_bytes = after.stranger_bytes.saturating_sub(strangers);
+            after.records = after.records.saturating_sub(records);
+            gone.push((segment, bytes.len() as u64));
+        }
+        (after.base, after.base_prev) = (base, prev);
+        self.head = after;
+        self.damage = Damage::Head;
+        self.write_head(micros)
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        self.damage = Damage::None;
+        for (segment, length) in gone {
+            self.disk.remove(segment)?;
+            self.bytes = self.bytes.saturating_sub(length);
+        }
+        self.head.floor = base;
+        Ok(())
+    }
+
+    fn write_head(&mut self, micros: i64) -> Result<(), HeadError> {
+        let mut head = self.head.clone();
+        head.counter += 1;
+        head.micros = micros;
+        let bytes = head
+            .encode(&self.keys, micros / 1_000_000)
+            .map_err(HeadError::Key)?;
+        // The counter moves only with success: a second attempt goes to the same slot and never tears the one that holds.
+        self.disk
+            .write_head(head.slot(), &bytes)
+            .map_err(HeadError::Io)?;
+        self.head = head;
+        Ok(())
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub(crate) fn chain(&self) -> &Arc<str> {
+        &self.chain
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Records behind the head that opening took in.
+    pub(crate) fn recovered(&self) -> u64 {
+        self.recovered
+    }
+
+    pub(crate) fn sound(&self) -> bool {
+        self.damage == Damage::None
+    }
+
+    #[cfg(test)]
+    pub(crate) fn into_disk(self) -> D {
+        self.disk
+    }
+}
+
+impl<D> std::fmt::Debug for Store<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("head", &self.head)
+            .field("damage", &self.damage)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Batch {
+    buffer: Vec<u8>,
+    hash: [u8; 32],
+    seq: u64,
+    strangers: u64,
+    records: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum HeadError {
+    #[error(transparent)]
+    Io(io::Error),
+    #[error(transparent)]
+    Key(KeyError),
+}
+
+/// Walks the durable start of a segment, which must end with the record whose hash is `hash`; stands behind it.
+fn check_start(
+    bytes: &[u8],
+    durable: u64,
+    hash: [u8; 32],
+    keys: &AuditKeys,
+) -> Result<Walk, (u64, WalkError)> {
+    if durable == 0 {
+        return Ok(Walk::new(hash, true));
+    }
+    let durable = usize::try_from(durable).unwrap_or(usize::MAX);
+    let start = bytes.get(..durable).ok_or((
+        bytes.len() as u64,
+        WalkError::Frame(super::FrameError::Torn),
+    ))?;
+    let mut walk = Walk::from_any();
+    let mut at = 0;
+    while let Some(rest) = start.get(at..).filter(|rest| !rest.is_empty()) {
+        let (frame, _) = walk.next(rest, keys).map_err(|error| (at as u64, error))?;
+        at += frame.length;
+    }
+    if !walk.stands_at(&hash) {
+        return Err((at as u64, WalkError::Prev));
+    }
+    Ok(walk)
+}

@@ -1,0 +1,360 @@
+//! The handle that the rest of the program holds: record an event, wait until it is durable, look at its health.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+use crate::catalogue::EventName;
+use crate::event::{Event, Outcome};
+use crate::keys::{AuditKeys, Pseudonym, hex};
+use crate::metrics::Metrics;
+use crate::spool::disk::{Directory, Disk};
+use crate::spool::{
+    Committer, Entry, Job, OpenError, Origin, Position, Shared, SpoolSettings, Store, lock,
+};
+
+/// Percent of `max_bytes` from which the spool says that it fills up.
+const NEARLY_FULL_PERCENT: u64 = 80;
+
+/// The event is not durable, so what it speaks of must not happen.
+#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
+pub enum NotDurable {
+    /// More events wait for the disk than the queue holds.
+    #[error("the audit queue is full")]
+    QueueFull,
+    /// The log has reached `audit_logging.spool.max_bytes`.
+    #[error("the audit spool is full: raise `audit_logging.spool.max_bytes` or archive it")]
+    SpoolFull,
+    /// The share of unauthenticated peers is used up.
+    #[error("the audit spool's share for unauthenticated peers is full")]
+    StrangersFull,
+    /// The disk refused.
+    #[error("the audit spool can't be written")]
+    Failed,
+    /// The trail was closed.
+    #[error("the audit trail is closed")]
+    Closed,
+}
+
+/// Proof that an event is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    pub(crate) uid: Uuid,
+    pub(crate) chain: Arc<str>,
+    pub(crate) seq: u64,
+}
+
+impl Receipt {
+    /// The event's name everywhere.
+    #[must_use]
+    pub fn uid(&self) -> Uuid {
+        self.uid
+    }
+
+    /// The chain that it stands in.
+    #[must_use]
+    pub fn chain(&self) -> &str {
+        &self.chain
+    }
+
+    /// Its number there.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
+/// An event on its way to the disk. Dropping it does not take the event back.
+#[derive(Debug)]
+pub struct Pending {
+    uid: Uuid,
+    answer: Result<oneshot::Receiver<Result<Receipt, NotDurable>>, NotDurable>,
+}
+
+impl Pending {
+    /// The event's name, known before it is durable.
+    #[must_use]
+    pub fn uid(&self) -> Uuid {
+        self.uid
+    }
+
+    /// Waits for the disk.
+    ///
+    /// # Errors
+    /// The event is not durable, and nothing will make it so.
+    pub async fn durable(self) -> Result<Receipt, NotDurable> {
+        // A thread that went away without an answer has not made it durable.
+        self.answer?.await.unwrap_or(Err(NotDurable::Closed))
+    }
+}
+
+/// How the spool stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpoolState {
+    /// Events become durable.
+    Sound,
+    /// They still do, but the log has passed 80 % of its bytes: act now.
+    NearlyFull,
+    /// The log has reached its bytes.
+    Full,
+    /// The disk refuses; it is tried again with every event and every half second.
+    Failed,
+    /// Closed for good.
+    Closed,
+}
+
+/// The spool's state and size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// How it stands.
+    pub state: SpoolState,
+    /// Bytes of the log.
+    pub bytes: u64,
+    /// Bytes that it may have.
+    pub max_bytes: u64,
+}
+
+impl Health {
+    /// Whether PHI may go on.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        matches!(self.state, SpoolState::Sound | SpoolState::NearlyFull)
+    }
+}
+
+/// The audit trail. Clones are handles to the same one; the last one that goes waits for the disk.
+#[derive(Clone)]
+pub struct Trail {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    keys: Arc<AuditKeys>,
+    chain: Arc<str>,
+    /// Only `Drop` takes them.
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by its own thread; there is nothing to add to it here.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl Trail {
+    /// Opens the spool, mends what a crash left, and writes the first record of this run.
+    ///
+    /// # Errors
+    /// See [`OpenError`]: held by another process, tampered with, no key, no disk.
+    pub fn open(settings: SpoolSettings, keys: AuditKeys) -> Result<Self, OpenError> {
+        if settings.state_directory.starts_with(&settings.directory) {
+            return Err(OpenError::Nested);
+        }
+        let disk = Directory::open(&settings.directory, &settings.state_directory)?
+            .ok_or(OpenError::Locked)?;
+        Self::open_on(disk, settings, keys)
+    }
+
+    pub(crate) fn open_on<D: Disk + 'static>(
+        disk: D,
+        settings: SpoolSettings,
+        keys: AuditKeys,
+    ) -> Result<Self, OpenError> {
+        let (settings, keys) = (Arc::new(settings), Arc::new(keys));
+        let store = Store::open(disk, Arc::clone(&keys), Arc::clone(&settings), now_micros())?;
+        let chain = Arc::clone(store.chain());
+        let started = Event::new(EventName::AuditStarted, Outcome::Success)
+            .detail("version", settings.version.as_str())
+            .detail("key", keys.sealing(now_micros() / 1_000_000)?.id.as_str())
+            .detail("after", hex(&store.head().hash));
+        let shared = Arc::new(Shared::new(Arc::clone(&settings), store.head().end));
+        let (sender, receiver) = sync_channel(settings.queue_max);
+        let mut committer = Committer::new(store, Arc::clone(&shared), receiver);
+        committer.begin(started)?;
+        let thread = std::thread::Builder::new()
+            .name("audit-spool".to_owned())
+            .spawn(move || committer.run())
+            .map_err(OpenError::Thread)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                keys,
+                chain,
+                jobs: Some(sender),
+                thread: Some(thread),
+            }),
+        })
+    }
+
+    /// Puts an event on its way; what touches PHI waits for [`Pending::durable`].
+    #[must_use = "an event whose receipt nobody waits for may not be durable"]
+    pub fn record(&self, event: Event) -> Pending {
+        self.send(Entry::now(event, Origin::Known))
+    }
+
+    /// The same for what a peer caused who proved nothing: limited per source and overall, with a budget of its own.
+    /// `None`: counted, to be written as one number when the window ends.
+    #[must_use = "an event whose receipt nobody waits for may not be durable"]
+    pub fn record_unauthenticated(&self, event: Event) -> Option<Pending> {
+        let event = lock(&self.inner.shared.limiter).admit(event, Instant::now())?;
+        Some(self.send(Entry::now(event, Origin::Stranger)))
+    }
+
+    /// An event of the trail itself, which may use the reserve.
+    pub(crate) fn record_own(&self, event: Event) -> Pending {
+        self.send(Entry::now(event, Origin::Trail))
+    }
+
+    fn send(&self, entry: Entry) -> Pending {
+        let uid = entry.uid;
+        let (waiter, answer) = oneshot::channel();
+        let sent = match &self.inner.jobs {
+            Some(jobs) => jobs.try_send(Job::Record(Box::new(entry), waiter)),
+            None => {
+                return Pending {
+                    uid,
+                    answer: Err(NotDurable::Closed),
+                };
+            }
+        };
+        let answer = match sent {
+            Ok(()) => Ok(answer),
+            Err(error) => {
+                self.inner.shared.refused.fetch_add(1, Ordering::Relaxed);
+                Err(if matches!(error, TrySendError::Full(_)) {
+                    NotDurable::QueueFull
+                } else {
+                    NotDurable::Closed
+                })
+            }
+        };
+        Pending { uid, answer }
+    }
+
+    /// Ends the run: whatever waits, then `audit_stopped` as the end marker. Later events are refused.
+    ///
+    /// # Errors
+    /// The end marker is not durable, or the trail was closed before.
+    pub async fn close(&self) -> Result<(), NotDurable> {
+        let (asked, answer) = oneshot::channel();
+        *lock(&self.inner.shared.closing) = Some(asked);
+        if let Some(jobs) = &self.inner.jobs
+            && matches!(jobs.try_send(Job::Wake), Err(TrySendError::Disconnected(_)))
+        {
+            return Err(NotDurable::Closed);
+        }
+        // A full queue needs no waking.
+        match answer.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NotDurable::Failed),
+            Err(_gone) => Err(NotDurable::Closed),
+        }
+    }
+
+    /// How the spool stands now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let standing = lock(&self.inner.shared.standing).clone();
+        let max_bytes = self.inner.shared.settings.max_bytes;
+        let state = match () {
+            () if standing.closed => SpoolState::Closed,
+            () if !standing.sound => SpoolState::Failed,
+            () if standing.full => SpoolState::Full,
+            () if standing.bytes >= max_bytes / 100 * NEARLY_FULL_PERCENT => SpoolState::NearlyFull,
+            () => SpoolState::Sound,
+        };
+        Health {
+            state,
+            bytes: standing.bytes,
+            max_bytes,
+        }
+    }
+
+    /// The patient's stand-in for events.
+    #[must_use]
+    pub fn pseudonym(&self, patient: &str) -> Pseudonym {
+        self.inner.keys.pseudonym(patient)
+    }
+
+    /// The chain of this run.
+    #[must_use]
+    pub fn chain(&self) -> &str {
+        &self.inner.chain
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let shared = &self.inner.shared;
+        let standing = lock(&shared.standing).clone();
+        let now = now_micros();
+        let sinks = lock(&shared.sinks);
+        Metrics {
+            events: EventName::ALL
+                .iter()
+                .zip(&shared.events)
+                .map(|(name, count)| (*name, count.load(Ordering::Relaxed)))
+                .collect(),
+            refused: shared.refused.load(Ordering::Relaxed),
+            spool_bytes: standing.bytes,
+            spool_records: standing.records,
+            last_checkpoint_micros: standing.checkpoint_micros,
+            sinks: sinks
+                .iter()
+                .map(|(name, sink)| (name.clone(), sink.metrics.aged(now)))
+                .collect(),
+        }
+    }
+
+    /// How far the log is durable, and news of it.
+    pub(crate) fn durable(&self) -> watch::Receiver<Position> {
+        self.inner.shared.durable.subscribe()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    pub(crate) fn keys(&self) -> &Arc<AuditKeys> {
+        &self.inner.keys
+    }
+}
+
+impl std::fmt::Debug for Trail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trail")
+            .field("chain", &self.inner.chain)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Entry {
+    /// An event that happens now.
+    pub(crate) fn now(event: Event, origin: Origin) -> Self {
+        Self {
+            event,
+            uid: Uuid::now_v7(),
+            micros: now_micros(),
+            origin,
+        }
+    }
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now_micros() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

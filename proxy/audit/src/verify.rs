@@ -1,0 +1,431 @@
+//! Whether the log is whole: reads the spool and its head, with or without a running process.
+//!
+//! Whole means: every byte up to the durable head belongs to the record that was written there, none is missing, moved or added. Behind the
+//! head there may be records that nobody was told of, and a torn one; both are notices.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::catalogue::EventName;
+use crate::keys::AuditKeys;
+use crate::record::Record;
+use crate::spool::disk::{list, read_head, segment_name, segment_number};
+use crate::spool::{Head, Position, Walk, WalkError};
+
+/// How often the whole log is read again when a running process let segments go meanwhile.
+const ATTEMPTS_MAX: usize = 3;
+
+/// What `audit verify` found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Whole records, in order.
+    pub records: u64,
+    /// Segments read.
+    pub segments: u64,
+    /// Bytes that belong to whole records.
+    pub bytes: u64,
+    /// Runs of the process that the log shows.
+    pub chains: u64,
+    /// The last whole record.
+    pub last: Option<Place>,
+    /// The first thing that is wrong; none: the log is whole up to its head.
+    pub problem: Option<Problem>,
+    /// What is worth knowing and no fault.
+    pub notices: Vec<Notice>,
+}
+
+impl Report {
+    /// Exit 0 or exit 1.
+    #[must_use]
+    pub fn whole(&self) -> bool {
+        self.problem.is_none()
+    }
+}
+
+/// A record by its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its uid.
+    pub uid: Uuid,
+    /// Its chain.
+    pub chain: String,
+    /// Its number there.
+    pub seq: u64,
+    /// Its event.
+    pub event: EventName,
+    /// When.
+    pub time: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} of {} ({}, uid {})",
+            self.event.as_str(),
+            self.seq,
+            self.chain,
+            self.time,
+            self.uid
+        )
+    }
+}
+
+/// The first thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: the start of the bad record, or where something is missing.
+    pub at: Position,
+    /// The last record that is whole; the bad one is the next.
+    pub after: Option<Place>,
+    /// What is wrong.
+    pub what: Fault,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} byte {}: {}",
+            segment_name(self.at.segment),
+            self.at.offset,
+            self.what
+        )?;
+        match &self.after {
+            Some(place) => write!(f, "; the last whole record is {place}"),
+            None => f.write_str("; no record before it is whole"),
+        }
+    }
+}
+
+/// What can be wrong with a log.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum Fault {
+    /// A record.
+    #[error("the next record is bad: {0}")]
+    Record(#[from] WalkError),
+    /// The log is shorter than its head.
+    #[error("the log ends before its durable head: records were cut off")]
+    Cut,
+    /// A segment's file is not there.
+    #[error("a segment is missing")]
+    Missing,
+    /// A file that is no part of the log.
+    #[error("`{0}` is no part of the log")]
+    Foreign(String),
+    /// The records hold, but they are not those that the head proves.
+    #[error("the records are not those that the head proves: the log was replaced or rolled back")]
+    NotTheHeads,
+    /// No head that a key of the ring wrote.
+    #[error(
+        "there is no valid head in the state directory: removed, changed, or written with other keys than `keys.audit`"
+    )]
+    NoHead,
+}
+
+/// Worth knowing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Whole records behind the durable head: a commit was under way.
+    BehindHead(u64),
+    /// Bytes of a record that was being written.
+    Torn(u64),
+    /// The last run has no `audit_stopped`: it crashed, or still runs.
+    NoEndMarker,
+    /// There is no record.
+    Empty,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BehindHead(records) => write!(
+                f,
+                "{records} whole records behind the durable head: a commit was under way"
+            ),
+            Self::Torn(bytes) => {
+                write!(f, "{bytes} bytes of a torn record behind the durable head")
+            }
+            Self::NoEndMarker => {
+                f.write_str("no end marker: the last run still runs or did not end cleanly")
+            }
+            Self::Empty => f.write_str("the log holds no record"),
+        }
+    }
+}
+
+/// The state directory of a spool whose configuration names none: a sibling with `.state` behind its name.
+#[must_use]
+pub fn default_state_directory(spool: &Path) -> PathBuf {
+    let mut name = spool.file_name().unwrap_or_default().to_owned();
+    name.push(".state");
+    spool.with_file_name(name)
+}
+
+/// Verifies a spool.
+///
+/// # Errors
+/// Only where a directory or file can't be read; what is wrong with the log stands in the report.
+pub fn spool(directory: &Path, state: &Path, keys: &AuditKeys) -> io::Result<Report> {
+    walk(directory, state, keys, |_| {})
+}
+
+/// Verifies a spool and shows each whole record on the way, in order.
+pub(crate) fn walk(
+    directory: &Path,
+    state: &Path,
+    keys: &AuditKeys,
+    mut each: impl FnMut(&Record),
+) -> io::Result<Report> {
+    let mut report = Report::default();
+    let mut seen = 0;
+    for _ in 0..ATTEMPTS_MAX {
+        let head = Head::decode(&read_head(state)?, keys);
+        let mut reading = Reading::new(directory, keys, head.clone());
+        let mut place = 0;
+        // A later attempt reads the same records again as far as they are still there.
+        let outcome = reading.run(|record| {
+            place += 1;
+            if place > seen {
+                seen = place;
+                each(record);
+            }
+        });
+        report = reading.report;
+        match outcome {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) if report.whole() => return Ok(report),
+            _ => {}
+        }
+        let now = Head::decode(&read_head(state)?, keys);
+        if now.as_ref().map(|head| head.floor.max(head.base))
+            == head.as_ref().map(|head| head.floor.max(head.base))
+        {
+            outcome?;
+            return Ok(report);
+        }
+    }
+    Ok(report)
+}
+
+struct Reading<'a> {
+    directory: &'a Path,
+    keys: &'a AuditKeys,
+    head: Option<Head>,
+    report: Report,
+    ended: bool,
+    behind: u64,
+}
+
+impl<'a> Reading<'a> {
+    fn new(directory: &'a Path, keys: &'a AuditKeys, head: Option<Head>) -> Self {
+        Self {
+            directory,
+            keys,
+            head,
+            report: Report::default(),
+            ended: false,
+            behind: 0,
+        }
+    }
+
+    fn run(&mut self, mut each: impl FnMut(&Record)) -> io::Result<()> {
+        let names = list(self.directory)?;
+        let Some(head) = self.head.clone() else {
+            match names.iter().all(|(_, length)| *length == 0) {
+                true if names.is_empty() => self.report.notices.push(Notice::Empty),
+                _ => self.fail(Position::default(), Fault::NoHead),
+            }
+            return Ok(());
+        };
+        let Some(segments) = self.segments(&names, &head) else {
+            return Ok(());
+        };
+        let first = segments.first().copied().unwrap_or(head.base);
+        let mut walk = match first == head.base {
+            true => Walk::new(head.base_prev, head.base > 0),
+            false => Walk::from_any(),
+        };
+        let last = segments.last().copied();
+        for segment in segments {
+            if segment == head.base && !walk.stands_at(&head.base_prev) {
+                self.fail(Position { segment, offset: 0 }, Fault::NotTheHeads);
+                return Ok(());
+            }
+            let bytes = std::fs::read(self.directory.join(segment_name(segment)))?;
+            if !self.segment(
+                segment,
+                &bytes,
+                &mut walk,
+                &head,
+                last == Some(segment),
+                &mut each,
+            ) {
+                return Ok(());
+            }
+            self.report.segments += 1;
+        }
+        self.finish();
+        Ok(())
+    }
+
+    /// The segments' numbers, if the directory holds what the head says and nothing else.
+    fn segments(&mut self, names: &[(String, u64)], head: &Head) -> Option<Vec<u64>> {
+        let mut numbers: Vec<u64> = Vec::with_capacity(names.len());
+        for (name, _) in names {
+            let next = numbers.last().map_or(head.end.segment, |last| last + 1);
+            match segment_number(name) {
+                Some(number) => numbers.push(number),
+                None => {
+                    return self.problem(
+                        Position {
+                            segment: next,
+                            offset: 0,
+                        },
+                        Fault::Foreign(name.clone()),
+                    );
+                }
+            }
+        }
+        let first = numbers.first().copied().unwrap_or(head.base);
+        if first < head.floor {
+            return self.problem(
+                Position {
+                    segment: first,
+                    offset: 0,
+                },
+                Fault::Foreign(segment_name(first)),
+            );
+        }
+        let mut expected = first.min(head.base);
+        for number in &numbers {
+            if *number != expected {
+                return self.problem(
+                    Position {
+                        segment: expected,
+                        offset: 0,
+                    },
+                    Fault::Missing,
+                );
+            }
+            expected += 1;
+        }
+        if expected <= head.end.segment {
+            return self.problem(
+                Position {
+                    segment: expected,
+                    offset: 0,
+                },
+                Fault::Missing,
+            );
+        }
+        Some(numbers)
+    }
+
+    /// Walks one segment; false when the log ends here for good or ill.
+    fn segment(
+        &mut self,
+        segment: u64,
+        bytes: &[u8],
+        walk: &mut Walk,
+        head: &Head,
+        last: bool,
+        each: &mut impl FnMut(&Record),
+    ) -> bool {
+        let mut offset = 0;
+        loop {
+            let at = Position {
+                segment,
+                offset: offset as u64,
+            };
+            if at == head.end && head.records > 0 && !walk.stands_at(&head.hash) {
+                self.fail(at, Fault::NotTheHeads);
+                return false;
+            }
+            let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) else {
+                if segment == head.end.segment && at < head.end {
+                    self.fail(at, Fault::Cut);
+                    return false;
+                }
+                return true;
+            };
+            match walk.next(rest, self.keys) {
+                Ok((frame, record)) => {
+                    offset += frame.length;
+                    let end = Position {
+                        segment,
+                        offset: offset as u64,
+                    };
+                    if at < head.end && end > head.end && segment == head.end.segment {
+                        self.fail(at, Fault::NotTheHeads);
+                        return false;
+                    }
+                    self.behind += u64::from(at >= head.end);
+                    self.count(&record, frame.length);
+                    each(&record);
+                }
+                Err(_) if at >= head.end && last => {
+                    self.report.notices.push(Notice::Torn(rest.len() as u64));
+                    self.finish();
+                    return false;
+                }
+                Err(error) => {
+                    let cut = matches!(error, WalkError::Frame(crate::spool::FrameError::Torn));
+                    self.fail(at, if cut { Fault::Cut } else { error.into() });
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, record: &Record, length: usize) {
+        self.report.records += 1;
+        self.report.bytes += length as u64;
+        self.ended = record.name() == EventName::AuditStopped;
+        if self
+            .report
+            .last
+            .as_ref()
+            .is_none_or(|last| last.chain != record.chain())
+        {
+            self.report.chains += 1;
+        }
+        self.report.last = Some(Place {
+            uid: record.uid(),
+            chain: record.chain().to_owned(),
+            seq: record.seq(),
+            event: record.name(),
+            time: record.time().to_owned(),
+        });
+    }
+
+    fn finish(&mut self) {
+        if self.behind > 0 {
+            self.report.notices.push(Notice::BehindHead(self.behind));
+        }
+        if self.report.records == 0 {
+            self.report.notices.push(Notice::Empty);
+        } else if !self.ended {
+            self.report.notices.push(Notice::NoEndMarker);
+        }
+    }
+
+    fn fail(&mut self, at: Position, what: Fault) {
+        self.report.problem = Some(Problem {
+            at,
+            after: self.report.last.clone(),
+            what,
+        });
+    }
+
+    fn problem<T>(&mut self, at: Position, what: Fault) -> Option<T> {
+        self.fail(at, what);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;
