@@ -79,6 +79,8 @@ pub mod codes {
     pub const DEAD_RULE: &str = "dead_rule";
     /// A PHI operation whose patient is not named.
     pub const NO_PATIENT: &str = "no_patient";
+    /// A mask on a field that it says nothing about.
+    pub const MASK_MISMATCH: &str = "mask_mismatch";
     /// A transport that is weaker than it looks.
     pub const WEAK_TRANSPORT: &str = "weak_transport";
 }

@@ -12,9 +12,12 @@
 
 pub mod action;
 pub mod cel;
+mod compile;
 pub mod decide;
+pub mod document;
 pub mod field;
 pub mod finding;
+mod load;
 pub mod names;
 pub mod path;
 pub mod policy;
@@ -23,12 +26,14 @@ pub mod secret;
 pub mod settings;
 pub mod template;
 
+pub use document::{Environment, Source};
 pub use finding::{Finding, Related, Severity, codes};
+pub use load::{Loaded, load};
 pub use path::{Path, Root, Step};
 pub use policy::{FieldClass, FieldId, Phi, Policy};
 pub use secret::Secret;
 pub use settings::{
-    Admin, AuditLogging, Authentication, CipherSuite, Configuration, Identity, Jwt, Key, KeyBytes,
-    Keycloak, Keys, Limits, Listen, Mfa, MfaProvider, MutualTls, Output, Postgresql, Profile,
-    Sessions, Spool, State, Tls, Upstream,
+    ALWAYS_DELIVERED, Admin, AuditLogging, Authentication, CipherSuite, Configuration, Identity,
+    Jwt, Key, KeyBytes, Keycloak, Keys, Limits, Listen, Mfa, MfaProvider, MutualTls, Output,
+    Postgresql, Profile, SELECTABLE_EVENTS, Sessions, Spool, State, Tls, Upstream,
 };

@@ -176,7 +176,8 @@ impl Lexer {
                 c
             }
             _ => {
-                return self.error("the escape is not known; \\\\ \\\" \\' \\n \\r \\t \\uXXXX are");
+                return self
+                    .error("the escape is not known; \\\\ \\\" \\' \\n \\r \\t \\uXXXX are");
             }
         })
     }

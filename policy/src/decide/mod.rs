@@ -27,7 +27,8 @@ use crate::field::{TextView, Views};
 use crate::path::Path;
 pub use crate::policy::{Operation, Policy, Rule, StepUp};
 pub use crate::principal::Principal;
-pub use request::{OPEN_METHODS, decide, visible};
+pub use request::{OPEN_METHODS, decide, listed, visible};
+pub(crate) use select::wildcard;
 
 /// What was decided.
 #[derive(Debug, Clone)]

@@ -53,23 +53,40 @@ pub fn decide(policy: &Policy, p: &Principal<'_>, a: &Action<'_>, now_unix: i64)
 /// [`decide`] permit it. Unknown and denied items are alike.
 #[must_use]
 pub fn visible(policy: &Policy, p: &Principal<'_>, item: &Listed<'_>, now_unix: i64) -> bool {
+    listed(policy, p, item, now_unix).is_some()
+}
+
+/// The views under which a [`visible`] item's answers would be shown to this caller; none for any other item.
+#[must_use]
+pub fn listed(
+    policy: &Policy,
+    p: &Principal<'_>,
+    item: &Listed<'_>,
+    now_unix: i64,
+) -> Option<Arc<Views>> {
     let open = Call {
         args: None,
         uri: None,
         now_unix,
     };
-    let could = |grant: &Grant, call: Call<'_>| judge(policy, p, grant, call).is_ok();
+    let could = |grant: &Grant, call: Call<'_>| {
+        let standing = judge(policy, p, grant, call).ok()?;
+        let phi = grant.operation != Operation::None;
+        Some(policy.views_of(standing.roles, standing.at_most, phi))
+    };
     match *item {
-        Listed::Tool(name) => policy.tools.get(name).is_some_and(|g| could(g, open)),
-        Listed::Prompt(name) => policy.prompts.get(name).is_some_and(|g| could(g, open)),
+        Listed::Tool(name) => could(policy.tools.get(name)?, open),
+        Listed::Prompt(name) => could(policy.prompts.get(name)?, open),
         Listed::Template(text) => policy
             .resources
             .iter()
-            .any(|(template, grant)| template.same_shape(text) && could(grant, open)),
-        Listed::Resource(uri) => find_resource(policy, uri).is_ok_and(|(grant, values)| {
+            .filter(|(template, _)| template.same_shape(text))
+            .find_map(|(_, grant)| could(grant, open)),
+        Listed::Resource(uri) => {
+            let (grant, values) = find_resource(policy, uri).ok()?;
             let uri = Some(&values);
             could(grant, Call { uri, ..open })
-        }),
+        }
     }
 }
 

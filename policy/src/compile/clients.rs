@@ -1,0 +1,120 @@
+//! `clients`: certificates to names and caps.
+
+use std::sync::Arc;
+
+use super::roles::Roles;
+use crate::decide::wildcard;
+use crate::document::keys::CLIENT;
+use crate::document::read::Section;
+use crate::document::report::Report;
+use crate::document::tree::{Entry, Place};
+use crate::finding::codes;
+use crate::policy::Client;
+use crate::settings::{MutualTls, is_dns_pattern};
+
+pub(super) fn clients(
+    root: Section<'_>,
+    roles: &Roles,
+    mutual: Option<&MutualTls>,
+    report: &mut Report<'_>,
+) -> Vec<Client> {
+    let mut clients = Vec::new();
+    let mut seen: Vec<(String, Place)> = Vec::new();
+    for entry in root.named("clients") {
+        clients.push(client(entry, roles, mutual, &mut seen, report));
+    }
+    if clients.is_empty() && root.entry_of("clients").is_some() {
+        report
+            .warning(
+                codes::DEAD_RULE,
+                root.place_of("clients"),
+                "no client is named: every call is denied",
+            )
+            .fix("name the software that asks, by its certificate");
+    }
+    clients
+}
+
+fn client(
+    entry: &Entry,
+    roles: &Roles,
+    mutual: Option<&MutualTls>,
+    seen: &mut Vec<(String, Place)>,
+    report: &mut Report<'_>,
+) -> Client {
+    let section = Section::new(&entry.value, CLIENT);
+    // Reserved, reported by the table.
+    let _ = (section.flag("service"), section.items("roles"));
+    let mut certificates = Vec::new();
+    for node in section.one_or_more("certificate") {
+        let Some(name) = node.text() else { continue };
+        let lower = name.to_ascii_lowercase();
+        if !is_dns_pattern(name) {
+            report
+                .error(
+                    codes::BAD_VALUE,
+                    node.place,
+                    format!("`clients.{}.certificate` is no DNS name", entry.name),
+                )
+                .fix("write a name, or one with `*` for its first label, as in *.example.com");
+        } else if let Some((_, first)) = seen.iter().find(|(n, _)| *n == lower) {
+            report
+                .error(
+                    codes::CONTRADICTION,
+                    node.place,
+                    "two clients have the same certificate name",
+                )
+                .fix("a name stands for one client")
+                .related(*first, "the other client");
+        } else if mutual.is_some_and(|m| !admitted(m, name)) {
+            report
+                .warning(codes::DEAD_RULE, node.place, format!("`clients.{}` can never connect: tls.mutual_tls.allowed_dns_names has no name for it", entry.name))
+                .fix("add its name there");
+        }
+        seen.push((lower, node.place));
+        certificates.push(name.to_owned());
+    }
+    if section.entry_of("certificate").is_some() && certificates.is_empty() {
+        report
+            .warning(
+                codes::DEAD_RULE,
+                section.place_of("certificate"),
+                format!(
+                    "`clients.{}` has no certificate: it is never recognised",
+                    entry.name
+                ),
+            )
+            .fix("name its certificate");
+    }
+    let at_most = section.text("at_most").and_then(|role| {
+        let number = roles.number(role);
+        if number.is_none() {
+            report
+                .error(
+                    codes::UNDEFINED_ROLE,
+                    section.place_of("at_most"),
+                    format!("`{role}` is no role"),
+                )
+                .meant(roles.suggest(role));
+        }
+        number
+    });
+    Client {
+        name: Arc::from(entry.name.as_str()),
+        certificates,
+        at_most,
+    }
+}
+
+/// Whether the listener lets any certificate with such a name in.
+fn admitted(mutual: &MutualTls, name: &str) -> bool {
+    let names = &mutual.allowed_dns_names;
+    let concrete = name.replacen('*', "x", 1);
+    !mutual.required
+        || names.is_empty()
+        || names.iter().any(|allowed| {
+            let same = allowed.eq_ignore_ascii_case(name);
+            let below = name.starts_with("*.") && wildcard(name, allowed);
+            same || below || wildcard(allowed, &concrete)
+        })
+}

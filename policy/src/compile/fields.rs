@@ -1,0 +1,158 @@
+//! `phi.fields` and `phi.not_phi`: names to numbers, each name one meaning.
+
+use std::collections::HashMap;
+
+use crate::document::keys::FIELD;
+use crate::document::read::Section;
+use crate::document::report::Report;
+use crate::document::tree::Place;
+use crate::finding::codes;
+use crate::names::{fold, nearest};
+use crate::policy::{FieldClass, FieldId, Policy};
+
+#[derive(Default)]
+pub(super) struct Fields {
+    pub names: Vec<String>,
+    pub groups: Vec<Option<String>>,
+    pub classes: HashMap<Box<[u8]>, FieldClass>,
+    /// All names of a field, folded: for a guess at what it holds.
+    pub aliases: Vec<Vec<String>>,
+    places: HashMap<Box<[u8]>, Place>,
+}
+
+/// What a name in a role stands for.
+pub(super) enum Named {
+    Field(FieldId),
+    Group(Vec<FieldId>),
+}
+
+impl Fields {
+    /// A field by its name (whatever the case or separators), or a group.
+    pub(super) fn resolve(&self, name: &str) -> Option<Named> {
+        let folded = fold(name);
+        let field = self
+            .ids()
+            .find(|(_, own)| fold(own).as_bytes() == folded.as_bytes())
+            .map(|(id, _)| Named::Field(id));
+        field.or_else(|| {
+            let members = self.ids().zip(&self.groups);
+            let of_group: Vec<FieldId> = members
+                .filter(|(_, group)| group.as_deref() == Some(name))
+                .map(|((id, _), _)| id)
+                .collect();
+            (!of_group.is_empty()).then_some(Named::Group(of_group))
+        })
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = (FieldId, &str)> {
+        let numbered = self.names.iter().zip(0u16..);
+        numbered.map(|(name, number)| (FieldId(number), name.as_str()))
+    }
+
+    /// The nearest field or group.
+    pub(super) fn suggest(&self, name: &str) -> Option<&str> {
+        let groups = self.groups.iter().flatten().map(String::as_str);
+        nearest(name, self.names.iter().map(String::as_str).chain(groups))
+    }
+
+    fn claim(&mut self, name: &str, class: FieldClass, place: Place, report: &mut Report<'_>) {
+        let folded: Box<[u8]> = fold(name).as_bytes().into();
+        if folded.is_empty() {
+            report.error(
+                codes::BAD_VALUE,
+                place,
+                format!("`{name}` holds nothing but separators"),
+            );
+            return;
+        }
+        match self.classes.get(&folded) {
+            Some(known) if *known == class => {}
+            Some(_) => {
+                let first = self.places.get(&folded).copied().unwrap_or(place);
+                report
+                    .error(
+                        codes::NAME_CLASH,
+                        place,
+                        format!("`{name}` already means something else"),
+                    )
+                    .fix("case and separators are ignored: give each name one meaning")
+                    .related(first, "it means this")
+                    .related(place, "and this");
+            }
+            None => {
+                self.classes.insert(folded.clone(), class);
+                self.places.insert(folded, place);
+            }
+        }
+    }
+}
+
+pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
+    let mut fields = Fields::default();
+    let entries = phi.named("fields");
+    if entries.len() > Policy::FIELDS_MAX {
+        let message = format!("`phi.fields` has more than {} fields", Policy::FIELDS_MAX);
+        report.error(codes::BAD_VALUE, phi.place_of("fields"), message);
+    }
+    if phi.is_written() && phi.entry_of("fields").is_some() && entries.is_empty() {
+        report
+            .error(
+                codes::BAD_VALUE,
+                phi.place_of("fields"),
+                "`phi.fields` names no field",
+            )
+            .fix("name what is PHI: with no field nothing is sealed");
+    }
+    for (entry, number) in entries.iter().take(Policy::FIELDS_MAX).zip(0u16..) {
+        let section = Section::new(&entry.value, FIELD);
+        // Reserved, reported by the table.
+        let _ = section.flag("searchable");
+        let class = FieldClass::Phi(FieldId(number));
+        fields.claim(&entry.name, class, entry.place, report);
+        let mut aliases = vec![entry.name.clone()];
+        for node in section.items("also") {
+            let Some(alias) = node.text() else { continue };
+            if alias.contains(['[', ']', '*', '/']) {
+                report
+                    .error(codes::NOT_BUILT, node.place, "`phi.fields.also` with a place in a structure is reserved: not built yet, and it would protect")
+                    .fix("write the member's name alone");
+                continue;
+            }
+            fields.claim(alias, class, node.place, report);
+            aliases.push(alias.to_owned());
+        }
+        fields.names.push(entry.name.clone());
+        fields.groups.push(section.owned("group"));
+        fields.aliases.push(aliases);
+    }
+    for node in phi.items("not_phi") {
+        if let Some(name) = node.text() {
+            fields.claim(name, FieldClass::NotPhi, node.place, report);
+        }
+    }
+    groups(phi, &fields, report);
+    fields
+}
+
+/// A group's name must not be a field's: in a role it could mean either.
+fn groups(phi: Section<'_>, fields: &Fields, report: &mut Report<'_>) {
+    for entry in phi.named("fields") {
+        let section = Section::new(&entry.value, FIELD);
+        let Some(group) = section.text("group") else {
+            continue;
+        };
+        let folded = fold(group);
+        if fields
+            .ids()
+            .any(|(_, name)| fold(name).as_bytes() == folded.as_bytes())
+        {
+            report
+                .error(
+                    codes::NAME_CLASH,
+                    section.place_of("group"),
+                    format!("`{group}` is a group and a field"),
+                )
+                .fix("give the group another name");
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! `tools`, `resources`, `prompts`: rules with their names resolved.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::roles::Roles;
+use crate::cel::Condition;
+use crate::document::keys::{Key, METHOD, RULE, TOOL};
+use crate::document::read::Section;
+use crate::document::report::Report;
+use crate::document::tree::{Entry, Node, Place};
+use crate::field::TextView;
+use crate::finding::codes;
+use crate::path::{Path, Root, Step};
+use crate::policy::{Grant, Operation, Phi, RoleSet, Rule, StepUp};
+use crate::template::Template;
+
+#[derive(Default)]
+pub(super) struct Rules {
+    pub tools: HashMap<String, Grant>,
+    pub prompts: HashMap<String, Grant>,
+    pub resources: Vec<(Template, Grant)>,
+}
+
+/// What a rule is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind<'t> {
+    Tool,
+    Prompt,
+    Resource(&'t Template),
+}
+
+pub(super) fn rules(root: Section<'_>, roles: &Roles, phi: &Phi, report: &mut Report<'_>) -> Rules {
+    let mut rules = Rules::default();
+    for entry in root.named("tools") {
+        if names_a_pattern(&entry.name) {
+            report
+                .warning(
+                    codes::NOT_BUILT,
+                    entry.place,
+                    format!(
+                        "`tools.{}` is a pattern: not built yet, it permits nothing",
+                        entry.name
+                    ),
+                )
+                .fix("name each tool");
+            continue;
+        }
+        let reader = Reader::new("tools", entry, TOOL, Kind::Tool, roles);
+        rules
+            .tools
+            .extend(reader.grant(phi, report).map(|g| (entry.name.clone(), g)));
+    }
+    for entry in root.named("prompts") {
+        let reader = Reader::new("prompts", entry, RULE, Kind::Prompt, roles);
+        rules
+            .prompts
+            .extend(reader.grant(phi, report).map(|g| (entry.name.clone(), g)));
+    }
+    for entry in root.named("resources") {
+        resource(entry, roles, phi, &mut rules.resources, report);
+    }
+    for entry in root.named("methods") {
+        // Reserved, reported by the table.
+        let section = Section::new(&entry.value, METHOD);
+        let _ = (section.items("roles"), section.text("patient"));
+    }
+    rules
+}
+
+/// Whether a tool's name is a pattern.
+fn names_a_pattern(name: &str) -> bool {
+    name.contains('*')
+}
+
+fn resource(
+    entry: &Entry,
+    roles: &Roles,
+    phi: &Phi,
+    known: &mut Vec<(Template, Grant)>,
+    report: &mut Report<'_>,
+) {
+    let template = match Template::parse(&entry.name) {
+        Ok(template) => template,
+        Err(error) => {
+            report
+                .error(
+                    codes::BAD_TEMPLATE,
+                    entry.place,
+                    format!("`{}` is no URI template: {error}", entry.name),
+                )
+                .fix("write it as patient://{id}/summary");
+            return;
+        }
+    };
+    if known.iter().any(|(t, _)| t.same_shape(&entry.name)) {
+        report
+            .error(
+                codes::NAME_CLASH,
+                entry.place,
+                format!("`{}` matches the same as another resource", entry.name),
+            )
+            .fix("keep one of them");
+    }
+    let reader = Reader::new("resources", entry, RULE, Kind::Resource(&template), roles);
+    if let Some(grant) = reader.grant(phi, report) {
+        known.push((template, grant));
+    }
+}
+
+struct Reader<'t> {
+    name: String,
+    place: Place,
+    section: Section<'t>,
+    kind: Kind<'t>,
+    roles: &'t Roles,
+}
+
+impl<'t> Reader<'t> {
+    fn new(
+        of: &str,
+        entry: &'t Entry,
+        keys: &'static [Key],
+        kind: Kind<'t>,
+        roles: &'t Roles,
+    ) -> Self {
+        Self {
+            name: format!("{of}.{}", entry.name),
+            place: entry.place,
+            section: Section::new(&entry.value, keys),
+            kind,
+            roles,
+        }
+    }
+
+    fn grant(&self, phi: &Phi, report: &mut Report<'_>) -> Option<Grant> {
+        self.reserved();
+        let operation = self.section.text("operation").and_then(Operation::parse);
+        let roles = self.roles(operation, report);
+        let patient = self.patient(operation, report);
+        let record = self.record(operation, report);
+        let when = self.when(report);
+        let step_up = self.step_up(report);
+        let operation = operation?;
+        let text = match self.section.text("text") {
+            Some("reveal") => TextView::Reveal,
+            Some(_) => TextView::Withhold,
+            None if operation == Operation::None => TextView::Reveal,
+            None => phi.text,
+        };
+        Some(Grant {
+            rule: Rule {
+                name: Arc::from(self.name.as_str()),
+                file: Arc::from(report.file(self.place)),
+                line: self.place.line,
+            },
+            operation,
+            roles,
+            patient: patient.map(Arc::new),
+            record: record.map(Arc::new),
+            text,
+            when,
+            step_up,
+            event: self.section.text("event").map(Arc::from),
+        })
+    }
+
+    /// Keys of tools that the table reports as reserved.
+    fn reserved(&self) {
+        if self.kind == Kind::Tool {
+            let _ = (
+                self.section.text("max_patients"),
+                self.section.text("recipient"),
+            );
+            let _ = (
+                self.section.text("only_patients"),
+                self.section.named("fields"),
+            );
+        }
+    }
+
+    fn roles(&self, operation: Option<Operation>, report: &mut Report<'_>) -> RoleSet {
+        let Some(node) = self.section.node_of("roles") else {
+            return 0;
+        };
+        if node.text() == Some("any") {
+            return self.roles.all();
+        }
+        let mut set = 0;
+        for item in node.items() {
+            let Some(name) = item.text() else { continue };
+            match self.roles.number(name) {
+                Some(number) => set |= 1 << number,
+                None => {
+                    report
+                        .error(
+                            codes::UNDEFINED_ROLE,
+                            item.place,
+                            format!("`{name}` is no role"),
+                        )
+                        .meant(self.roles.suggest(name));
+                }
+            }
+        }
+        let useful = |(n, role): (usize, &crate::policy::Role)| {
+            set & (1 << n) != 0 && !role.purposes.is_empty()
+        };
+        let none = operation == Some(Operation::None);
+        let dead = set == 0 || !none && !self.roles.list.iter().enumerate().any(useful);
+        if dead && !report.has_errors_at(node) {
+            report
+                .warning(
+                    codes::DEAD_RULE,
+                    node.place,
+                    format!("`{}` permits nobody", self.name),
+                )
+                .fix("name a role that has a purpose, or remove the rule");
+        }
+        set
+    }
+
+    fn patient(&self, operation: Option<Operation>, report: &mut Report<'_>) -> Option<Path> {
+        let touches = operation.is_some_and(|o| o != Operation::None);
+        let Some(node) = self.section.node_of("patient") else {
+            if touches {
+                report
+                    .error(
+                        codes::MISSING_KEY,
+                        self.section.place(),
+                        format!("`{}.patient` is missing", self.name),
+                    )
+                    .fix("name whose record it touches, as in args.patient_id");
+            }
+            return None;
+        };
+        if node.text()? == "none" {
+            if touches {
+                report
+                    .warning(
+                        codes::NO_PATIENT,
+                        node.place,
+                        format!(
+                            "`{}` touches PHI of no patient: its accesses are recorded without one",
+                            self.name
+                        ),
+                    )
+                    .fix("name whose record it touches, or write operation: none");
+            }
+            return None;
+        }
+        let path = self.path(node, report)?;
+        let allowed: &[Root] = match self.kind {
+            Kind::Tool if matches!(operation, Some(Operation::Update | Operation::Delete)) => {
+                &[Root::Args, Root::Claims]
+            }
+            Kind::Tool => &[Root::Args, Root::Result, Root::Claims],
+            Kind::Prompt => &[Root::Args, Root::Claims],
+            Kind::Resource(_) => &[Root::Uri, Root::Result, Root::Claims],
+        };
+        self.root(&path, node, "patient", allowed, report)?;
+        touches.then_some(path)
+    }
+
+    fn record(&self, operation: Option<Operation>, report: &mut Report<'_>) -> Option<Path> {
+        let node = self.section.node_of("record")?;
+        let path = self.path(node, report)?;
+        let allowed: &[Root] = match (operation?, self.kind) {
+            (_, Kind::Prompt) | (Operation::None | Operation::Delete, _) => &[],
+            (Operation::Create | Operation::Update, Kind::Tool) => &[Root::Args],
+            _ => &[Root::Result],
+        };
+        if allowed.is_empty() {
+            report
+                .error(
+                    codes::CONTRADICTION,
+                    node.place,
+                    format!(
+                        "`{}` has no record that could be hashed or verified",
+                        self.name
+                    ),
+                )
+                .fix("remove record: it goes with tools that read or write one");
+            return None;
+        }
+        self.root(&path, node, "record", allowed, report)?;
+        Some(path)
+    }
+
+    fn path(&self, node: &Node, report: &mut Report<'_>) -> Option<Path> {
+        match Path::parse(node.text()?) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                report
+                    .error(
+                        codes::BAD_PATH,
+                        node.place,
+                        format!("`{}`: {error}", self.name),
+                    )
+                    .fix("write it as args.patient_id or result.patients[*].patient_id");
+                None
+            }
+        }
+    }
+
+    /// Whether a path begins where it may, and a `uri` variable exists.
+    fn root(
+        &self,
+        path: &Path,
+        node: &Node,
+        what: &str,
+        allowed: &[Root],
+        report: &mut Report<'_>,
+    ) -> Option<()> {
+        if !allowed.contains(&path.root) {
+            let words: Vec<&str> = allowed.iter().map(|r| r.as_str()).collect();
+            report
+                .error(
+                    codes::BAD_PATH,
+                    node.place,
+                    format!(
+                        "`{}.{what}` cannot begin with {}",
+                        self.name,
+                        path.root.as_str()
+                    ),
+                )
+                .fix(format!("begin it with {}", words.join(" or ")));
+            return None;
+        }
+        let Kind::Resource(template) = self.kind else {
+            return Some(());
+        };
+        if path.root != Root::Uri {
+            return Some(());
+        }
+        let known = match path.steps.as_slice() {
+            [Step::Member(name)] => template.variables().any(|v| v == name),
+            _ => false,
+        };
+        if !known {
+            let names: Vec<&str> = template.variables().collect();
+            report
+                .error(
+                    codes::BAD_PATH,
+                    node.place,
+                    format!(
+                        "`{}.{what}` names no variable of the URI template",
+                        self.name
+                    ),
+                )
+                .fix(format!("it has: {}", names.join(", ")));
+        }
+        known.then_some(())
+    }
+
+    fn when(&self, report: &mut Report<'_>) -> Option<Condition> {
+        let node = self.section.node_of("when")?;
+        let text = node.text()?;
+        match Condition::compile(text) {
+            Ok(condition) => {
+                let absent = match self.kind {
+                    Kind::Resource(_) => "args",
+                    _ => "uri",
+                };
+                if condition.reads(absent) {
+                    report
+                        .error(
+                            codes::BAD_CONDITION,
+                            node.place,
+                            format!(
+                                "`{}.when` reads {absent}, which this rule does not have",
+                                self.name
+                            ),
+                        )
+                        .fix("tools and prompts have args, resources have uri, all have claims");
+                }
+                Some(condition)
+            }
+            Err(error) => {
+                let place = within(node, error.at);
+                report.error(
+                    codes::BAD_CONDITION,
+                    place,
+                    format!("`{}.when` does not compile: {error}", self.name),
+                );
+                None
+            }
+        }
+    }
+
+    fn step_up(&self, report: &mut Report<'_>) -> Option<StepUp> {
+        let section = self.section.section("step_up");
+        if !section.is_written() {
+            return None;
+        }
+        let step_up = StepUp {
+            max_age: section.number("max_age"),
+            acr: section.owned("acr"),
+        };
+        if step_up == StepUp::default() && section.entry_of("max_age").is_none() {
+            report
+                .error(
+                    codes::BAD_VALUE,
+                    section.place(),
+                    format!("`{}.step_up` asks for nothing", self.name),
+                )
+                .fix("write { max_age: 300 }, or remove it");
+        }
+        Some(step_up)
+    }
+}
+
+/// The place of a character within a scalar that stands on one line without escapes; else the scalar's.
+fn within(node: &Node, at: usize) -> Place {
+    let Some(scalar) = node.scalar().filter(|s| !s.is_foreign()) else {
+        return node.place;
+    };
+    let quotes = u32::from(!scalar.plain);
+    let length = u32::try_from(scalar.written.chars().count()).unwrap_or(0);
+    let at = u32::try_from(at).unwrap_or(0);
+    if length + 2 * quotes != node.place.width {
+        return node.place;
+    }
+    Place {
+        column: node.place.column + quotes + at,
+        width: 1,
+        ..node.place
+    }
+}

@@ -1,0 +1,885 @@
+//! The one table of every key: its shape, default, meaning, and whether it is built. The loader checks documents
+//! against it, the readers take their defaults from it, and the JSON Schema is printed from it.
+
+use crate::policy::Operation;
+
+/// A key of a mapping.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub about: &'static str,
+    pub required: bool,
+    pub default: Option<&'static str>,
+    pub built: Built,
+}
+
+/// Whether a key does something yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Built {
+    Yes,
+    /// Reserved, and it would restrict or protect: an error.
+    Restricts,
+    /// Reserved, and it would only permit more: inert, with a warning.
+    Permits,
+}
+
+/// What a value looks like.
+#[derive(Debug)]
+pub(crate) enum Shape {
+    /// A text that is not empty.
+    Text,
+    /// A text that nobody may see.
+    Secret,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number between two bounds.
+    Integer(i64, i64),
+    /// One of these words.
+    Word(&'static [Choice]),
+    /// `2026-11-01`
+    Date,
+    /// An IP address and a port.
+    Address,
+    /// A list of one shape.
+    List(&'static Shape),
+    /// A mapping with these keys.
+    Map(&'static [Key]),
+    /// A mapping from names of the operator to one shape.
+    Named(&'static Shape),
+    /// A mapping whose key `type` says which keys it has.
+    Typed(&'static [(&'static str, &'static [Key])]),
+    /// This word in place of a list.
+    WordOr(&'static str, &'static Shape),
+    /// Any one text in place of a list of them.
+    TextOr(&'static Shape),
+    /// Reserved: looked at when it is built.
+    Anything,
+}
+
+/// A word and whether it does something yet.
+#[derive(Debug)]
+pub(crate) struct Choice(pub &'static str, pub Built);
+
+const fn yes(word: &'static str) -> Choice {
+    Choice(word, Built::Yes)
+}
+
+const fn key(name: &'static str, shape: Shape, about: &'static str) -> Key {
+    Key {
+        name,
+        shape,
+        about,
+        required: false,
+        default: None,
+        built: Built::Yes,
+    }
+}
+
+impl Key {
+    const fn required(self) -> Self {
+        Self {
+            required: true,
+            ..self
+        }
+    }
+
+    const fn default(self, text: &'static str) -> Self {
+        Self {
+            default: Some(text),
+            ..self
+        }
+    }
+
+    const fn restricts(self) -> Self {
+        Self {
+            built: Built::Restricts,
+            ..self
+        }
+    }
+
+    const fn permits(self) -> Self {
+        Self {
+            built: Built::Permits,
+            ..self
+        }
+    }
+}
+
+const TEXTS: Shape = Shape::List(&Shape::Text);
+const ON_OFF: Shape = Shape::Bool;
+/// Seconds of a deadline: up to an hour.
+const DEADLINE: Shape = Shape::Integer(1, 3600);
+/// Bytes of a buffer: 1 KiB to 1 GiB.
+const BUFFER: Shape = Shape::Integer(1024, 1 << 30);
+
+/// The whole document.
+pub(crate) const ROOT: &[Key] = &[
+    key("version", Shape::Word(&[yes("1")]), "version of the configuration's language").default("1"),
+    key(
+        "profile",
+        Shape::Word(&[yes("production"), yes("development")]),
+        "development allows MFA, client certificates and sealing to be off, on a loopback listener only",
+    )
+    .default("production"),
+    key("authentication", Shape::Map(AUTHENTICATION), "local tokens and the second factor"),
+    key("keycloak", Shape::Map(KEYCLOAK), "the identity provider; without it only local tokens are taken"),
+    key("audit_logging", Shape::Map(AUDIT), "the audit trail"),
+    key("tls", Shape::Map(TLS), "the listener's TLS").required(),
+    key("identity", Shape::Map(IDENTITY), "where roles and purposes come from"),
+    key("sessions", Shape::Map(SESSIONS), "where login sessions are kept"),
+    key("keys", Shape::Map(KEYS), "the key rings: a key seals from its date on, all of a ring open").required(),
+    key("phi", Shape::Map(PHI), "what is PHI and how it is sealed").required(),
+    key("roles", Shape::Named(&Shape::Map(ROLE)), "purposes and views of each role").required(),
+    key("clients", Shape::Named(&Shape::Map(CLIENT)), "the software that asks, by its certificate; any other is denied")
+        .required(),
+    key("emergency", Shape::Map(EMERGENCY), "break-glass: the only way to purpose BTG").permits(),
+    key("exceptions", Shape::List(&Shape::Map(EXCEPTION)), "accepted risks, each with its last day").permits(),
+    key("upstream", Shape::Map(UPSTREAM), "the MCP server behind").required(),
+    key("listen", Shape::Map(LISTEN), "where clients connect").required(),
+    key("admin", Shape::Map(ADMIN), "metrics and probes"),
+    key("state", Shape::Map(STATE), "sockets, locks and cursors"),
+    key("tools", Shape::Named(&Shape::Map(TOOL)), "rules of tools; a tool that is not named is denied and hidden"),
+    key("resources", Shape::Named(&Shape::Map(RULE)), "rules of resources, by URI template (RFC 6570 level 1)"),
+    key("prompts", Shape::Named(&Shape::Map(RULE)), "rules of prompts"),
+    key("methods", Shape::Named(&Shape::Map(METHOD)), "rules of other methods, denied unless named").permits(),
+];
+
+pub(crate) const AUTHENTICATION: &[Key] = &[
+    key("jwt", Shape::Map(JWT), "local HS256 tokens"),
+    key("mfa", Shape::Map(MFA), "the second factor"),
+    key(
+        "clock_skew_seconds",
+        Shape::Integer(0, 60),
+        "how far a token's times may be off",
+    )
+    .default("30"),
+];
+
+pub(crate) const JWT: &[Key] = &[
+    key(
+        "enabled",
+        ON_OFF,
+        "whether local tokens are taken and issued",
+    )
+    .default("true"),
+    key(
+        "secret",
+        Shape::Secret,
+        "the HMAC key, its UTF-8 bytes, at least 32",
+    ),
+    key("issuer", Shape::Text, "`iss` of local tokens"),
+    key(
+        "audience",
+        Shape::Text,
+        "`aud` that a local token must name",
+    ),
+    key(
+        "expiration",
+        Shape::Integer(1, 86_400),
+        "longest life of an access token in seconds",
+    )
+    .default("3600"),
+    key(
+        "refresh_enabled",
+        ON_OFF,
+        "whether refresh tokens are issued",
+    )
+    .default("false"),
+    key(
+        "refresh_expiration",
+        Shape::Integer(1, 2_592_000),
+        "life of a refresh token in seconds",
+    )
+    .default("86400"),
+];
+
+pub(crate) const MFA: &[Key] = &[
+    key(
+        "enabled",
+        ON_OFF,
+        "whether every login needs a second factor; `keycloak.require_mfa` does the same",
+    )
+    .default("true"),
+    key(
+        "providers",
+        Shape::List(&Shape::Word(&[yes("totp"), yes("webauthn")])),
+        "what proves it: totp by amr `otp` or `totp`, webauthn by `hwk`, `swk` or `webauthn`; default both",
+    ),
+    key(
+        "grace_period",
+        Shape::Integer(0, 31_536_000),
+        "only 0: a second factor is needed from the first call",
+    )
+    .default("0"),
+    key(
+        "acr",
+        TEXTS,
+        "`acr` values that prove it for a person's login; default none",
+    ),
+];
+
+pub(crate) const KEYCLOAK: &[Key] = &[
+    key("realm", Shape::Text, "the realm's name").required(),
+    key("server_url", Shape::Text, "the server's base URL, https").required(),
+    key("client_id", Shape::Text, "the sidecar's own client").required(),
+    key("client_secret", Shape::Secret, "the client's secret"),
+    key(
+        "require_mfa",
+        ON_OFF,
+        "whether every login needs a second factor",
+    )
+    .default("true"),
+    key(
+        "session_timeout",
+        Shape::Integer(1, 86_400),
+        "longest login session in seconds",
+    )
+    .default("900"),
+    key(
+        "idle_timeout",
+        Shape::Integer(1, 86_400),
+        "longest silence of a login session in seconds",
+    )
+    .default("300"),
+    key(
+        "max_sessions_per_user",
+        Shape::Integer(1, 1000),
+        "login sessions of a user at once",
+    )
+    .default("1"),
+    key(
+        "audiences",
+        TEXTS,
+        "audiences that are accepted beside listen.public_url; default none",
+    ),
+    key(
+        "ca_file",
+        Shape::Text,
+        "PEM of the authorities for the server's certificate; default the system's",
+    ),
+];
+
+pub(crate) const AUDIT: &[Key] = &[
+    key("enabled", ON_OFF, "only true").default("true"),
+    key(
+        "retention_days",
+        Shape::Integer(1, 36_500),
+        "how long events are kept, at least 2192 days",
+    )
+    .default("2555"),
+    key(
+        "events",
+        TEXTS,
+        "which of the 17 selectable events go to the outputs; default all. The spool records every one",
+    ),
+    key(
+        "output",
+        Shape::List(&Shape::Typed(OUTPUTS)),
+        "where events are delivered; default: they stay in the spool",
+    ),
+    key("spool", Shape::Map(SPOOL), "the durable queue on disk"),
+];
+
+pub(crate) const OUTPUTS: &[(&str, &[Key])] =
+    &[("postgresql", POSTGRESQL), ("siem", SIEM), ("s3", S3)];
+
+pub(crate) const POSTGRESQL: &[Key] = &[
+    key("type", Shape::Text, "postgresql: a table").required(),
+    key("table", Shape::Text, "the table, perhaps with its schema").default("audit_logs"),
+    key("encrypted", ON_OFF, "whether the payload is sealed").default("true"),
+    key(
+        "host",
+        Shape::Text,
+        "the server's host name, which its certificate must be for; default PGHOST, else localhost",
+    ),
+    key(
+        "port",
+        Shape::Integer(1, 65_535),
+        "default PGPORT, else 5432",
+    ),
+    key(
+        "database",
+        Shape::Text,
+        "default PGDATABASE, else the user's name",
+    ),
+    key(
+        "user",
+        Shape::Text,
+        "a role that may only insert; default PGUSER",
+    ),
+    key("password", Shape::Secret, "default PGPASSWORD"),
+    key(
+        "ca_file",
+        Shape::Text,
+        "PEM of the authorities for the server's certificate; default PGSSLROOTCERT, else the system's",
+    ),
+    key(
+        "cert_file",
+        Shape::Text,
+        "PEM of the sink's client certificate; default PGSSLCERT",
+    ),
+    key("key_file", Shape::Text, "PEM of its key; default PGSSLKEY"),
+];
+
+pub(crate) const SIEM: &[Key] = &[
+    key(
+        "type",
+        Shape::Text,
+        "siem: a log collector; not built yet, the spool keeps its events",
+    )
+    .required(),
+    key(
+        "endpoint",
+        Shape::Text,
+        "where it listens, as in syslog+tls://siem.example.com:6514",
+    )
+    .required(),
+    key(
+        "protocol",
+        Shape::Word(&[yes("syslog")]),
+        "syslog: RFC 5424 over TLS (RFC 5425)",
+    )
+    .default("syslog"),
+];
+
+pub(crate) const S3: &[Key] = &[
+    key(
+        "type",
+        Shape::Text,
+        "s3: a bucket; not built yet, the spool keeps its events",
+    )
+    .required(),
+    key("bucket", Shape::Text, "the bucket's name").required(),
+    key(
+        "encryption",
+        Shape::Word(&[yes("AES-256"), yes("aws:kms")]),
+        "server-side encryption",
+    )
+    .default("AES-256"),
+    key(
+        "lifecycle",
+        Shape::Text,
+        "how long objects are kept, as in 2555_days",
+    )
+    .default("2555_days"),
+];
+
+pub(crate) const SPOOL: &[Key] = &[
+    key(
+        "directory",
+        Shape::Text,
+        "created 0700, holds nothing but the log",
+    )
+    .default("/var/lib/safeguard/spool"),
+    key(
+        "max_bytes",
+        Shape::Integer(1 << 20, 1 << 44),
+        "bytes that the spool may take; when full, no PHI passes",
+    )
+    .default("10737418240"),
+    key(
+        "segment_bytes",
+        Shape::Integer(1 << 16, 1 << 30),
+        "bytes of one segment file",
+    )
+    .default("67108864"),
+];
+
+pub(crate) const TLS: &[Key] = &[
+    key("min_version", Shape::Word(&[yes("1.3")]), "only 1.3").default("1.3"),
+    key(
+        "cipher_suites",
+        Shape::List(&Shape::Word(&[
+            yes("TLS_AES_256_GCM_SHA384"),
+            yes("TLS_CHACHA20_POLY1305_SHA256"),
+            yes("TLS_AES_128_GCM_SHA256"),
+        ])),
+        "TLS 1.3 suites in the order of preference; default all three",
+    ),
+    key("cert_file", Shape::Text, "PEM of the server's chain").required(),
+    key("key_file", Shape::Text, "PEM of its key").required(),
+    key(
+        "ca_file",
+        Shape::Text,
+        "PEM of the authorities that client certificates must come from",
+    ),
+    key(
+        "crl_file",
+        Shape::Text,
+        "PEM of revocation lists; default none",
+    ),
+    key("mutual_tls", Shape::Map(MUTUAL_TLS), "client certificates"),
+];
+
+pub(crate) const MUTUAL_TLS: &[Key] = &[
+    key(
+        "enabled",
+        ON_OFF,
+        "whether a client certificate is demanded",
+    )
+    .default("true"),
+    key("verify_client_cert", ON_OFF, "whether it is verified").default("true"),
+    key(
+        "allowed_dns_names",
+        TEXTS,
+        "names that it must carry one of: exact, or with `*` for the first label; default any",
+    ),
+];
+
+pub(crate) const IDENTITY: &[Key] = &[
+    key(
+        "roles_from",
+        Shape::Text,
+        "the one claim that grants roles in a Keycloak token (local tokens: `roles`)",
+    )
+    .default("realm_access.roles"),
+    key(
+        "purpose_from",
+        Shape::List(&Shape::Word(&[
+            yes("token"),
+            yes("only"),
+            Choice("call", Built::Permits),
+        ])),
+        "where a purpose comes from: the token, else the only one that the roles leave",
+    )
+    .permits(),
+];
+
+pub(crate) const SESSIONS: &[Key] = &[
+    key(
+        "store",
+        Shape::Text,
+        "where login sessions are kept; only `memory`, for one replica",
+    )
+    .restricts(),
+    key(
+        "when_down",
+        Shape::Word(&[yes("refuse")]),
+        "what happens without the store",
+    )
+    .restricts(),
+];
+
+pub(crate) const KEYS: &[Key] = &[
+    key("phi", Shape::List(&Shape::Map(KEY)), "seals and opens PHI").required(),
+    key("integrity", Shape::List(&Shape::Map(KEY)), "record hashes").required(),
+    key(
+        "audit",
+        Shape::List(&Shape::Map(KEY)),
+        "the audit trail: chain, payloads, pseudonyms",
+    )
+    .required(),
+];
+
+pub(crate) const KEY: &[Key] = &[
+    key("id", Shape::Text, "its name, kept in what it sealed").required(),
+    key(
+        "from",
+        Shape::Date,
+        "the day from which on it seals (midnight UTC)",
+    )
+    .required(),
+    key(
+        "source",
+        Shape::Secret,
+        "32 bytes: base64 of either alphabet, or `hex:…`, or `raw:…`",
+    )
+    .required(),
+];
+
+pub(crate) const PHI: &[Key] = &[
+    key(
+        "domain",
+        Shape::Text,
+        "who shares sealed values; never rename it",
+    )
+    .required(),
+    key(
+        "storage",
+        Shape::Word(&[yes("encrypted"), yes("clear")]),
+        "what the upstream may hold",
+    )
+    .default("encrypted"),
+    key(
+        "format",
+        Shape::Word(&[yes("native"), yes("fernet")]),
+        "the format of what is sealed from now on",
+    )
+    .default("native"),
+    key(
+        "wrap",
+        Shape::Word(&[yes("object"), yes("string")]),
+        "the shape of a sealed value",
+    )
+    .default("object"),
+    key(
+        "unlisted",
+        Shape::Map(UNLISTED),
+        "what becomes of a member that is named nowhere",
+    ),
+    key(
+        "text",
+        Shape::Word(&[
+            yes("withhold"),
+            yes("reveal"),
+            Choice("detect", Built::Restricts),
+        ]),
+        "text that is no JSON, error texts too",
+    )
+    .default("withhold"),
+    key(
+        "fields",
+        Shape::Named(&Shape::Map(FIELD)),
+        "PHI, at any depth, whatever the case or separators",
+    )
+    .required(),
+    key(
+        "not_phi",
+        TEXTS,
+        "reviewed names: whoever may call may see them",
+    ),
+    key(
+        "binary",
+        Shape::Word(&[yes("withhold"), yes("reveal")]),
+        "images, PDF, DICOM",
+    )
+    .restricts(),
+    key(
+        "bind",
+        Shape::List(&Shape::Word(&[yes("patient")])),
+        "what a sealed value is bound to beside domain and field",
+    )
+    .restricts(),
+    key(
+        "tokens",
+        Shape::Map(TOKENS),
+        "what tokens for agents are bound to",
+    )
+    .restricts(),
+    key("presets", TEXTS, "versioned lists of fields").restricts(),
+];
+
+pub(crate) const UNLISTED: &[Key] = &[
+    key(
+        "results",
+        Shape::Word(&[yes("withhold"), yes("reveal")]),
+        "members of answers",
+    )
+    .default("withhold"),
+    key(
+        "arguments",
+        Shape::Word(&[
+            yes("pass"),
+            yes("refuse"),
+            Choice("detect", Built::Restricts),
+        ]),
+        "members of arguments",
+    )
+    .default("pass"),
+];
+
+pub(crate) const TOKENS: &[Key] = &[
+    key(
+        "bind",
+        Shape::List(&Shape::Word(&[yes("patient"), yes("session")])),
+        "what a token is bound to",
+    )
+    .restricts(),
+    key(
+        "lasts",
+        Shape::Text,
+        "how long a token can be handed back, as in 8h",
+    )
+    .restricts(),
+];
+
+pub(crate) const FIELD: &[Key] = &[
+    key("group", Shape::Text, "the group that it belongs to"),
+    key("also", TEXTS, "other names of the same thing"),
+    key(
+        "searchable",
+        ON_OFF,
+        "whether the upstream can find records by it",
+    )
+    .permits(),
+];
+
+pub(crate) const ROLE: &[Key] = &[
+    key(
+        "purposes",
+        TEXTS,
+        "purposes of use: TREAT, HPAYMT, HOPERAT, ETREAT",
+    )
+    .required(),
+    key("reveal", TEXTS, "fields and groups whose values it sees"),
+    key(
+        "mask",
+        Shape::Named(&Shape::Word(&[yes("last4"), yes("year")])),
+        "fields and groups of which it sees a part",
+    ),
+    key(
+        "token",
+        TEXTS,
+        "fields and groups that it carries but cannot read",
+    ),
+];
+
+pub(crate) const CLIENT: &[Key] = &[
+    key(
+        "certificate",
+        Shape::TextOr(&TEXTS),
+        "DNS names of its certificate: exact, or with `*` for the first label",
+    )
+    .required(),
+    key(
+        "at_most",
+        Shape::Text,
+        "a role that caps every view of this client",
+    ),
+    key("service", ON_OFF, "software without a person").permits(),
+    key("roles", TEXTS, "the only roles that this client may use").restricts(),
+];
+
+pub(crate) const EMERGENCY: &[Key] = &[
+    key("roles", TEXTS, "who may break the glass"),
+    key(
+        "grants",
+        Shape::Anything,
+        "the view and tools that it grants",
+    ),
+    key("needs", TEXTS, "what must be given"),
+    key("lasts", Shape::Text, "how long it lasts"),
+    key("review_within", Shape::Text, "when it must be reviewed"),
+];
+
+pub(crate) const EXCEPTION: &[Key] = &[
+    key("allow", Shape::Text, "the risk").required(),
+    key("for", Shape::Text, "where"),
+    key("because", Shape::Text, "why").required(),
+    key("approved_by", Shape::Text, "by whom").required(),
+    key("until", Shape::Date, "its last day").required(),
+];
+
+pub(crate) const UPSTREAM: &[Key] = &[
+    key(
+        "url",
+        Shape::Text,
+        "http on loopback: the MCP endpoint of the server in the same pod",
+    )
+    .required(),
+    key(
+        "timeout_seconds",
+        DEADLINE,
+        "until the answer's head is there",
+    )
+    .default("60"),
+    key(
+        "connect_timeout_seconds",
+        Shape::Integer(1, 60),
+        "until the connection stands",
+    )
+    .default("2"),
+    key(
+        "require_loopback",
+        Shape::Word(&[
+            yes("enforce"),
+            Choice("warn", Built::Permits),
+            Choice("off", Built::Permits),
+        ]),
+        "enforce, which is done anyway",
+    )
+    .permits(),
+    key(
+        "protocol_versions",
+        TEXTS,
+        "revisions of MCP that may be spoken",
+    )
+    .restricts(),
+    key("tools_lock", Shape::Text, "a file of reviewed tools").restricts(),
+];
+
+pub(crate) const LISTEN: &[Key] = &[
+    key("address", Shape::Address, "where the listener binds").required(),
+    key(
+        "public_url",
+        Shape::Text,
+        "the https URL that clients use, with the MCP endpoint's path",
+    )
+    .required(),
+    key(
+        "allowed_origins",
+        TEXTS,
+        "origins that browsers may come from beside that of public_url; default none",
+    ),
+    key(
+        "limits",
+        Shape::Map(LIMITS),
+        "bounds on what clients and the upstream send",
+    ),
+];
+
+pub(crate) const LIMITS: &[Key] = &[
+    key("body_bytes_max", BUFFER, "bytes of one request body").default("4194304"),
+    key(
+        "answer_bytes_max",
+        BUFFER,
+        "bytes of one JSON answer of the upstream",
+    )
+    .default("16777216"),
+    key(
+        "sse_event_bytes_max",
+        BUFFER,
+        "bytes of one SSE event of the upstream",
+    )
+    .default("16777216"),
+    key(
+        "header_seconds",
+        DEADLINE,
+        "until a request's header is complete",
+    )
+    .default("10"),
+    key(
+        "body_seconds",
+        DEADLINE,
+        "until a request's body is complete",
+    )
+    .default("30"),
+    key(
+        "handshake_seconds",
+        DEADLINE,
+        "until the TLS handshake is complete",
+    )
+    .default("10"),
+    key(
+        "connections_max",
+        Shape::Integer(1, 1_000_000),
+        "open connections",
+    )
+    .default("10000"),
+    key(
+        "connection_age_seconds",
+        Shape::Integer(1, 86_400),
+        "the oldest that a connection gets",
+    )
+    .default("3600"),
+    key(
+        "requests_max",
+        Shape::Integer(1, 100_000),
+        "requests being worked on",
+    )
+    .default("1024"),
+    key(
+        "streams_per_session_max",
+        Shape::Integer(1, 1000),
+        "open streams of one login session",
+    )
+    .default("16"),
+];
+
+pub(crate) const ADMIN: &[Key] = &[key(
+    "address",
+    Shape::Address,
+    "where /metrics, /livez and /readyz are served",
+)
+.default("127.0.0.1:9464")];
+
+pub(crate) const STATE: &[Key] = &[key(
+    "directory",
+    Shape::Text,
+    "created 0700; default: the spool's sibling, its name with `-state` behind it",
+)];
+
+const OPERATIONS: &[Choice] = &[
+    yes("none"),
+    yes("search"),
+    yes("read"),
+    yes("create"),
+    yes("update"),
+    yes("delete"),
+    yes("export"),
+];
+
+/// The words of [`OPERATIONS`] are those of the type.
+const _: () = assert!(OPERATIONS.len() == Operation::WORDS.len());
+
+const ROLES: Shape = Shape::WordOr("any", &TEXTS);
+
+pub(crate) const STEP_UP: &[Key] = &[
+    key(
+        "max_age",
+        Shape::Integer(1, 86_400),
+        "the oldest authentication that serves, in seconds",
+    ),
+    key("acr", Shape::Text, "the `acr` that serves"),
+];
+
+macro_rules! rule_keys {
+    ($($more:expr),* $(,)?) => {
+        &[
+            key("operation", Shape::Word(OPERATIONS), "what it does with PHI").required(),
+            key("roles", ROLES, "who may call it; `any`: every role of this policy").required(),
+            key("patient", Shape::Text, "the path to whose record it touches, or none"),
+            key("record", Shape::Text, "the path to the record that is hashed or verified"),
+            key("text", Shape::Word(&[yes("withhold"), yes("reveal")]), "text that is no JSON; default phi.text"),
+            key("when", Shape::Text, "a CEL condition over args, claims and uri; an absent name or an error denies"),
+            key("step_up", Shape::Map(STEP_UP), "a fresher or stronger authentication that it needs"),
+            key(
+                "event",
+                Shape::Word(&[
+                    yes("password_reset"),
+                    yes("permission_change"),
+                    yes("user_created"),
+                    yes("user_deleted"),
+                    yes("role_assigned"),
+                ]),
+                "an event of identity that a successful call is recorded as, beside those of its operation",
+            ),
+            $($more),*
+        ]
+    };
+}
+
+/// A resource or prompt.
+pub(crate) const RULE: &[Key] = rule_keys!();
+
+pub(crate) const TOOL: &[Key] = rule_keys!(
+    key(
+        "max_patients",
+        Shape::Integer(1, 1_000_000),
+        "patients that one answer may hold"
+    )
+    .restricts(),
+    key(
+        "recipient",
+        Shape::Text,
+        "the path to who receives an export"
+    )
+    .restricts(),
+    key(
+        "only_patients",
+        Shape::Text,
+        "the only patients that an answer may hold"
+    )
+    .restricts(),
+    key(
+        "fields",
+        Shape::Named(&Shape::Text),
+        "this tool's own meaning of a place"
+    )
+    .restricts(),
+);
+
+pub(crate) const METHOD: &[Key] = &[
+    key("roles", ROLES, "who may call it"),
+    key(
+        "patient",
+        Shape::Text,
+        "the path to whose record it touches, or none",
+    ),
+];
+
+/// The key of a name in a mapping.
+pub(crate) fn find(keys: &'static [Key], name: &str) -> Option<&'static Key> {
+    keys.iter().find(|k| k.name == name)
+}

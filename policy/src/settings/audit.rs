@@ -1,0 +1,354 @@
+//! `audit_logging`: retention, events, outputs, spool.
+
+use super::SwitchedOff;
+use super::transport::split_url;
+use super::types::{AuditLogging, Output, Postgresql, Spool};
+use crate::document::Environment;
+use crate::document::keys::OUTPUTS;
+use crate::document::read::Section;
+use crate::document::report::Report;
+use crate::document::tree::Node;
+use crate::finding::codes;
+use crate::names::nearest;
+use crate::secret::Secret;
+
+/// Six years (§164.316(b)(2)(i)), two leap days in them.
+pub(crate) const RETENTION_DAYS_MIN: u32 = 2192;
+
+/// The events that `audit_logging.events` selects from.
+pub const SELECTABLE_EVENTS: [&str; 17] = [
+    "user_login",
+    "user_logout",
+    "failed_login_attempt",
+    "mfa_challenge",
+    "password_reset",
+    "phi_access_granted",
+    "phi_access_denied",
+    "permission_change",
+    "phi_read",
+    "phi_create",
+    "phi_update",
+    "phi_delete",
+    "phi_export",
+    "configuration_change",
+    "user_created",
+    "user_deleted",
+    "role_assigned",
+];
+
+/// Events that are always delivered, whether they are named or not.
+pub const ALWAYS_DELIVERED: [&str; 15] = [
+    "integrity_violation",
+    "decrypt_failure",
+    "session_terminated",
+    "token_revoked",
+    "node_authentication_failed",
+    "emergency_access_start",
+    "emergency_access_stop",
+    "audit_started",
+    "audit_stopped",
+    "audit_log_accessed",
+    "key_rotated",
+    "policy_reload_rejected",
+    "sink_failed",
+    "sink_recovered",
+    "bulk_access_alert",
+];
+
+pub(crate) fn audit_logging(
+    root: Section<'_>,
+    env: &dyn Environment,
+    off: &mut SwitchedOff,
+    report: &mut Report<'_>,
+) -> Option<AuditLogging> {
+    let section = root.section("audit_logging");
+    if !section.flag("enabled") {
+        report
+            .error(
+                codes::BAD_VALUE,
+                section.place_of("enabled"),
+                "`audit_logging.enabled` is false: no PHI passes without an audit trail",
+            )
+            .fix("remove the line or write true");
+    }
+    let retention = retention(section, report);
+    let events = events(section, report);
+    let mut outputs = Vec::new();
+    for item in section.items("output") {
+        outputs.extend(output(item, retention, env, off, report));
+    }
+    Some(AuditLogging {
+        retention_days: retention?,
+        events,
+        outputs,
+        spool: spool(section.section("spool"), report)?,
+    })
+}
+
+fn retention(section: Section<'_>, report: &mut Report<'_>) -> Option<u32> {
+    let days: u32 = section.number("retention_days")?;
+    if days < RETENTION_DAYS_MIN {
+        report
+            .error(
+                codes::BAD_VALUE,
+                section.place_of("retention_days"),
+                "`audit_logging.retention_days` is under 2192, six years",
+            )
+            .fix("write 2192 or more (45 CFR 164.316(b)(2)(i))");
+    }
+    Some(days)
+}
+
+fn events(section: Section<'_>, report: &mut Report<'_>) -> Vec<String> {
+    let Some(list) = section.node_of("events") else {
+        return SELECTABLE_EVENTS.map(str::to_owned).to_vec();
+    };
+    let known = || SELECTABLE_EVENTS.into_iter().chain(ALWAYS_DELIVERED);
+    let mut events: Vec<String> = Vec::new();
+    for node in list.items() {
+        let Some(name) = node.text() else { continue };
+        if !known().any(|k| k == name) {
+            let written = node.scalar().map_or("", |s| s.written.as_str());
+            report
+                .error(
+                    codes::BAD_VALUE,
+                    node.place,
+                    format!("`{written}` is no event"),
+                )
+                .meant(nearest(written, known()));
+        } else if events.iter().any(|e| e == name) {
+            report
+                .error(
+                    codes::GIVEN_TWICE,
+                    node.place,
+                    format!("the event {name} is given twice"),
+                )
+                .fix("keep one of them");
+        } else {
+            events.push(name.to_owned());
+        }
+    }
+    events
+}
+
+fn spool(section: Section<'_>, report: &mut Report<'_>) -> Option<Spool> {
+    let spool = Spool {
+        directory: section.text("directory")?.into(),
+        max_bytes: section.number("max_bytes")?,
+        segment_bytes: section.number("segment_bytes")?,
+    };
+    if spool.directory.file_name().is_none() {
+        report
+            .error(
+                codes::BAD_VALUE,
+                section.place_of("directory"),
+                "`audit_logging.spool.directory` names no directory of its own",
+            )
+            .fix("write a path such as /var/lib/safeguard/spool");
+    }
+    if spool.max_bytes < spool.segment_bytes.saturating_mul(2) {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("max_bytes"),
+                "`audit_logging.spool.max_bytes` holds less than two segments",
+            )
+            .fix("make it larger, or segment_bytes smaller");
+    }
+    Some(spool)
+}
+
+fn output(
+    item: &Node,
+    retention: Option<u32>,
+    env: &dyn Environment,
+    off: &mut SwitchedOff,
+    report: &mut Report<'_>,
+) -> Option<Output> {
+    let kind = item.entry("type")?.value.text()?;
+    let (_, keys) = OUTPUTS.iter().find(|(name, _)| *name == kind)?;
+    let section = Section::new(item, keys);
+    let place = section.place_of("type");
+    match kind {
+        "postgresql" => return postgresql(section, env, off, report),
+        "siem" => siem(section, report),
+        _ => s3(section, retention, report),
+    }
+    report
+        .warning(
+            codes::SINK_NOT_BUILT,
+            place,
+            format!("the sink {kind} is not built yet; the spool keeps its events"),
+        )
+        .fix("leave it for a later version, or remove it");
+    None
+}
+
+fn siem(section: Section<'_>, report: &mut Report<'_>) {
+    let _ = section.text("protocol");
+    let Some(endpoint) = section.text("endpoint") else {
+        return;
+    };
+    let place = section.place_of("endpoint");
+    match split_url(endpoint).map(|url| url.scheme) {
+        None => {
+            report
+                .error(
+                    codes::BAD_VALUE,
+                    place,
+                    "`audit_logging.output.endpoint` is no URL",
+                )
+                .fix("write it as syslog+tls://siem.example.com:6514");
+        }
+        Some("https") => {
+            report
+                .warning(
+                    codes::WEAK_TRANSPORT,
+                    place,
+                    "an https endpoint with protocol syslog: syslog is not spoken over https",
+                )
+                .fix("write it as syslog+tls://host:6514 (RFC 5425)");
+        }
+        Some(_) => {}
+    }
+}
+
+fn s3(section: Section<'_>, retention: Option<u32>, report: &mut Report<'_>) {
+    let _ = (section.text("bucket"), section.text("encryption"));
+    let Some(text) = section.text("lifecycle") else {
+        return;
+    };
+    let place = section.place_of("lifecycle");
+    let Some(days) = text
+        .strip_suffix("_days")
+        .and_then(|n| n.parse::<u32>().ok())
+    else {
+        report
+            .error(
+                codes::BAD_VALUE,
+                place,
+                "`audit_logging.output.lifecycle` is no number of days",
+            )
+            .fix("write it as 2555_days");
+        return;
+    };
+    if days < RETENTION_DAYS_MIN {
+        report
+            .error(
+                codes::BAD_VALUE,
+                place,
+                "`audit_logging.output.lifecycle` is under 2192 days, six years",
+            )
+            .fix("write 2192_days or more");
+    } else if retention.is_some_and(|r| days < r) {
+        report
+            .error(
+                codes::CONTRADICTION,
+                place,
+                "`audit_logging.output.lifecycle` is shorter than retention_days",
+            )
+            .fix("make it at least as long");
+    }
+}
+
+fn postgresql(
+    section: Section<'_>,
+    env: &dyn Environment,
+    off: &mut SwitchedOff,
+    report: &mut Report<'_>,
+) -> Option<Output> {
+    let _ = section.text("type");
+    let encrypted = section.flag("encrypted");
+    if !encrypted {
+        off.note(
+            section.place_of("encrypted"),
+            "sealing of audit payloads is switched off",
+        );
+    }
+    let table = section.owned("table")?;
+    if !is_table(&table) {
+        report
+            .error(
+                codes::BAD_VALUE,
+                section.place_of("table"),
+                "`audit_logging.output.table` is no plain name of a table",
+            )
+            .fix("write letters, digits and _, perhaps with a schema: audit.audit_logs");
+    }
+    let from = |key: &'static str, variable: &str| {
+        let variable = || env.var(variable).filter(|v| !v.is_empty());
+        section.owned(key).or_else(variable)
+    };
+    let user = from("user", "PGUSER").unwrap_or_default();
+    let password = from("password", "PGPASSWORD").map(Secret::new);
+    let cert_file = from("cert_file", "PGSSLCERT");
+    let key_file = from("key_file", "PGSSLKEY");
+    let port = port(section, env, report)?;
+    let unopened = section.entry_of("password").is_some();
+    if user.is_empty() || (password.is_none() && !unopened && cert_file.is_none()) {
+        report
+            .warning(
+                codes::SINK_CREDENTIAL,
+                section.place_of("type"),
+                "the sink postgresql has no credential",
+            )
+            .fix(
+                "set PGUSER and PGPASSWORD (or PGSSLCERT and PGSSLKEY), or write user and password",
+            );
+    }
+    if cert_file.is_some() != key_file.is_some() {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("cert_file"),
+                "cert_file and key_file of the sink postgresql go together",
+            )
+            .fix("give both");
+    }
+    Some(Output::Postgresql(Postgresql {
+        table,
+        encrypted,
+        host: from("host", "PGHOST").unwrap_or_else(|| "localhost".to_owned()),
+        port,
+        database: from("database", "PGDATABASE").unwrap_or_else(|| user.clone()),
+        user,
+        password,
+        ca_file: from("ca_file", "PGSSLROOTCERT").map(Into::into),
+        cert_file: cert_file.map(Into::into),
+        key_file: key_file.map(Into::into),
+    }))
+}
+
+/// The server's port: written, or `PGPORT`, or 5432.
+fn port(section: Section<'_>, env: &dyn Environment, report: &mut Report<'_>) -> Option<u16> {
+    const DEFAULT: u16 = 5432;
+    if section.entry_of("port").is_some() {
+        return section.number("port");
+    }
+    let Some(text) = env.var("PGPORT").filter(|v| !v.is_empty()) else {
+        return Some(DEFAULT);
+    };
+    let port = text.parse().ok().filter(|p| *p > 0);
+    if port.is_none() {
+        report
+            .error(
+                codes::BAD_VALUE,
+                section.place(),
+                "the variable PGPORT is no port",
+            )
+            .fix("set it to a number such as 5432");
+    }
+    port
+}
+
+/// One or two plain SQL names: what needs no quoting cannot smuggle anything.
+fn is_table(text: &str) -> bool {
+    let plain = |name: &str| {
+        let mut letters = name.chars();
+        let first = letters
+            .next()
+            .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        first && name.len() <= 63 && letters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    text.split('.').count() <= 2 && text.split('.').all(plain)
+}

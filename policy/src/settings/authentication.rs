@@ -1,0 +1,244 @@
+//! `authentication`, `keycloak`, `identity`, `sessions`.
+
+use std::time::Duration;
+
+use super::SwitchedOff;
+use super::types::{Authentication, Identity, Jwt, Keycloak, Mfa, MfaProvider, Sessions};
+use crate::document::read::Section;
+use crate::document::report::Report;
+use crate::document::tree::Node;
+use crate::finding::codes;
+use crate::secret::Secret;
+
+/// Bytes that an HS256 key has at least (RFC 7518 §3.2).
+const JWT_SECRET_BYTES_MIN: usize = 32;
+
+pub(crate) fn authentication(
+    root: Section<'_>,
+    off: &mut SwitchedOff,
+    report: &mut Report<'_>,
+) -> Option<Authentication> {
+    let section = root.section("authentication");
+    let jwt = jwt(section, root.section("keycloak").is_written(), report);
+    let mfa = mfa(
+        section.section("mfa"),
+        root.section("keycloak"),
+        off,
+        report,
+    );
+    Some(Authentication {
+        jwt: jwt?,
+        mfa,
+        clock_skew: section.seconds("clock_skew_seconds")?,
+    })
+}
+
+fn jwt(section: Section<'_>, has_provider: bool, report: &mut Report<'_>) -> Option<Jwt> {
+    let jwt = section.section("jwt");
+    let enabled = jwt.is_written() && jwt.flag("enabled");
+    if !enabled && !has_provider {
+        report
+            .error(
+                codes::MISSING_KEY,
+                jwt.place_of("enabled"),
+                "no token is taken: neither authentication.jwt nor keycloak is there",
+            )
+            .fix("add one of the two");
+    }
+    for name in ["secret", "issuer", "audience"] {
+        if enabled && jwt.entry_of(name).is_none() {
+            report
+                .error(
+                    codes::MISSING_KEY,
+                    jwt.place(),
+                    format!("`authentication.jwt.{name}` is missing"),
+                )
+                .fix("local tokens need it; or set authentication.jwt.enabled: false");
+        }
+    }
+    let secret = jwt.text("secret").map(|text| Secret::new(text.to_owned()));
+    if secret
+        .as_ref()
+        .is_some_and(|s| s.len() < JWT_SECRET_BYTES_MIN)
+    {
+        report
+            .error(
+                codes::BAD_KEY,
+                jwt.place_of("secret"),
+                "`authentication.jwt.secret` is shorter than 32 bytes",
+            )
+            .fix("take a new one from `safeguard keys generate`");
+    }
+    let expiration = jwt.seconds("expiration")?;
+    let refresh_expiration = jwt.seconds("refresh_expiration")?;
+    let refresh_enabled = jwt.flag("refresh_enabled");
+    if refresh_enabled && refresh_expiration < expiration {
+        report
+            .error(
+                codes::CONTRADICTION,
+                jwt.place_of("refresh_expiration"),
+                "a refresh token lives shorter than the access token that it renews",
+            )
+            .fix("make refresh_expiration at least expiration")
+            .related(jwt.place_of("expiration"), "the access token's life");
+    }
+    Some(Jwt {
+        enabled,
+        secret,
+        issuer: jwt.owned("issuer").unwrap_or_default(),
+        audience: jwt.owned("audience").unwrap_or_default(),
+        expiration,
+        refresh_enabled,
+        refresh_expiration,
+    })
+}
+
+fn mfa(
+    mfa: Section<'_>,
+    keycloak: Section<'_>,
+    off: &mut SwitchedOff,
+    report: &mut Report<'_>,
+) -> Mfa {
+    let by_provider = keycloak.is_written() && keycloak.flag("require_mfa");
+    let required = mfa.flag("enabled") || by_provider;
+    if !required {
+        off.note(mfa.place_of("enabled"), "the second factor is switched off");
+    }
+    if mfa
+        .integer("grace_period")
+        .is_some_and(|seconds| seconds > 0)
+    {
+        report
+            .warning(codes::NOT_BUILT, mfa.place_of("grace_period"), "`authentication.mfa.grace_period` does nothing: a second factor is needed from the first call")
+            .fix("write 0");
+    }
+    let providers = match mfa.node_of("providers") {
+        None => vec![MfaProvider::Totp, MfaProvider::Webauthn],
+        Some(list) => list
+            .items()
+            .iter()
+            .filter_map(Node::text)
+            .filter_map(provider)
+            .collect(),
+    };
+    let acr = mfa.texts("acr");
+    if required && providers.is_empty() && acr.is_empty() {
+        report
+            .error(
+                codes::CONTRADICTION,
+                mfa.place_of("providers"),
+                "a second factor is required, but nothing proves one",
+            )
+            .fix("name totp, webauthn or an acr");
+    }
+    Mfa {
+        required,
+        providers,
+        acr,
+    }
+}
+
+fn provider(word: &str) -> Option<MfaProvider> {
+    match word {
+        "totp" => Some(MfaProvider::Totp),
+        "webauthn" => Some(MfaProvider::Webauthn),
+        _ => None,
+    }
+}
+
+pub(crate) fn keycloak(root: Section<'_>, report: &mut Report<'_>) -> Option<Keycloak> {
+    let section = root.section("keycloak");
+    let client_secret = section
+        .text("client_secret")
+        .map(|t| Secret::new(t.to_owned()));
+    let server_url = section.text("server_url")?.trim_end_matches('/');
+    let place = section.place_of("server_url");
+    let host = super::transport::split_url(server_url).map(|url| (url.scheme, url.host));
+    match host {
+        Some(("https", _)) => {}
+        Some(("http", host)) if super::transport::is_loopback_name(host) => {
+            report
+                .warning(
+                    codes::WEAK_TRANSPORT,
+                    place,
+                    "`keycloak.server_url` is plain http; that stays on this host only",
+                )
+                .fix("use https");
+        }
+        Some(("http", _)) => {
+            report
+                .error(
+                    codes::WEAK_TRANSPORT,
+                    place,
+                    "`keycloak.server_url` is plain http to another host",
+                )
+                .fix("use https");
+        }
+        _ => {
+            report
+                .error(codes::BAD_VALUE, place, "`keycloak.server_url` is no URL")
+                .fix("write it as https://auth.example.com");
+        }
+    }
+    Some(Keycloak {
+        realm: section.owned("realm")?,
+        server_url: server_url.to_owned(),
+        client_id: section.owned("client_id")?,
+        client_secret,
+        audiences: section.texts("audiences"),
+        ca_file: section.text("ca_file").map(Into::into),
+    })
+}
+
+/// Limits of login sessions: `keycloak`'s, or the defaults that its table has (900 s, 300 s, 1).
+pub(crate) fn sessions(root: Section<'_>, report: &mut Report<'_>) -> Option<Sessions> {
+    let store = root.section("sessions");
+    // Both are reserved; reading them here keeps the table honest: `memory` is what there is.
+    let _ = (store.text("store"), store.text("when_down"));
+    let section = root.section("keycloak");
+    let absolute: Duration = section.seconds("session_timeout")?;
+    let idle = section.seconds("idle_timeout")?;
+    if idle > absolute {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("idle_timeout"),
+                "`keycloak.idle_timeout` is longer than session_timeout",
+            )
+            .fix("make it shorter")
+            .related(section.place_of("session_timeout"), "the longest session");
+    }
+    Some(Sessions {
+        absolute,
+        idle,
+        max_per_user: section.number("max_sessions_per_user")?,
+    })
+}
+
+pub(crate) fn identity(root: Section<'_>, report: &mut Report<'_>) -> Option<Identity> {
+    let section = root.section("identity");
+    if let Some(list) = section.node_of("purpose_from") {
+        let words: Vec<&str> = list.items().iter().filter_map(Node::text).collect();
+        if !words.contains(&"token") || !words.contains(&"only") {
+            report
+                .error(
+                    codes::NOT_BUILT,
+                    list.place,
+                    "`identity.purpose_from` without token and only would restrict: not built yet",
+                )
+                .fix("write [token, only], or remove it");
+        }
+    }
+    let text = section.text("roles_from")?;
+    let roles_from: Vec<String> = text.split('.').map(str::to_owned).collect();
+    if roles_from.iter().any(String::is_empty) {
+        report
+            .error(
+                codes::BAD_PATH,
+                section.place_of("roles_from"),
+                "`identity.roles_from` is no path of claims",
+            )
+            .fix("write it as realm_access.roles");
+    }
+    Some(Identity { roles_from })
+}
