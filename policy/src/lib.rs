@@ -15,6 +15,7 @@ pub mod cel;
 mod compile;
 pub mod decide;
 pub mod document;
+pub mod explain;
 pub mod field;
 pub mod finding;
 mod load;
@@ -22,15 +23,20 @@ pub mod names;
 pub mod path;
 pub mod policy;
 pub mod principal;
+pub mod render;
+pub mod schema;
 pub mod secret;
 pub mod settings;
 pub mod template;
 
 pub use document::{Environment, Source};
+pub use explain::{Explanation, explain};
 pub use finding::{Finding, Related, Severity, codes};
 pub use load::{Loaded, load};
 pub use path::{Path, Root, Step};
 pub use policy::{FieldClass, FieldId, Phi, Policy};
+pub use render::{Colour, render, to_json, to_sarif};
+pub use schema::schema;
 pub use secret::Secret;
 pub use settings::{
     ALWAYS_DELIVERED, Admin, AuditLogging, Authentication, CipherSuite, Configuration, Identity,

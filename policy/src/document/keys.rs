@@ -114,7 +114,7 @@ const DEADLINE: Shape = Shape::Integer(1, 3600);
 const BUFFER: Shape = Shape::Integer(1024, 1 << 30);
 
 /// The whole document.
-pub(crate) const ROOT: &[Key] = &[
+pub(crate) static ROOT: &[Key] = &[
     key("version", Shape::Word(&[yes("1")]), "version of the configuration's language").default("1"),
     key(
         "profile",
@@ -145,7 +145,7 @@ pub(crate) const ROOT: &[Key] = &[
     key("methods", Shape::Named(&Shape::Map(METHOD)), "rules of other methods, denied unless named").permits(),
 ];
 
-pub(crate) const AUTHENTICATION: &[Key] = &[
+pub(crate) static AUTHENTICATION: &[Key] = &[
     key("jwt", Shape::Map(JWT), "local HS256 tokens"),
     key("mfa", Shape::Map(MFA), "the second factor"),
     key(
@@ -156,7 +156,7 @@ pub(crate) const AUTHENTICATION: &[Key] = &[
     .default("30"),
 ];
 
-pub(crate) const JWT: &[Key] = &[
+pub(crate) static JWT: &[Key] = &[
     key(
         "enabled",
         ON_OFF,
@@ -194,7 +194,7 @@ pub(crate) const JWT: &[Key] = &[
     .default("86400"),
 ];
 
-pub(crate) const MFA: &[Key] = &[
+pub(crate) static MFA: &[Key] = &[
     key(
         "enabled",
         ON_OFF,
@@ -219,7 +219,7 @@ pub(crate) const MFA: &[Key] = &[
     ),
 ];
 
-pub(crate) const KEYCLOAK: &[Key] = &[
+pub(crate) static KEYCLOAK: &[Key] = &[
     key("realm", Shape::Text, "the realm's name").required(),
     key("server_url", Shape::Text, "the server's base URL, https").required(),
     key("client_id", Shape::Text, "the sidecar's own client").required(),
@@ -260,7 +260,7 @@ pub(crate) const KEYCLOAK: &[Key] = &[
     ),
 ];
 
-pub(crate) const AUDIT: &[Key] = &[
+pub(crate) static AUDIT: &[Key] = &[
     key("enabled", ON_OFF, "only true").default("true"),
     key(
         "retention_days",
@@ -281,10 +281,10 @@ pub(crate) const AUDIT: &[Key] = &[
     key("spool", Shape::Map(SPOOL), "the durable queue on disk"),
 ];
 
-pub(crate) const OUTPUTS: &[(&str, &[Key])] =
+pub(crate) static OUTPUTS: &[(&str, &[Key])] =
     &[("postgresql", POSTGRESQL), ("siem", SIEM), ("s3", S3)];
 
-pub(crate) const POSTGRESQL: &[Key] = &[
+pub(crate) static POSTGRESQL: &[Key] = &[
     key("type", Shape::Text, "postgresql: a table").required(),
     key("table", Shape::Text, "the table, perhaps with its schema").default("audit_logs"),
     key("encrypted", ON_OFF, "whether the payload is sealed").default("true"),
@@ -322,7 +322,7 @@ pub(crate) const POSTGRESQL: &[Key] = &[
     key("key_file", Shape::Text, "PEM of its key; default PGSSLKEY"),
 ];
 
-pub(crate) const SIEM: &[Key] = &[
+pub(crate) static SIEM: &[Key] = &[
     key(
         "type",
         Shape::Text,
@@ -343,7 +343,7 @@ pub(crate) const SIEM: &[Key] = &[
     .default("syslog"),
 ];
 
-pub(crate) const S3: &[Key] = &[
+pub(crate) static S3: &[Key] = &[
     key(
         "type",
         Shape::Text,
@@ -365,7 +365,7 @@ pub(crate) const S3: &[Key] = &[
     .default("2555_days"),
 ];
 
-pub(crate) const SPOOL: &[Key] = &[
+pub(crate) static SPOOL: &[Key] = &[
     key(
         "directory",
         Shape::Text,
@@ -386,7 +386,7 @@ pub(crate) const SPOOL: &[Key] = &[
     .default("67108864"),
 ];
 
-pub(crate) const TLS: &[Key] = &[
+pub(crate) static TLS: &[Key] = &[
     key("min_version", Shape::Word(&[yes("1.3")]), "only 1.3").default("1.3"),
     key(
         "cipher_suites",
@@ -412,7 +412,7 @@ pub(crate) const TLS: &[Key] = &[
     key("mutual_tls", Shape::Map(MUTUAL_TLS), "client certificates"),
 ];
 
-pub(crate) const MUTUAL_TLS: &[Key] = &[
+pub(crate) static MUTUAL_TLS: &[Key] = &[
     key(
         "enabled",
         ON_OFF,
@@ -427,7 +427,7 @@ pub(crate) const MUTUAL_TLS: &[Key] = &[
     ),
 ];
 
-pub(crate) const IDENTITY: &[Key] = &[
+pub(crate) static IDENTITY: &[Key] = &[
     key(
         "roles_from",
         Shape::Text,
@@ -446,7 +446,7 @@ pub(crate) const IDENTITY: &[Key] = &[
     .permits(),
 ];
 
-pub(crate) const SESSIONS: &[Key] = &[
+pub(crate) static SESSIONS: &[Key] = &[
     key(
         "store",
         Shape::Text,
@@ -461,7 +461,7 @@ pub(crate) const SESSIONS: &[Key] = &[
     .restricts(),
 ];
 
-pub(crate) const KEYS: &[Key] = &[
+pub(crate) static KEYS: &[Key] = &[
     key("phi", Shape::List(&Shape::Map(KEY)), "seals and opens PHI").required(),
     key("integrity", Shape::List(&Shape::Map(KEY)), "record hashes").required(),
     key(
@@ -472,7 +472,7 @@ pub(crate) const KEYS: &[Key] = &[
     .required(),
 ];
 
-pub(crate) const KEY: &[Key] = &[
+pub(crate) static KEY: &[Key] = &[
     key("id", Shape::Text, "its name, kept in what it sealed").required(),
     key(
         "from",
@@ -488,7 +488,7 @@ pub(crate) const KEY: &[Key] = &[
     .required(),
 ];
 
-pub(crate) const PHI: &[Key] = &[
+pub(crate) static PHI: &[Key] = &[
     key(
         "domain",
         Shape::Text,
@@ -560,7 +560,7 @@ pub(crate) const PHI: &[Key] = &[
     key("presets", TEXTS, "versioned lists of fields").restricts(),
 ];
 
-pub(crate) const UNLISTED: &[Key] = &[
+pub(crate) static UNLISTED: &[Key] = &[
     key(
         "results",
         Shape::Word(&[yes("withhold"), yes("reveal")]),
@@ -579,7 +579,7 @@ pub(crate) const UNLISTED: &[Key] = &[
     .default("pass"),
 ];
 
-pub(crate) const TOKENS: &[Key] = &[
+pub(crate) static TOKENS: &[Key] = &[
     key(
         "bind",
         Shape::List(&Shape::Word(&[yes("patient"), yes("session")])),
@@ -594,7 +594,7 @@ pub(crate) const TOKENS: &[Key] = &[
     .restricts(),
 ];
 
-pub(crate) const FIELD: &[Key] = &[
+pub(crate) static FIELD: &[Key] = &[
     key("group", Shape::Text, "the group that it belongs to"),
     key("also", TEXTS, "other names of the same thing"),
     key(
@@ -605,7 +605,7 @@ pub(crate) const FIELD: &[Key] = &[
     .permits(),
 ];
 
-pub(crate) const ROLE: &[Key] = &[
+pub(crate) static ROLE: &[Key] = &[
     key(
         "purposes",
         TEXTS,
@@ -625,7 +625,7 @@ pub(crate) const ROLE: &[Key] = &[
     ),
 ];
 
-pub(crate) const CLIENT: &[Key] = &[
+pub(crate) static CLIENT: &[Key] = &[
     key(
         "certificate",
         Shape::TextOr(&TEXTS),
@@ -641,7 +641,7 @@ pub(crate) const CLIENT: &[Key] = &[
     key("roles", TEXTS, "the only roles that this client may use").restricts(),
 ];
 
-pub(crate) const EMERGENCY: &[Key] = &[
+pub(crate) static EMERGENCY: &[Key] = &[
     key("roles", TEXTS, "who may break the glass"),
     key(
         "grants",
@@ -653,15 +653,15 @@ pub(crate) const EMERGENCY: &[Key] = &[
     key("review_within", Shape::Text, "when it must be reviewed"),
 ];
 
-pub(crate) const EXCEPTION: &[Key] = &[
+pub(crate) static EXCEPTION: &[Key] = &[
     key("allow", Shape::Text, "the risk").required(),
-    key("for", Shape::Text, "where"),
-    key("because", Shape::Text, "why").required(),
-    key("approved_by", Shape::Text, "by whom").required(),
+    key("for", Shape::Text, "where it is accepted"),
+    key("because", Shape::Text, "why it is accepted").required(),
+    key("approved_by", Shape::Text, "who accepted it").required(),
     key("until", Shape::Date, "its last day").required(),
 ];
 
-pub(crate) const UPSTREAM: &[Key] = &[
+pub(crate) static UPSTREAM: &[Key] = &[
     key(
         "url",
         Shape::Text,
@@ -699,7 +699,7 @@ pub(crate) const UPSTREAM: &[Key] = &[
     key("tools_lock", Shape::Text, "a file of reviewed tools").restricts(),
 ];
 
-pub(crate) const LISTEN: &[Key] = &[
+pub(crate) static LISTEN: &[Key] = &[
     key("address", Shape::Address, "where the listener binds").required(),
     key(
         "public_url",
@@ -719,7 +719,7 @@ pub(crate) const LISTEN: &[Key] = &[
     ),
 ];
 
-pub(crate) const LIMITS: &[Key] = &[
+pub(crate) static LIMITS: &[Key] = &[
     key("body_bytes_max", BUFFER, "bytes of one request body").default("4194304"),
     key(
         "answer_bytes_max",
@@ -777,14 +777,14 @@ pub(crate) const LIMITS: &[Key] = &[
     .default("16"),
 ];
 
-pub(crate) const ADMIN: &[Key] = &[key(
+pub(crate) static ADMIN: &[Key] = &[key(
     "address",
     Shape::Address,
     "where /metrics, /livez and /readyz are served",
 )
 .default("127.0.0.1:9464")];
 
-pub(crate) const STATE: &[Key] = &[key(
+pub(crate) static STATE: &[Key] = &[key(
     "directory",
     Shape::Text,
     "created 0700; default: the spool's sibling, its name with `-state` behind it",
@@ -805,7 +805,7 @@ const _: () = assert!(OPERATIONS.len() == Operation::WORDS.len());
 
 const ROLES: Shape = Shape::WordOr("any", &TEXTS);
 
-pub(crate) const STEP_UP: &[Key] = &[
+pub(crate) static STEP_UP: &[Key] = &[
     key(
         "max_age",
         Shape::Integer(1, 86_400),
@@ -841,9 +841,9 @@ macro_rules! rule_keys {
 }
 
 /// A resource or prompt.
-pub(crate) const RULE: &[Key] = rule_keys!();
+pub(crate) static RULE: &[Key] = rule_keys!();
 
-pub(crate) const TOOL: &[Key] = rule_keys!(
+pub(crate) static TOOL: &[Key] = rule_keys!(
     key(
         "max_patients",
         Shape::Integer(1, 1_000_000),
@@ -870,7 +870,7 @@ pub(crate) const TOOL: &[Key] = rule_keys!(
     .restricts(),
 );
 
-pub(crate) const METHOD: &[Key] = &[
+pub(crate) static METHOD: &[Key] = &[
     key("roles", ROLES, "who may call it"),
     key(
         "patient",

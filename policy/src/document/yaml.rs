@@ -41,9 +41,7 @@ pub(crate) fn parse(source: usize, text: &str, report: &mut Report<'_>) -> Optio
                 builder.fail(place, &format!("this is no YAML: {}", plain(error.info())))
             }
         };
-        if outcome.is_none() {
-            return None;
-        }
+        outcome?;
     }
     builder.root
 }
