@@ -1,1 +1,23 @@
-//! The product from outside, a module a topic. `tests/run` starts what they need.
+//! The product from outside, a module a topic; the names of the tests are its promises. `tests/run` starts what they need.
+
+mod audit;
+mod canary;
+mod cli;
+mod clients;
+mod decision;
+mod demo;
+mod drain;
+mod framing;
+mod integrity;
+mod kills;
+mod metrics;
+mod patients;
+mod phi;
+mod python;
+mod reload;
+mod sessions;
+mod streams;
+mod tokens;
+mod transport;
+mod views;
+mod workspace;

@@ -71,6 +71,23 @@ impl Database {
         owner(&self.name).await
     }
 
+    /// A connection as the role that the sidecar has.
+    pub async fn writer(&self) -> Client {
+        let cluster = owner(&self.name).await;
+        cluster
+            .batch_execute(&format!("SET SESSION AUTHORIZATION {WRITER}"))
+            .await
+            .expect("the writer's role");
+        cluster
+    }
+
+    /// The environment of a reviewer, who may read and nothing else.
+    pub fn reviewer(&self) -> Vec<(&'static str, String)> {
+        let mut environment = self.environment().to_vec();
+        environment.push(("PGUSER", READER.to_owned()));
+        environment
+    }
+
     /// All rows of `audit_logs`, whole, in the order of their chain.
     pub async fn rows(&self) -> Vec<Value> {
         let rows = self
@@ -100,7 +117,9 @@ impl Database {
 }
 
 /// The role that `audit schema` makes for the sidecar.
-const WRITER: &str = "safeguard_writer";
+const WRITER: &str = "audit_writer";
+/// The role that it makes for those who review.
+const READER: &str = "audit_reader";
 
 async fn owner(database: &str) -> Client {
     let configuration = format!(

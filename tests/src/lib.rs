@@ -13,6 +13,7 @@ pub mod keycloak;
 pub mod pki;
 pub mod real;
 pub mod sidecar;
+pub mod spool;
 pub mod stream;
 pub mod tokens;
 pub mod upstream;

@@ -33,6 +33,16 @@ impl Identity {
         write(&folder.join(format!("{name}.key")), &self.key_pem);
     }
 
+    /// This certificate beside the key of another, which no server can use.
+    #[must_use]
+    pub fn with_key_of(self, other: &Self) -> Self {
+        Self {
+            key_pem: other.key_pem.clone(),
+            key_der: other.key_der.clone(),
+            ..self
+        }
+    }
+
     fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key_der.clone()).into()
     }

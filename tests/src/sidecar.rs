@@ -155,6 +155,26 @@ impl Sidecar {
             .sum()
     }
 
+    /// The events of its spool.
+    #[must_use]
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        crate::spool::events(&self.setup.spool())
+    }
+
+    /// Waits until an event is in the spool for which `matches` holds.
+    pub async fn event(
+        &self,
+        name: &str,
+        matches: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        eventually(name, || async {
+            self.events()
+                .into_iter()
+                .find(|event| event["event"] == name && matches(event))
+        })
+        .await
+    }
+
     /// What it wrote to its standard output and error.
     #[must_use]
     pub fn log(&self) -> String {

@@ -82,6 +82,15 @@ impl Answer {
         [self.buffer.as_slice(), &rest].concat().into()
     }
 
+    /// The whole body, or nothing if it broke off.
+    pub async fn try_bytes(self) -> Option<Bytes> {
+        let rest = within("the whole body", self.body.collect())
+            .await
+            .ok()?
+            .to_bytes();
+        Some([self.buffer.as_slice(), &rest].concat().into())
+    }
+
     /// The whole body as JSON.
     pub async fn json(self) -> Value {
         parse(&self.bytes().await)

@@ -1,0 +1,151 @@
+//! Login sessions and MCP sessions: how many, how long, whose.
+
+use std::sync::Mutex;
+
+use safeguard_tests::client::Client;
+use safeguard_tests::configuration::Setup;
+use safeguard_tests::sidecar::Sidecar;
+use safeguard_tests::tokens::{physician, sign};
+use safeguard_tests::upstream::{Recorded, Reply, Upstream, tools_of_the_policy};
+use safeguard_tests::wait::eventually;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+/// An upstream whose GET streams stay open and silent.
+async fn listening() -> Upstream {
+    let open = Mutex::new(Vec::new());
+    Upstream::start(tools_of_the_policy(), move |request: &Recorded| {
+        (request.method == "GET").then(|| {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            sender.send("event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n".to_owned()).expect("a receiver");
+            // It never ends by itself.
+            open.lock().expect("no panic").push(sender);
+            Reply::Events(receiver)
+        })
+    })
+    .await
+}
+
+async fn is_refused(client: &mut Client) -> bool {
+    let ping = client.request_message("ping", &json!({}));
+    client
+        .exchange("POST", ping.to_string().into())
+        .await
+        .map_or(true, |answer| answer.status == 401)
+}
+
+#[tokio::test]
+async fn a_second_login_ends_the_first_and_its_open_streams() {
+    let upstream = listening().await;
+    let sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    let mut first = sidecar.client(&sign(&physician("dr.twice"))).await;
+    let mut stream = sidecar
+        .another(&first)
+        .await
+        .listen()
+        .await
+        .expect_status(200)
+        .await;
+    assert!(stream.event().await.is_some(), "the stream is open");
+
+    let mut second = sidecar.client(&sign(&physician("dr.twice"))).await;
+    assert_eq!(
+        stream.event().await,
+        None,
+        "the first session's stream ends"
+    );
+    assert!(
+        is_refused(&mut first).await,
+        "the first session's token is refused"
+    );
+    assert!(!is_refused(&mut second).await, "the second session goes on");
+    sidecar
+        .event("user_logout", |event| event["subject"]["sub"] == "dr.twice")
+        .await;
+}
+
+#[tokio::test]
+async fn a_session_ends_at_its_absolute_limit_on_open_streams_too() {
+    let upstream = listening().await;
+    let mut setup = Setup::new(&upstream.url()).with_keycloak();
+    setup.replace(
+        "keycloak.yaml",
+        "session_timeout: 900",
+        "session_timeout: 3",
+    );
+    let sidecar = Sidecar::start(setup).await;
+    let mut client = sidecar.client(&sign(&physician("dr.late"))).await;
+    let mut stream = sidecar
+        .another(&client)
+        .await
+        .listen()
+        .await
+        .expect_status(200)
+        .await;
+    while stream.event().await.is_some() {}
+    assert!(is_refused(&mut client).await, "the session is over");
+    sidecar
+        .event("user_logout", |event| event["subject"]["sub"] == "dr.late")
+        .await;
+}
+
+#[tokio::test]
+async fn a_silent_session_ends() {
+    let upstream = listening().await;
+    let mut setup = Setup::new(&upstream.url()).with_keycloak();
+    setup.replace("keycloak.yaml", "idle_timeout: 300", "idle_timeout: 1");
+    let sidecar = Sidecar::start(setup).await;
+    let mut client = sidecar.client(&sign(&physician("dr.idle"))).await;
+    sidecar
+        .event("user_logout", |event| event["subject"]["sub"] == "dr.idle")
+        .await;
+    assert!(is_refused(&mut client).await, "the session is over");
+}
+
+#[tokio::test]
+async fn an_mcp_session_belongs_to_its_principal() {
+    let upstream = Upstream::answering(json!({"content": []})).await;
+    let sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    let mut owner = sidecar.client(&sign(&physician("dr.owner"))).await;
+    let session = owner.session.clone().expect("the recorder gives sessions");
+    let mut thief = sidecar.client(&sign(&physician("dr.thief"))).await;
+    let known = upstream.requests().len();
+
+    thief.session = Some(session);
+    let ping = thief.request_message("ping", &json!({}));
+    assert_eq!(thief.post(&ping).await.status, 404, "another's session");
+    thief.session = Some("made-up".to_owned());
+    assert_eq!(
+        thief.post(&ping).await.status,
+        404,
+        "a session that never was"
+    );
+    assert_eq!(thief.end().await.status, 404, "nor can it be ended");
+    assert_eq!(
+        upstream.requests().len(),
+        known,
+        "the upstream heard nothing of it"
+    );
+
+    owner.succeed("list_departments", &json!({})).await;
+    assert_eq!(owner.end().await.status, 200);
+    let ping = owner.request_message("ping", &json!({}));
+    assert_eq!(
+        owner.post(&ping).await.status,
+        404,
+        "a session that was ended"
+    );
+}
+
+#[tokio::test]
+async fn the_count_of_sessions_is_told() {
+    let upstream = Upstream::answering(json!({"content": []})).await;
+    let sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    for user in ["dr.a", "dr.b", "dr.c"] {
+        sidecar.client(&sign(&physician(user))).await;
+    }
+    eventually("three sessions", || async {
+        (sidecar.metric("safeguard_sessions_active", &[]).await >= 3.0).then_some(())
+    })
+    .await;
+}
