@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-/// Characters of one text; the rest is cut and `…` stands for it.
+/// Characters of one text, as it is written; the rest is cut and `…` stands for it.
 pub(crate) const TEXT_CHARS_MAX: usize = 256;
 /// Integers beyond this lose digits in other people's JSON readers (2^53 - 1), so they are held to it.
 const INTEGER_MAX: i64 = 9_007_199_254_740_991;
@@ -14,15 +14,18 @@ const INTEGER_MAX: i64 = 9_007_199_254_740_991;
 /// Text as an event holds it: of bounded length, and without characters that could end a line, hide or reorder what a person reads.
 pub(crate) fn clip(text: &str) -> String {
     let mut clipped = String::with_capacity(text.len().min(TEXT_CHARS_MAX * 4));
-    for (place, character) in text.chars().enumerate() {
-        if place == TEXT_CHARS_MAX {
+    let mut written = 0;
+    for character in text.chars() {
+        if written >= TEXT_CHARS_MAX {
             clipped.push('…');
             break;
         }
         if misleading(character) {
             let _infallible = write!(clipped, "\\u{:04x}", u32::from(character));
+            written += 6;
         } else {
             clipped.push(character);
+            written += 1;
         }
     }
     clipped

@@ -358,3 +358,6 @@ pub(crate) fn now_micros() -> i64 {
         .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

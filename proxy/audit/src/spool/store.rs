@@ -443,11 +443,6 @@ impl<D: Disk> Store<D> {
     pub(crate) fn sound(&self) -> bool {
         self.damage == Damage::None
     }
-
-    #[cfg(test)]
-    pub(crate) fn into_disk(self) -> D {
-        self.disk
-    }
 }
 
 impl<D> std::fmt::Debug for Store<D> {
