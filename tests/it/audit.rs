@@ -1,6 +1,7 @@
 //! The audit trail: what is in it, that it holds, that it reaches PostgreSQL, and that nobody changes it unseen.
 
 use std::path::Path;
+use std::process::Output;
 
 use safeguard_tests::clinic::Clinic;
 use safeguard_tests::configuration::Setup;
@@ -48,16 +49,55 @@ pub async fn query(sidecar: &Sidecar, more: &[&str]) -> Vec<Value> {
     ]
     .concat();
     let output = sidecar.command(&arguments).await;
+    lines(&output)
+}
+
+/// The same from PostgreSQL, as one who may read there.
+pub async fn query_postgresql(sidecar: &Sidecar, database: &Database) -> Vec<Value> {
+    let mut environment = sidecar.setup.environment.clone();
+    environment.extend(
+        database
+            .reviewer()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let config = sidecar.setup.config();
+    let arguments = [
+        "audit",
+        "query",
+        "--format",
+        "jsonl",
+        "--from",
+        "postgresql",
+        "--config",
+        safeguard_tests::sidecar::path_text(&config),
+    ];
+    lines(&safeguard_tests::sidecar::command_in(&sidecar.setup, &environment, &arguments).await)
+}
+
+fn lines(output: &Output) -> Vec<Value> {
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    String::from_utf8(output.stdout)
-        .expect("UTF-8")
-        .lines()
+    let text = std::str::from_utf8(&output.stdout).expect("UTF-8");
+    text.lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect()
+}
+
+/// Waits until PostgreSQL has as many outcomes as the spool.
+pub async fn delivered(sidecar: &Sidecar, database: &Database) {
+    let outcomes = spool::names(&sidecar.setup.spool())
+        .iter()
+        .filter(|name| *name == "phi_read")
+        .count();
+    let outcomes = i64::try_from(outcomes).expect("a small number");
+    eventually("all outcomes in PostgreSQL", || async {
+        (database.count("phi_read").await >= outcomes).then_some(())
+    })
+    .await;
 }
 
 /// A sidecar that has worked and was drained.

@@ -11,6 +11,9 @@ parts="$root/tests/parts"
 
 die() { printf 'tests: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
+target_folder() {
+  cargo metadata --locked --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])'
+}
 digest() { cat "$@" | sha256sum | cut -c1-12; }
 
 # cached NAME INSTALLER: runs INSTALLER with an empty folder unless an earlier run completed it.

@@ -66,6 +66,14 @@ impl Database {
         ]
     }
 
+    /// The port of the cluster.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        real::variable("SAFEGUARD_POSTGRES_PORT")
+            .parse()
+            .expect("a port")
+    }
+
     /// A connection as the owner of everything.
     pub async fn owner(&self) -> Client {
         owner(&self.name).await

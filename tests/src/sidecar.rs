@@ -1,5 +1,6 @@
 //! The sidecar as a process: started, reached over mTLS, signalled, killed, started again.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
@@ -243,10 +244,19 @@ impl Sidecar {
 
 /// Runs a subcommand in the environment of a setup.
 pub async fn command(setup: &Setup, arguments: &[&str]) -> Output {
+    command_in(setup, &setup.environment, arguments).await
+}
+
+/// Runs a subcommand in another environment.
+pub async fn command_in(
+    setup: &Setup,
+    environment: &BTreeMap<String, String>,
+    arguments: &[&str],
+) -> Output {
     let child = Command::new(real::binary())
         .args(arguments)
         .env_clear()
-        .envs(&setup.environment)
+        .envs(environment)
         .current_dir(setup.folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -116,6 +116,21 @@ impl Upstream {
         .await
     }
 
+    /// The same, keeping nothing of what it received: for a load without end.
+    pub async fn forgetful(result: Value) -> Self {
+        let upstream = Self::answering(result).await;
+        let log = Arc::clone(&upstream.recorded);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(100));
+            // Until the recorder is gone and this is its log's last holder.
+            while Arc::strong_count(&log) > 1 {
+                ticks.tick().await;
+                log.lock().expect("no test panicked here").clear();
+            }
+        });
+        upstream
+    }
+
     /// Its MCP endpoint.
     #[must_use]
     pub fn url(&self) -> String {
