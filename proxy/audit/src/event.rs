@@ -473,6 +473,8 @@ pub(crate) mod tests {
             400
         ];
         event.patients = vec![event.patients[0]; 5000];
-        assert!(canonical(&event, &place(3, &[9; 32])).len() < crate::spool::FRAME_BYTES_MAX / 4 * 3);
+        assert!(
+            canonical(&event, &place(3, &[9; 32])).len() < crate::spool::FRAME_BYTES_MAX / 4 * 3
+        );
     }
 }

@@ -42,7 +42,10 @@ struct Sim {
 
 impl Sim {
     fn random(&mut self, below: usize) -> usize {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.random >> 33).unwrap() % below.max(1)
     }
 
@@ -54,7 +57,11 @@ impl Sim {
         if self.full > 0 {
             self.full -= 1;
             // A failing write may still leave something behind.
-            return if self.random(2) == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(false) };
+            return if self.random(2) == 0 {
+                Err(io::ErrorKind::StorageFull.into())
+            } else {
+                Ok(false)
+            };
         }
         match &mut self.power {
             Some(0) => {
@@ -70,11 +77,21 @@ impl Sim {
     }
 
     fn cut(&self) -> io::Error {
-        if self.dead { io::ErrorKind::BrokenPipe.into() } else { io::ErrorKind::StorageFull.into() }
+        if self.dead {
+            io::ErrorKind::BrokenPipe.into()
+        } else {
+            io::ErrorKind::StorageFull.into()
+        }
     }
 
-    /// What is on the disk when the power comes back.
+    /// What is on the disk when the process starts again: all of it where only the process died, else what was durable and some of the rest.
     fn restart(&mut self) {
+        self.dead = false;
+        self.power = None;
+        self.full = 0;
+        if self.random(2) == 0 {
+            return;
+        }
         for segment in self.files.keys().copied().collect::<Vec<_>>() {
             let mut file = self.files[&segment].clone();
             let kept = file.durable.len() + self.random(file.seen.len() - file.durable.len() + 1);
@@ -86,9 +103,6 @@ impl Sim {
             file.durable.clone_from(&file.seen);
             self.files.insert(segment, file);
         }
-        self.dead = false;
-        self.power = None;
-        self.full = 0;
     }
 }
 
@@ -120,11 +134,19 @@ impl SimDisk {
 impl Disk for SimDisk {
     fn list(&mut self) -> io::Result<Vec<(String, u64)>> {
         let sim = lock(&self.0);
-        Ok(sim.files.iter().map(|(segment, file)| (segment_name(*segment), file.seen.len() as u64)).collect())
+        Ok(sim
+            .files
+            .iter()
+            .map(|(segment, file)| (segment_name(*segment), file.seen.len() as u64))
+            .collect())
     }
 
     fn read(&mut self, segment: u64) -> io::Result<Vec<u8>> {
-        lock(&self.0).files.get(&segment).map(|file| file.seen.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        lock(&self.0)
+            .files
+            .get(&segment)
+            .map(|file| file.seen.clone())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn create(&mut self, segment: u64) -> io::Result<()> {
@@ -140,8 +162,16 @@ impl Disk for SimDisk {
     fn append(&mut self, segment: u64, bytes: &[u8]) -> io::Result<()> {
         let mut sim = lock(&self.0);
         let whole = sim.step()?;
-        let kept = if whole { bytes.len() } else { sim.random(bytes.len() + 1) };
-        sim.files.get_mut(&segment).unwrap().seen.extend_from_slice(&bytes[..kept]);
+        let kept = if whole {
+            bytes.len()
+        } else {
+            sim.random(bytes.len() + 1)
+        };
+        sim.files
+            .get_mut(&segment)
+            .unwrap()
+            .seen
+            .extend_from_slice(&bytes[..kept]);
         if whole { Ok(()) } else { Err(sim.cut()) }
     }
 
@@ -185,7 +215,11 @@ impl Disk for SimDisk {
         let mut sim = lock(&self.0);
         let whole = sim.step()?;
         sim.head.resize(2 * SLOT_BYTES, 0);
-        let kept = if whole { bytes.len() } else { sim.random(bytes.len() + 1) };
+        let kept = if whole {
+            bytes.len()
+        } else {
+            sim.random(bytes.len() + 1)
+        };
         sim.head[slot * SLOT_BYTES..][..kept].copy_from_slice(&bytes[..kept]);
         if whole { Ok(()) } else { Err(sim.cut()) }
     }
@@ -228,7 +262,13 @@ impl Run {
         lock(&disk.0).random = random;
         let mut settings = SpoolSettings::new("unused", "unused");
         settings.segment_bytes = 1500;
-        Self { disk, store: None, keys: Arc::new(keys()), settings: Arc::new(settings), acknowledged: Vec::new() }
+        Self {
+            disk,
+            store: None,
+            keys: Arc::new(keys()),
+            settings: Arc::new(settings),
+            acknowledged: Vec::new(),
+        }
     }
 
     fn act(&mut self, action: &Action) {
@@ -250,7 +290,12 @@ impl Run {
 
     fn open(&mut self) -> Option<&mut Store<SimDisk>> {
         if self.store.is_none() {
-            match Store::open(self.disk.clone(), Arc::clone(&self.keys), Arc::clone(&self.settings), 0) {
+            match Store::open(
+                self.disk.clone(),
+                Arc::clone(&self.keys),
+                Arc::clone(&self.settings),
+                0,
+            ) {
                 Ok(store) => self.store = Some(store),
                 Err(super::OpenError::Io(_)) => {}
                 Err(other) => panic!("a crash must never look like tampering: {other}"),
@@ -261,11 +306,19 @@ impl Run {
 
     fn commit(&mut self, records: usize) {
         let event = Event::new(EventName::PhiRead, Outcome::Success);
-        let entries: Vec<_> = (0..records).map(|_| Entry::now(event.clone(), Origin::Known)).collect();
+        let entries: Vec<_> = (0..records)
+            .map(|_| Entry::now(event.clone(), Origin::Known))
+            .collect();
         let Some(store) = self.open() else { return };
         let fates = store.commit(&entries, 0);
         let segment = store.head().end.segment;
-        self.acknowledged.extend(entries.iter().zip(fates).filter(|(_, fate)| fate.is_ok()).map(|(entry, _)| (entry.uid, segment)));
+        self.acknowledged.extend(
+            entries
+                .iter()
+                .zip(fates)
+                .filter(|(_, fate)| fate.is_ok())
+                .map(|(entry, _)| (entry.uid, segment)),
+        );
     }
 
     fn release(&mut self, segments: u64) {
@@ -284,12 +337,22 @@ impl Run {
         std::fs::create_dir(&state).unwrap();
         self.disk.materialize(&spool, &state);
         let mut records = Vec::new();
-        let report = verify::walk(&spool, &state, &self.keys, |record| records.push(record.uid())).unwrap();
-        let first_head = self.acknowledged.is_empty() && report.problem.as_ref().is_some_and(|p| p.what == verify::Fault::NoHead);
+        let report = verify::walk(&spool, &state, &self.keys, |record| {
+            records.push(record.uid())
+        })
+        .unwrap();
+        let first_head = self.acknowledged.is_empty()
+            && report
+                .problem
+                .as_ref()
+                .is_some_and(|p| p.what == verify::Fault::NoHead);
         assert!(report.whole() || first_head, "{:?}", report.problem);
         let mut present = records.iter();
         for (uid, _) in &self.acknowledged {
-            assert!(present.any(|record| record == uid), "{uid} was acknowledged and is gone");
+            assert!(
+                present.any(|record| record == uid),
+                "{uid} was acknowledged and is gone"
+            );
         }
     }
 }

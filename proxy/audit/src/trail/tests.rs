@@ -15,11 +15,16 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self { root: tempfile::tempdir().unwrap() }
+        Self {
+            root: tempfile::tempdir().unwrap(),
+        }
     }
 
     fn settings(&self) -> SpoolSettings {
-        SpoolSettings::new(self.root.path().join("spool"), self.root.path().join("state"))
+        SpoolSettings::new(
+            self.root.path().join("spool"),
+            self.root.path().join("state"),
+        )
     }
 
     fn open(&self) -> Trail {
@@ -39,11 +44,17 @@ async fn a_run_begins_with_its_genesis_and_ends_with_its_marker() {
     let receipt = trail.record(event()).durable().await.unwrap();
     assert_eq!((receipt.seq(), receipt.chain()), (1, trail.chain()));
     trail.close().await.unwrap();
-    assert_eq!(trail.record(event()).durable().await, Err(NotDurable::Closed));
+    assert_eq!(
+        trail.record(event()).durable().await,
+        Err(NotDurable::Closed)
+    );
     assert_eq!(trail.health().state, SpoolState::Closed);
     let report = place.report();
     assert!(report.whole() && report.notices.is_empty(), "{report:?}");
-    assert_eq!((report.records, report.last.unwrap().event), (3, EventName::AuditStopped));
+    assert_eq!(
+        (report.records, report.last.unwrap().event),
+        (3, EventName::AuditStopped)
+    );
 }
 
 #[tokio::test]
@@ -71,7 +82,10 @@ async fn a_thousand_waiters_all_get_their_own_receipt() {
     }
     let metrics = trail.metrics();
     assert_eq!(metrics.spool_records, 1001);
-    let granted = metrics.events.iter().find(|(name, _)| *name == EventName::PhiAccessGranted);
+    let granted = metrics
+        .events
+        .iter()
+        .find(|(name, _)| *name == EventName::PhiAccessGranted);
     assert_eq!(granted.unwrap().1, 1000);
 }
 
@@ -88,7 +102,10 @@ async fn dropping_a_pending_does_not_take_the_event_back() {
 fn a_second_process_on_one_spool_is_refused() {
     let place = Place::new();
     let _first = place.open();
-    assert!(matches!(Trail::open(place.settings(), keys()), Err(OpenError::Locked)));
+    assert!(matches!(
+        Trail::open(place.settings(), keys()),
+        Err(OpenError::Locked)
+    ));
 }
 
 #[test]
@@ -96,7 +113,10 @@ fn a_state_directory_inside_the_spool_is_refused() {
     let place = Place::new();
     let mut settings = place.settings();
     settings.state_directory = settings.directory.join("state");
-    assert!(matches!(Trail::open(settings, keys()), Err(OpenError::Nested)));
+    assert!(matches!(
+        Trail::open(settings, keys()),
+        Err(OpenError::Nested)
+    ));
 }
 
 #[tokio::test]
@@ -105,7 +125,10 @@ async fn a_disk_without_space_refuses_and_recovers_by_itself() {
     let disk = SimDisk::default();
     let trail = Trail::open_on(disk.clone(), place.settings(), keys()).unwrap();
     disk.fill(usize::MAX);
-    assert_eq!(trail.record(event()).durable().await, Err(NotDurable::Failed));
+    assert_eq!(
+        trail.record(event()).durable().await,
+        Err(NotDurable::Failed)
+    );
     assert_eq!(trail.health().state, SpoolState::Failed);
     assert!(!trail.health().ready());
     disk.fill(0);
@@ -126,7 +149,10 @@ async fn a_full_spool_refuses_known_peers_but_still_ends_with_its_marker() {
         nearly |= trail.health().state == SpoolState::NearlyFull;
     }
     assert!(nearly, "80 % is told before the end");
-    assert_eq!(trail.record(event()).durable().await, Err(NotDurable::SpoolFull));
+    assert_eq!(
+        trail.record(event()).durable().await,
+        Err(NotDurable::SpoolFull)
+    );
     assert_eq!(trail.health().state, SpoolState::Full);
     trail.close().await.unwrap();
     let report = place.report();
@@ -144,7 +170,9 @@ async fn strangers_fill_their_share_and_no_more() {
     for n in 0..200_u32 {
         let mut failed = Event::new(EventName::FailedLoginAttempt, Outcome::Denied);
         failed.source = Some(std::net::Ipv4Addr::from(n << 8).into());
-        let pending = trail.record_unauthenticated(failed).expect("each source is new");
+        let pending = trail
+            .record_unauthenticated(failed)
+            .expect("each source is new");
         refused += u32::from(pending.durable().await == Err(NotDurable::StrangersFull));
     }
     assert!((150..200).contains(&refused), "{refused}");
@@ -155,7 +183,9 @@ async fn strangers_fill_their_share_and_no_more() {
     settings.max_bytes = 100_000;
     settings.strangers_percent = 5;
     let trail = Trail::open(settings, keys()).unwrap();
-    let again = trail.record_unauthenticated(Event::new(EventName::FailedLoginAttempt, Outcome::Denied)).unwrap();
+    let again = trail
+        .record_unauthenticated(Event::new(EventName::FailedLoginAttempt, Outcome::Denied))
+        .unwrap();
     assert_eq!(again.durable().await, Err(NotDurable::StrangersFull));
 }
 
@@ -163,15 +193,26 @@ async fn strangers_fill_their_share_and_no_more() {
 async fn what_a_stranger_repeats_is_written_as_one_count() {
     let place = Place::new();
     let trail = place.open();
-    let failed = || Event::new(EventName::NodeAuthenticationFailed, Outcome::Denied).reason("no_certificate");
+    let failed = || {
+        Event::new(EventName::NodeAuthenticationFailed, Outcome::Denied).reason("no_certificate")
+    };
     assert!(trail.record_unauthenticated(failed()).is_some());
     for _ in 0..50 {
         assert!(trail.record_unauthenticated(failed()).is_none());
     }
     trail.close().await.unwrap();
     let settings = place.settings();
-    let query = crate::query::Query { events: vec![EventName::NodeAuthenticationFailed], ..Default::default() };
-    let answer = crate::query::spool(&settings.directory, &settings.state_directory, &keys(), &query).unwrap();
+    let query = crate::query::Query {
+        events: vec![EventName::NodeAuthenticationFailed],
+        ..Default::default()
+    };
+    let answer = crate::query::spool(
+        &settings.directory,
+        &settings.state_directory,
+        &keys(),
+        &query,
+    )
+    .unwrap();
     assert_eq!(answer.records.len(), 2);
     assert_eq!(answer.records[1].value()["details"]["count"], 50);
     assert_eq!(answer.records[1].text(&["peer"]), Some("unauthenticated"));
@@ -186,11 +227,17 @@ async fn a_full_queue_refuses_at_once() {
     let trail = Trail::open_on(disk.clone(), settings, keys()).unwrap();
     let held = disk.hold();
     let waiting: Vec<_> = (0..20_000).map(|_| trail.record(event())).collect();
-    let full = waiting.iter().filter(|pending| pending.answer.as_ref().err() == Some(&NotDurable::QueueFull)).count();
+    let full = waiting
+        .iter()
+        .filter(|pending| pending.answer.as_ref().err() == Some(&NotDurable::QueueFull))
+        .count();
     assert!(full >= waiting.len() - 4 - 4096 - 4, "{full}");
     drop(held);
     for pending in waiting {
-        assert!(matches!(pending.durable().await, Ok(_) | Err(NotDurable::QueueFull)));
+        assert!(matches!(
+            pending.durable().await,
+            Ok(_) | Err(NotDurable::QueueFull)
+        ));
     }
 }
 
@@ -199,8 +246,15 @@ async fn no_debug_or_error_text_shows_a_key() {
     let place = Place::new();
     let trail = place.open();
     let pending = trail.record(event().detail("note", Detail::Integer(1)));
-    for shown in [format!("{trail:?}"), format!("{pending:?}"), format!("{:?}", trail.keys())] {
-        assert!(!shown.contains("1, 1, 1, 1") && !shown.contains("01010101"), "{shown}");
+    for shown in [
+        format!("{trail:?}"),
+        format!("{pending:?}"),
+        format!("{:?}", trail.keys()),
+    ] {
+        assert!(
+            !shown.contains("1, 1, 1, 1") && !shown.contains("01010101"),
+            "{shown}"
+        );
     }
     drop(pending);
 }

@@ -19,7 +19,11 @@ impl Log {
     /// A closed log of `commits` records, each committed alone, in small segments.
     fn new(commits: u64) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let log = Self { spool: root.path().join("spool"), state: root.path().join("state"), _root: root };
+        let log = Self {
+            spool: root.path().join("spool"),
+            state: root.path().join("state"),
+            _root: root,
+        };
         log.write(commits);
         log
     }
@@ -34,8 +38,18 @@ impl Log {
     fn write(&self, commits: u64) {
         let mut store = self.store();
         for n in 0..commits {
-            let name = if n + 1 == commits { EventName::AuditStopped } else { EventName::PhiRead };
-            let fates = store.commit(&[Entry::now(Event::new(name, Outcome::Success), Origin::Known)], 1);
+            let name = if n + 1 == commits {
+                EventName::AuditStopped
+            } else {
+                EventName::PhiRead
+            };
+            let fates = store.commit(
+                &[Entry::now(
+                    Event::new(name, Outcome::Success),
+                    Origin::Known,
+                )],
+                1,
+            );
             assert!(fates[0].is_ok());
         }
         store.close(2).unwrap();
@@ -50,14 +64,20 @@ impl Log {
     }
 
     fn fault(&self) -> Fault {
-        self.report().problem.expect("the change must be found").what
+        self.report()
+            .problem
+            .expect("the change must be found")
+            .what
     }
 
     /// The frames' borders in a segment.
     fn borders(&self, number: u64) -> Vec<usize> {
         let bytes = fs::read(self.segment(number)).unwrap();
         let mut borders = vec![0];
-        while let Some(rest) = bytes.get(borders[borders.len() - 1]..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = bytes
+            .get(borders[borders.len() - 1]..)
+            .filter(|rest| !rest.is_empty())
+        {
             let length = u32::from_be_bytes(*rest.first_chunk().unwrap()) as usize;
             borders.push(borders[borders.len() - 1] + 8 + length);
         }
@@ -69,7 +89,10 @@ impl Log {
 fn a_clean_log_is_whole_and_has_no_notice() {
     let report = Log::new(9).report();
     assert!(report.whole());
-    assert_eq!((report.records, report.chains, report.notices.len()), (9, 1, 0));
+    assert_eq!(
+        (report.records, report.chains, report.notices.len()),
+        (9, 1, 0)
+    );
     assert!(report.segments > 2);
 }
 
@@ -106,7 +129,13 @@ fn the_first_bad_record_is_named_by_the_one_before_it() {
     bytes[borders[1] + 60] ^= 1;
     fs::write(log.segment(0), &bytes).unwrap();
     let problem = log.report().problem.unwrap();
-    assert_eq!(problem.at, Position { segment: 0, offset: borders[1] as u64 });
+    assert_eq!(
+        problem.at,
+        Position {
+            segment: 0,
+            offset: borders[1] as u64
+        }
+    );
     assert_eq!(problem.after.as_ref().map(|place| place.seq), Some(0));
     assert!(problem.to_string().contains("phi_read 0 of"), "{problem}");
 }
@@ -118,7 +147,12 @@ fn a_removed_record_and_a_swapped_pair_are_found() {
     assert!(borders.len() >= 3);
     let (first, second) = (&whole[..borders[1]], &whole[borders[1]..borders[2]]);
     let rest = &whole[borders[2]..];
-    for bad in [[second, rest].concat(), [first, rest].concat(), [second, first, rest].concat(), [first, first, second, rest].concat()] {
+    for bad in [
+        [second, rest].concat(),
+        [first, rest].concat(),
+        [second, first, rest].concat(),
+        [first, first, second, rest].concat(),
+    ] {
         fs::write(log.segment(0), bad).unwrap();
         assert_eq!(log.fault(), Fault::Record(WalkError::Prev));
     }
@@ -172,7 +206,10 @@ fn an_older_log_under_a_newer_head_and_the_reverse() {
             fs::copy(from.join(&name), to.join(&name)).unwrap();
         }
     };
-    let (old_spool, old_state) = (log._root.path().join("old-spool"), log._root.path().join("old-state"));
+    let (old_spool, old_state) = (
+        log._root.path().join("old-spool"),
+        log._root.path().join("old-state"),
+    );
     copy(&log.spool, &old_spool);
     copy(&log.state, &old_state);
     log.write(3);
@@ -196,7 +233,13 @@ fn another_logs_head_and_a_missing_one_are_found() {
 fn wrong_keys_find_no_head() {
     let log = Log::new(3);
     let other = AuditKeys::new(vec![crate::AuditKey::new("aud-1", 0, [2; 32])]).unwrap();
-    assert_eq!(spool(&log.spool, &log.state, &other).unwrap().problem.map(|p| p.what), Some(Fault::NoHead));
+    assert_eq!(
+        spool(&log.spool, &log.state, &other)
+            .unwrap()
+            .problem
+            .map(|p| p.what),
+        Some(Fault::NoHead)
+    );
 }
 
 #[test]
@@ -220,7 +263,16 @@ fn what_a_crash_leaves_behind_the_head_is_a_notice() {
 fn a_log_without_end_marker_is_whole_with_a_notice() {
     let log = Log::new(3);
     let mut store = log.store();
-    assert!(store.commit(&[Entry::now(Event::new(EventName::PhiRead, Outcome::Success), Origin::Known)], 1)[0].is_ok());
+    assert!(
+        store.commit(
+            &[Entry::now(
+                Event::new(EventName::PhiRead, Outcome::Success),
+                Origin::Known
+            )],
+            1
+        )[0]
+        .is_ok()
+    );
     drop(store);
     let report = log.report();
     assert!(report.whole());
@@ -247,8 +299,15 @@ fn opening_refuses_a_log_whose_head_was_removed_or_whose_patients_key_changed() 
         let disk = Directory::open(&log.spool, &log.state).unwrap().unwrap();
         Store::open(disk, Arc::new(keys), Arc::clone(&settings), 1).err()
     };
-    let swapped = AuditKeys::new(vec![crate::AuditKey::new("aud-2", 0, [2; 32]), crate::AuditKey::new("aud-1", 0, [1; 32])]).unwrap();
-    assert!(matches!(open(swapped), Some(crate::OpenError::PseudonymKeyChanged)));
+    let swapped = AuditKeys::new(vec![
+        crate::AuditKey::new("aud-2", 0, [2; 32]),
+        crate::AuditKey::new("aud-1", 0, [1; 32]),
+    ])
+    .unwrap();
+    assert!(matches!(
+        open(swapped),
+        Some(crate::OpenError::PseudonymKeyChanged)
+    ));
     fs::remove_file(log.state.join("head")).unwrap();
     assert!(matches!(open(keys()), Some(crate::OpenError::HeadMissing)));
 }
@@ -258,7 +317,16 @@ fn segments_that_were_let_go_leave_a_log_that_verifies() {
     let log = Log::new(9);
     let mut store = log.store();
     store.release(2, 1).unwrap();
-    assert!(store.commit(&[Entry::now(Event::new(EventName::AuditStopped, Outcome::Success), Origin::Known)], 1)[0].is_ok());
+    assert!(
+        store.commit(
+            &[Entry::now(
+                Event::new(EventName::AuditStopped, Outcome::Success),
+                Origin::Known
+            )],
+            1
+        )[0]
+        .is_ok()
+    );
     drop(store);
     assert!(!log.segment(0).exists() && !log.segment(1).exists());
     let report = log.report();
@@ -270,12 +338,40 @@ fn segments_that_were_let_go_leave_a_log_that_verifies() {
 #[test]
 fn a_key_that_was_rotated_still_verifies_what_it_wrote() {
     let log = Log::new(3);
-    let rotated = || AuditKeys::new(vec![crate::AuditKey::new("aud-1", 0, [1; 32]), crate::AuditKey::new("aud-2", 0, [2; 32])]).unwrap();
+    let rotated = || {
+        AuditKeys::new(vec![
+            crate::AuditKey::new("aud-1", 0, [1; 32]),
+            crate::AuditKey::new("aud-2", 0, [2; 32]),
+        ])
+        .unwrap()
+    };
     let disk = Directory::open(&log.spool, &log.state).unwrap().unwrap();
-    let mut store = Store::open(disk, Arc::new(rotated()), Arc::new(SpoolSettings::new(&log.spool, &log.state)), 1).unwrap();
-    assert!(store.commit(&[Entry::now(Event::new(EventName::KeyRotated, Outcome::Success), Origin::Known)], 1)[0].is_ok());
+    let mut store = Store::open(
+        disk,
+        Arc::new(rotated()),
+        Arc::new(SpoolSettings::new(&log.spool, &log.state)),
+        1,
+    )
+    .unwrap();
+    assert!(
+        store.commit(
+            &[Entry::now(
+                Event::new(EventName::KeyRotated, Outcome::Success),
+                Origin::Known
+            )],
+            1
+        )[0]
+        .is_ok()
+    );
     drop(store);
     assert!(spool(&log.spool, &log.state, &rotated()).unwrap().whole());
-    assert!(!log.report().whole(), "without the new key its records prove nothing");
-    let _listed = Directory::open(&log.spool, &log.state).unwrap().unwrap().list().unwrap();
+    assert!(
+        !log.report().whole(),
+        "without the new key its records prove nothing"
+    );
+    let _listed = Directory::open(&log.spool, &log.state)
+        .unwrap()
+        .unwrap()
+        .list()
+        .unwrap();
 }

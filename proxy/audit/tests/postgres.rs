@@ -1,0 +1,534 @@
+//! The PostgreSQL sink against a real server of its own: TLS with certificates made here, SCRAM or client certificates, an insert-only role.
+//!
+//! The server's programs are looked for in `SAFEGUARD_PG_BIN` and the distribution's places. Without them the tests say so and pass,
+//! unless `SAFEGUARD_REQUIRE_REAL` is set: then they fail.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use safeguard_audit::delivery::{Delivery, DeliverySettings};
+use safeguard_audit::sink::open_payload;
+use safeguard_audit::sink::postgres::schema::schema;
+use safeguard_audit::sink::postgres::{Postgres, PostgresSettings, TableName};
+use safeguard_audit::{
+    AuditKey, AuditKeys, Event, EventName, Outcome, Record, SpoolSettings, Subject, Trail,
+};
+use zeroize::Zeroizing;
+
+const PASSWORD: &str = "for-this-test-only";
+
+fn keys() -> AuditKeys {
+    AuditKeys::new(vec![AuditKey::new("aud-1", 0, [1; 32])]).unwrap()
+}
+
+fn programs() -> Option<PathBuf> {
+    let named = std::env::var_os("SAFEGUARD_PG_BIN").map(PathBuf::from);
+    let places = (13..=18)
+        .rev()
+        .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")));
+    let found = named
+        .into_iter()
+        .chain(places)
+        .find(|place| place.join("initdb").exists());
+    assert!(
+        found.is_some() || std::env::var_os("SAFEGUARD_REQUIRE_REAL").is_none(),
+        "no PostgreSQL: set SAFEGUARD_PG_BIN"
+    );
+    if found.is_none() {
+        println!("skipped: no PostgreSQL; set SAFEGUARD_PG_BIN");
+    }
+    found
+}
+
+/// A private cluster, stopped and deleted at the end.
+struct Server {
+    root: tempfile::TempDir,
+    programs: PathBuf,
+    port: u16,
+    client_pem: (Vec<u8>, Zeroizing<Vec<u8>>),
+}
+
+impl Server {
+    fn start() -> Option<Self> {
+        let programs = programs()?;
+        // The provider may have been installed by another test of this process.
+        let _other = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let client_pem = certificates(root.path());
+        let server = Self {
+            root,
+            programs,
+            port,
+            client_pem,
+        };
+        if is_root() {
+            assert!(
+                Command::new("chown")
+                    .args(["-R", "postgres"])
+                    .arg(server.root.path())
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        server.run(
+            "initdb",
+            &[
+                "-D",
+                &server.path("data"),
+                "-A",
+                "trust",
+                "-U",
+                "postgres",
+                "--no-sync",
+            ],
+        );
+        server.write("data/pg_hba.conf", "local all postgres trust\nhostssl audit audit_writer all scram-sha-256\nhostssl audit_cert audit_writer all cert clientcert=verify-full\n");
+        let configuration = format!(
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{root}'\nssl = on\nssl_min_protocol_version = 'TLSv1.3'\n\
+             ssl_ca_file = '{root}/ca.pem'\nssl_cert_file = '{root}/server.pem'\nssl_key_file = '{root}/server.key'\nfsync = off\n",
+            root = server.root.path().display()
+        );
+        server.write("data/postgresql.auto.conf", &configuration);
+        server.up();
+        for database in ["audit", "audit_cert"] {
+            server
+                .sql("postgres", &format!("CREATE DATABASE {database}"))
+                .unwrap();
+            let table = schema(&table());
+            server.sql(database, &table).unwrap();
+            server.sql(database, &table).expect("the schema runs twice");
+        }
+        server
+            .sql(
+                "postgres",
+                &format!("ALTER ROLE audit_writer PASSWORD '{PASSWORD}'"),
+            )
+            .unwrap();
+        Some(server)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.root.path().join(name).display().to_string()
+    }
+
+    /// As the cluster's owner, who is not root.
+    fn command(&self, program: &str) -> Command {
+        let program = self.programs.join(program);
+        if !is_root() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("runuser");
+        command
+            .args(["-u", "postgres", "--"])
+            .arg(program)
+            .current_dir(self.root.path());
+        command
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let output = self.command(program).args(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{program}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn up(&self) {
+        // The server keeps its parent's pipes open, so they go to a file.
+        let log = self.path("log");
+        let mut start = self.command("pg_ctl");
+        start
+            .args(["-D", &self.path("data"), "-l", &log, "-w", "start"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        assert!(
+            start.status().unwrap().success(),
+            "{}",
+            fs::read_to_string(log).unwrap_or_default()
+        );
+    }
+
+    fn down(&self) {
+        let mut stop = self.command("pg_ctl");
+        let _stopped = stop
+            .args(["-D", &self.path("data"), "-m", "immediate", "-w", "stop"])
+            .output();
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.root.path().join(name), text).unwrap();
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> Output {
+        let port = self.port.to_string();
+        let root = self.root.path().display().to_string();
+        self.command("psql")
+            .args([
+                "-X",
+                "-q",
+                "-tA",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-h",
+                &root,
+                "-p",
+                &port,
+                "-U",
+                "postgres",
+                "-d",
+                database,
+                "-c",
+                sql,
+            ])
+            .output()
+            .unwrap()
+    }
+
+    fn sql(&self, database: &str, sql: &str) -> Result<String, String> {
+        let output = self.psql(database, sql);
+        if output.status.success() {
+            Ok(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    fn settings(&self) -> PostgresSettings {
+        PostgresSettings {
+            host: "localhost".to_owned(),
+            port: self.port,
+            database: "audit".to_owned(),
+            user: "audit_writer".to_owned(),
+            password: Some(Zeroizing::new(PASSWORD.to_owned())),
+            ca_pem: fs::read(self.root.path().join("ca.pem")).unwrap(),
+            client_pem: None,
+            table: table(),
+            encrypted: true,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+fn is_root() -> bool {
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout == b"0\n")
+}
+
+fn table() -> TableName {
+    TableName::parse("audit_logs").unwrap()
+}
+
+/// `ca.pem`, `server.pem`, `server.key` for `localhost`, and a client certificate for the role.
+fn certificates(root: &Path) -> (Vec<u8>, Zeroizing<Vec<u8>>) {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .signed_by(&key, &authority)
+        .unwrap();
+    fs::write(root.join("ca.pem"), authority.pem()).unwrap();
+    fs::write(root.join("server.pem"), server.pem()).unwrap();
+    fs::write(root.join("server.key"), key.serialize_pem()).unwrap();
+    fs::set_permissions(root.join("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut client = CertificateParams::new(Vec::new()).unwrap();
+    client
+        .distinguished_name
+        .push(DnType::CommonName, "audit_writer");
+    let client = client.signed_by(&key, &authority).unwrap();
+    (
+        client.pem().into_bytes(),
+        Zeroizing::new(key.serialize_pem().into_bytes()),
+    )
+}
+
+struct Spool(tempfile::TempDir);
+
+impl Spool {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn open(&self) -> Trail {
+        Trail::open(
+            SpoolSettings::new(self.0.path().join("spool"), self.0.path().join("state")),
+            keys(),
+        )
+        .unwrap()
+    }
+}
+
+fn delivery(trail: &Trail, settings: PostgresSettings) -> Delivery<Postgres> {
+    let serving = DeliverySettings {
+        backoff_min: Duration::from_millis(20),
+        backoff_max: Duration::from_millis(100),
+        ..DeliverySettings::default()
+    };
+    Delivery::new(trail, Postgres::new(settings, trail).unwrap(), serving).unwrap()
+}
+
+/// Delivers what is durable, or stops at the first failure.
+async fn drain(trail: &Trail, settings: PostgresSettings) {
+    delivery(trail, settings).run(std::future::ready(())).await;
+}
+
+fn read(trail: &Trail, sub: &str) -> Event {
+    let mut event = Event::new(EventName::PhiRead, Outcome::Success);
+    event.subject = Some(Subject {
+        sub: sub.to_owned(),
+        ..Subject::default()
+    });
+    event.patients = vec![trail.pseudonym("MRN-1"), trail.pseudonym("MRN-2")];
+    event.purpose = Some("TREAT".to_owned());
+    event
+}
+
+async fn record(trail: &Trail, sub: &str, times: usize) {
+    let waiting: Vec<_> = (0..times).map(|_| trail.record(read(trail, sub))).collect();
+    for pending in waiting {
+        pending.durable().await.unwrap();
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2)
+        .map(|at| u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).unwrap())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_is_there_once_sealed_and_by_an_insert_only_role() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let spool = Spool::new();
+    let trail = spool.open();
+    record(&trail, "alice", 3000).await;
+    drain(&trail, server.settings()).await;
+    let count = || {
+        server.sql("audit", "SELECT count(*), count(DISTINCT uid), count(DISTINCT (chain, seq)) FROM audit_logs").unwrap()
+    };
+    assert_eq!(count(), "3001|3001|3001");
+    assert!(trail.metrics().sinks[0].1.healthy);
+    // A crash between the sink's commit and the cursor: everything comes again.
+    drop(trail);
+    fs::remove_file(spool.0.path().join("state/postgresql.cursor")).unwrap();
+    let trail = spool.open();
+    drain(&trail, server.settings()).await;
+    assert_eq!(count(), "3002|3002|3002");
+    assert_eq!(trail.metrics().sinks[0].1.duplicates, 3001);
+
+    // The row's own bytes open, and only there; the patient is found by pseudonym.
+    let by_patient = format!(
+        "SELECT chain, seq, uid, encode(payload, 'hex'), encode(hash, 'hex') FROM audit_logs WHERE '{}' = ANY (patients) AND seq = 7",
+        trail.pseudonym("MRN-2")
+    );
+    let row = server.sql("audit", &by_patient).unwrap();
+    let cells: Vec<_> = row.split('|').collect();
+    let (uid, payload) = (cells[2].parse().unwrap(), unhex(cells[3]));
+    let opened =
+        Record::parse(&open_payload(&keys(), cells[0], 7, uid, &payload).unwrap()).unwrap();
+    assert_eq!(opened.text(&["subject", "sub"]), Some("alice"));
+    assert_eq!(opened.hash().to_vec(), unhex(cells[4]));
+    assert!(open_payload(&keys(), cells[0], 8, uid, &payload).is_err());
+    let partition = server
+        .sql(
+            "audit",
+            "SELECT DISTINCT tableoid::regclass::text FROM audit_logs",
+        )
+        .unwrap();
+    assert!(partition.starts_with("audit_logs_2"), "{partition}");
+
+    // The writer writes and nothing else; the owner is stopped by triggers.
+    for statement in [
+        "SELECT * FROM audit_logs",
+        "UPDATE audit_logs SET sub = ''",
+        "DELETE FROM audit_logs",
+        "TRUNCATE audit_logs",
+        &format!("INSERT INTO {partition} SELECT"),
+    ] {
+        let refused = server
+            .sql("audit", &format!("SET ROLE audit_writer; {statement}"))
+            .unwrap_err();
+        assert!(
+            refused.contains("permission denied"),
+            "{statement}: {refused}"
+        );
+    }
+    for statement in [
+        "UPDATE audit_logs SET sub = ''",
+        "DELETE FROM audit_logs",
+        "TRUNCATE audit_logs",
+        &format!("TRUNCATE {partition}"),
+        &format!("DELETE FROM {partition}"),
+    ] {
+        let refused = server.sql("audit", statement).unwrap_err();
+        assert!(
+            refused.contains("neither changed nor deleted"),
+            "{statement}: {refused}"
+        );
+    }
+    assert_eq!(
+        server
+            .sql(
+                "audit",
+                "SET ROLE audit_reader; SELECT count(*) FROM audit_logs"
+            )
+            .unwrap(),
+        "3002"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_refused_row_is_set_aside_and_the_others_arrive() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server
+        .sql(
+            "audit",
+            "ALTER TABLE audit_logs ADD CONSTRAINT no_poison CHECK (sub <> 'poison')",
+        )
+        .unwrap();
+    let spool = Spool::new();
+    let trail = spool.open();
+    record(&trail, "alice", 50).await;
+    record(&trail, "poison", 1).await;
+    record(&trail, "alice", 50).await;
+    drain(&trail, server.settings()).await;
+    drain(&trail, server.settings()).await;
+    let counts = server.sql("audit", "SELECT count(*) FILTER (WHERE event = 'phi_read'), count(*) FILTER (WHERE event = 'sink_failed') FROM audit_logs").unwrap();
+    assert_eq!(counts, "100|1");
+    assert_eq!(trail.metrics().sinks[0].1.set_aside, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_loses_nothing_and_is_recorded_once_at_each_end() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let spool = Spool::new();
+    let trail = spool.open();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running =
+        tokio::spawn(delivery(&trail, server.settings()).run(async move { drop(stopped.await) }));
+    record(&trail, "before", 10).await;
+    server.down();
+    record(&trail, "during", 10).await;
+    while trail.metrics().sinks[0].1.failures < 2 {
+        tokio::task::yield_now().await;
+    }
+    server.up();
+    let wanted = "SELECT count(*) FILTER (WHERE event = 'phi_read'), count(*) FILTER (WHERE event = 'sink_failed'), count(*) FILTER (WHERE event = 'sink_recovered') FROM audit_logs";
+    while server.sql("audit", wanted).unwrap() != "20|1|1" {
+        tokio::task::yield_now().await;
+    }
+    stop.send(()).unwrap();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_serves_in_place_of_a_password() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let spool = Spool::new();
+    let trail = spool.open();
+    let settings = PostgresSettings {
+        database: "audit_cert".to_owned(),
+        password: None,
+        client_pem: Some(server.client_pem.clone()),
+        ..server.settings()
+    };
+    drain(&trail, settings).await;
+    assert_eq!(
+        server
+            .sql("audit_cert", "SELECT count(*) FROM audit_logs")
+            .unwrap(),
+        "1"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_prove_its_name_gets_nothing() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let foreign = tempfile::tempdir().unwrap();
+    certificates(foreign.path());
+    let cases = [
+        PostgresSettings {
+            ca_pem: fs::read(foreign.path().join("ca.pem")).unwrap(),
+            ..server.settings()
+        },
+        PostgresSettings {
+            host: "127.0.0.1".to_owned(),
+            ..server.settings()
+        },
+        PostgresSettings {
+            password: Some(Zeroizing::new("wrong".to_owned())),
+            ..server.settings()
+        },
+        PostgresSettings {
+            client_pem: None,
+            database: "audit_cert".to_owned(),
+            ..server.settings()
+        },
+    ];
+    for settings in cases {
+        let spool = Spool::new();
+        let trail = spool.open();
+        drain(&trail, settings).await;
+        let sink = &trail.metrics().sinks[0].1;
+        assert!(!sink.healthy && sink.failures == 1 && sink.delivered == 0);
+        assert!(sink.oldest_unsent_age_micros.is_some());
+    }
+    for database in ["audit", "audit_cert"] {
+        assert_eq!(
+            server
+                .sql(database, "SELECT count(*) FROM audit_logs")
+                .unwrap(),
+            "0"
+        );
+    }
+}
+
+#[test]
+fn settings_show_no_password() {
+    let settings = PostgresSettings {
+        host: "h".to_owned(),
+        port: 1,
+        database: "d".to_owned(),
+        user: "u".to_owned(),
+        password: Some(Zeroizing::new("canary".to_owned())),
+        ca_pem: Vec::new(),
+        client_pem: Some((b"canary".to_vec(), Zeroizing::new(b"canary".to_vec()))),
+        table: table(),
+        encrypted: true,
+    };
+    assert!(
+        !format!("{settings:?}").contains("canary") && !format!("{settings:?}").contains("99, 97")
+    );
+}
