@@ -130,7 +130,7 @@ fn read(sources: &[Source], report: &mut Report<'_>) -> Option<Node> {
             merge(&mut whole, node, "", report);
         }
     }
-    if report.has_errors() && matches!(whole.kind, Kind::Null) {
+    if report.has(codes::SYNTAX) {
         return None;
     }
     if matches!(whole.kind, Kind::Null) {

@@ -191,6 +191,9 @@ impl<'a> Run<'a, '_> {
             Op::Ge => self.order(&a, &b)? != Ordering::Less,
             Op::In => {
                 let mut found = false;
+                if !matches!(b, Val::Text(_)) {
+                    self.step(b.size()?)?;
+                }
                 for element in b.elements()? {
                     found = found || self.equal(&a, &element)?;
                 }
@@ -216,6 +219,9 @@ impl<'a> Run<'a, '_> {
             |v: &Val<'_>| matches!(v, Val::Map(_) | Val::Json(serde_json::Value::Object(_)));
         let is_list =
             |v: &Val<'_>| matches!(v, Val::List(_) | Val::Json(serde_json::Value::Array(_)));
+        if is_list(a) && is_list(b) || is_map(a) && is_map(b) {
+            self.step(a.size()? + b.size()?)?;
+        }
         if is_list(a) && is_list(b) {
             let (a, b) = (a.elements()?, b.elements()?);
             let mut same = a.len() == b.len();

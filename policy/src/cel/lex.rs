@@ -89,7 +89,9 @@ impl Lexer {
                 .enumerate()
                 .all(|(i, s)| self.peek(i) == Some(s))
             {
-                self.at += sign.len();
+                if !matches!(sign, "=" | "&") {
+                    self.at += sign.len();
+                }
                 return match sign {
                     "=" | "&" => self.error(&format!(
                         "`{sign}` alone is no operator; write `{sign}{sign}`"

@@ -86,16 +86,17 @@ fn client(
             )
             .fix("name its certificate");
     }
-    let at_most = section.text("at_most").and_then(|role| {
+    let at_most = section.node_of("at_most").and_then(|node| {
+        let (role, shown) = (node.text()?, node.shown());
         let number = roles.number(role);
         if number.is_none() {
             report
                 .error(
                     codes::UNDEFINED_ROLE,
                     section.place_of("at_most"),
-                    format!("`{role}` is no role"),
+                    format!("`{shown}` is no role"),
                 )
-                .meant(roles.suggest(role));
+                .meant(roles.suggest(shown));
         }
         number
     });

@@ -55,13 +55,20 @@ impl Fields {
         nearest(name, self.names.iter().map(String::as_str).chain(groups))
     }
 
-    fn claim(&mut self, name: &str, class: FieldClass, place: Place, report: &mut Report<'_>) {
+    fn claim(
+        &mut self,
+        name: &str,
+        shown: &str,
+        class: FieldClass,
+        place: Place,
+        report: &mut Report<'_>,
+    ) {
         let folded: Box<[u8]> = fold(name).as_bytes().into();
         if folded.is_empty() {
             report.error(
                 codes::BAD_VALUE,
                 place,
-                format!("`{name}` holds nothing but separators"),
+                format!("`{shown}` holds nothing but separators"),
             );
             return;
         }
@@ -73,7 +80,7 @@ impl Fields {
                     .error(
                         codes::NAME_CLASH,
                         place,
-                        format!("`{name}` already means something else"),
+                        format!("`{shown}` already means something else"),
                     )
                     .fix("case and separators are ignored: give each name one meaning")
                     .related(first, "it means this")
@@ -108,7 +115,7 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
         // Reserved, reported by the table.
         let _ = section.flag("searchable");
         let class = FieldClass::Phi(FieldId(number));
-        fields.claim(&entry.name, class, entry.place, report);
+        fields.claim(&entry.name, &entry.name, class, entry.place, report);
         let mut aliases = vec![entry.name.clone()];
         for node in section.items("also") {
             let Some(alias) = node.text() else { continue };
@@ -118,7 +125,7 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
                     .fix("write the member's name alone");
                 continue;
             }
-            fields.claim(alias, class, node.place, report);
+            fields.claim(alias, node.shown(), class, node.place, report);
             aliases.push(alias.to_owned());
         }
         fields.names.push(entry.name.clone());
@@ -127,7 +134,7 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
     }
     for node in phi.items("not_phi") {
         if let Some(name) = node.text() {
-            fields.claim(name, FieldClass::NotPhi, node.place, report);
+            fields.claim(name, node.shown(), FieldClass::NotPhi, node.place, report);
         }
     }
     groups(phi, &fields, report);
@@ -150,7 +157,10 @@ fn groups(phi: Section<'_>, fields: &Fields, report: &mut Report<'_>) {
                 .error(
                     codes::NAME_CLASH,
                     section.place_of("group"),
-                    format!("`{group}` is a group and a field"),
+                    format!(
+                        "`{}` is a group and a field",
+                        entry.value.entry("group").map_or("", |e| e.value.shown())
+                    ),
                 )
                 .fix("give the group another name");
         }

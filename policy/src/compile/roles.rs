@@ -107,14 +107,20 @@ fn role(
         by_group: HashMap::new(),
     };
     for node in section.items("reveal") {
-        views.take(node.text(), node.place, View::Reveal, report);
+        views.take(node.text(), node.shown(), node.place, View::Reveal, report);
     }
     for node in section.items("token") {
-        views.take(node.text(), node.place, View::Token, report);
+        views.take(node.text(), node.shown(), node.place, View::Token, report);
     }
     for masked in section.named("mask") {
         if let Some(mask) = masked.value.text().and_then(Mask::parse) {
-            views.take(Some(&masked.name), masked.place, View::Mask(mask), report);
+            views.take(
+                Some(&masked.name),
+                &masked.name,
+                masked.place,
+                View::Mask(mask),
+                report,
+            );
             plausible(masked, mask, fields, report);
         }
     }
@@ -155,7 +161,14 @@ struct Views<'f> {
 }
 
 impl Views<'_> {
-    fn take(&mut self, name: Option<&str>, place: Place, view: View, report: &mut Report<'_>) {
+    fn take(
+        &mut self,
+        name: Option<&str>,
+        shown: &str,
+        place: Place,
+        view: View,
+        report: &mut Report<'_>,
+    ) {
         let Some(name) = name else { return };
         let (level, ids) = match self.fields.resolve(name) {
             Some(Named::Field(id)) => (&mut self.by_field, vec![id]),
@@ -165,9 +178,9 @@ impl Views<'_> {
                     .error(
                         codes::UNDEFINED_FIELD,
                         place,
-                        format!("`{name}` is no field or group"),
+                        format!("`{shown}` is no field or group"),
                     )
-                    .meant(self.fields.suggest(name));
+                    .meant(self.fields.suggest(shown));
                 return;
             }
         };
@@ -178,7 +191,7 @@ impl Views<'_> {
                         .error(
                             codes::VIEW_CONFLICT,
                             place,
-                            format!("`{name}` is given two views by this role"),
+                            format!("`{shown}` is given two views by this role"),
                         )
                         .fix("name it once, under reveal, mask or token")
                         .related(*first, "the other view");
@@ -269,7 +282,7 @@ fn purpose(word: &str, node: &Node, report: &mut Report<'_>) {
             )
             .fix("use TREAT, HPAYMT or HOPERAT if one of them is meant");
     } else if !PURPOSES.contains(&word) {
-        let written = node.scalar().map_or("", |s| s.written.as_str());
+        let written = node.shown();
         let known = PURPOSES.into_iter().chain(OTHER_PURPOSES);
         let added = report.error(
             codes::UNKNOWN_PURPOSE,

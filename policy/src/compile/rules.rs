@@ -8,7 +8,7 @@ use crate::cel::Condition;
 use crate::document::keys::{Key, METHOD, RULE, TOOL};
 use crate::document::read::Section;
 use crate::document::report::Report;
-use crate::document::tree::{Entry, Node, Place};
+use crate::document::tree::{Entry, Node, Place, Scalar};
 use crate::field::TextView;
 use crate::finding::codes;
 use crate::path::{Path, Root, Step};
@@ -196,9 +196,9 @@ impl<'t> Reader<'t> {
                         .error(
                             codes::UNDEFINED_ROLE,
                             item.place,
-                            format!("`{name}` is no role"),
+                            format!("`{}` is no role", item.shown()),
                         )
-                        .meant(self.roles.suggest(name));
+                        .meant(self.roles.suggest(item.shown()));
                 }
             }
         }
@@ -376,11 +376,16 @@ impl<'t> Reader<'t> {
                 Some(condition)
             }
             Err(error) => {
-                let place = within(node, error.at);
+                let place = within(node, error.at, report);
+                // What a variable put in is not repeated.
+                let why = match node.scalar().is_some_and(Scalar::is_foreign) {
+                    true => String::new(),
+                    false => format!(": {error}"),
+                };
                 report.error(
                     codes::BAD_CONDITION,
                     place,
-                    format!("`{}.when` does not compile: {error}", self.name),
+                    format!("`{}.when` does not compile{why}", self.name),
                 );
                 None
             }
@@ -410,18 +415,19 @@ impl<'t> Reader<'t> {
 }
 
 /// The place of a character within a scalar that stands on one line without escapes; else the scalar's.
-fn within(node: &Node, at: usize) -> Place {
+fn within(node: &Node, at: usize, report: &Report<'_>) -> Place {
     let Some(scalar) = node.scalar().filter(|s| !s.is_foreign()) else {
         return node.place;
     };
-    let quotes = u32::from(!scalar.plain);
-    let length = u32::try_from(scalar.written.chars().count()).unwrap_or(0);
-    let at = u32::try_from(at).unwrap_or(0);
-    if length + 2 * quotes != node.place.width {
+    let quote = usize::from(!scalar.plain);
+    if !report.holds(node.place, quote, &scalar.written) {
         return node.place;
     }
     Place {
-        column: node.place.column + quotes + at,
+        column: node
+            .place
+            .column
+            .saturating_add(u32::try_from(quote + at).unwrap_or(0)),
         width: 1,
         ..node.place
     }

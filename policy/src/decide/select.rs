@@ -48,7 +48,10 @@ impl Policy {
                 client.certificates.iter().any(any)
             })
         };
-        find(|pattern, name| pattern.eq_ignore_ascii_case(name)).or_else(|| find(wildcard))
+        // A certificate for a whole domain names no software: its own `*` matches nothing.
+        let exact =
+            |pattern: &str, name: &str| !name.contains('*') && pattern.eq_ignore_ascii_case(name);
+        find(exact).or_else(|| find(wildcard))
     }
 
     /// The bits of the roles that this policy defines; others grant nothing.

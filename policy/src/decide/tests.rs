@@ -1,1 +1,624 @@
+//! One test a sentence of the contract, and properties over generated policies and principals.
 
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::load::tests::{example, example_env};
+use crate::policy::FieldClass;
+use crate::{Source, load};
+
+const NOW: i64 = 1_800_000_000;
+
+fn policy_with(change: impl Fn(&str) -> String) -> Policy {
+    let mut sources = example();
+    sources[4].text = change(&sources[4].text);
+    let loaded = load(&sources, &example_env());
+    let lines: Vec<String> = loaded.findings.iter().map(ToString::to_string).collect();
+    loaded
+        .configuration
+        .unwrap_or_else(|| panic!("{lines:#?}"))
+        .policy
+}
+
+fn policy() -> Policy {
+    policy_with(str::to_owned)
+}
+
+/// The example's policy with more tools.
+fn with_tools(tools: &str) -> Policy {
+    policy_with(|text| text.replace("\nresources:\n", &format!("\n{tools}resources:\n")))
+}
+
+struct Caller {
+    roles: Vec<String>,
+    claims: Value,
+    purpose: Option<String>,
+    names: Vec<String>,
+    second_factor: bool,
+    authenticated_at: Option<i64>,
+    acr: Option<String>,
+}
+
+/// Somebody at the chart's screen with fresh second factor.
+fn caller(roles: &[&str]) -> Caller {
+    Caller {
+        roles: roles.iter().map(|r| (*r).to_owned()).collect(),
+        claims: json!({ "department": "icu" }),
+        purpose: None,
+        names: vec!["web.healthcare.example.com".into()],
+        second_factor: true,
+        authenticated_at: Some(NOW - 10),
+        acr: None,
+    }
+}
+
+impl Caller {
+    fn principal(&self) -> Principal<'_> {
+        Principal {
+            subject: "s",
+            issuer: "i",
+            roles: &self.roles,
+            claims: &self.claims,
+            purpose: self.purpose.as_deref(),
+            certificate_names: &self.names,
+            second_factor: self.second_factor,
+            authenticated_at: self.authenticated_at,
+            acr: self.acr.as_deref(),
+        }
+    }
+
+    fn call(&self, policy: &Policy, name: &str, args: &Value) -> Result<Permit, Denial> {
+        match decide(policy, &self.principal(), &Action::Tool { name, args }, NOW) {
+            Decision::Permit(permit) => Ok(permit),
+            Decision::Denial(denial) => Err(denial),
+        }
+    }
+
+    fn denied(&self, policy: &Policy, name: &str, args: &Value) -> DenialReason {
+        self.call(policy, name, args).unwrap_err().reason
+    }
+
+    fn sees(&self, policy: &Policy, name: &str) -> bool {
+        visible(policy, &self.principal(), &Listed::Tool(name), NOW)
+    }
+}
+
+fn view(policy: &Policy, permit: &Permit, field: &str) -> View {
+    match policy.classify(field) {
+        FieldClass::Phi(id) => permit.views.of(id),
+        other => panic!("{field} is {other:?}"),
+    }
+}
+
+fn patient() -> Value {
+    json!({ "patient_id": "p-1" })
+}
+
+#[test]
+fn names_are_classified_whatever_their_case_or_separators() {
+    let policy = policy();
+    for name in [
+        "ssn",
+        "SSN",
+        "patientSsn",
+        "Social-Security.Number",
+        "dateOfBirth",
+        "DOB",
+        "birth date",
+        "MRN",
+    ] {
+        assert!(
+            matches!(policy.classify(name), FieldClass::Phi(_)),
+            "{name}"
+        );
+    }
+    assert_eq!(policy.classify("patientId"), FieldClass::NotPhi);
+    assert_eq!(policy.classify("notes"), FieldClass::Unlisted);
+    assert_eq!(policy.classify(&"x".repeat(10_000)), FieldClass::Unlisted);
+    assert!(Policy::is_integrity_member("integrity_hash") && !Policy::is_integrity_member("data"));
+}
+
+#[test]
+fn a_tool_that_is_not_named_is_denied_and_hidden() {
+    let (policy, c) = (policy(), caller(&["physician"]));
+    let denial = c.call(&policy, "drop_database", &json!({})).unwrap_err();
+    assert_eq!(
+        (denial.reason, denial.rule, denial.step_up),
+        (DenialReason::NotListed, None, None)
+    );
+    assert!(!c.sees(&policy, "drop_database"));
+}
+
+#[test]
+fn candidates_are_the_roles_that_the_tool_lists() {
+    let policy = policy();
+    assert_eq!(
+        caller(&["nurse"]).denied(&policy, "store_record", &patient()),
+        DenialReason::RoleNotAllowed
+    );
+    assert_eq!(
+        caller(&["stranger"]).denied(&policy, "list_departments", &json!({})),
+        DenialReason::RoleNotAllowed
+    );
+    assert_eq!(
+        caller(&[]).denied(&policy, "list_departments", &json!({})),
+        DenialReason::RoleNotAllowed
+    );
+    let permit = caller(&["stranger", "nurse"])
+        .call(&policy, "read_record", &patient())
+        .unwrap();
+    assert_eq!(permit.roles, vec![Arc::<str>::from("nurse")]);
+    assert_eq!(permit.rule.name.as_ref(), "tools.read_record");
+    assert_eq!(permit.client.as_ref(), "chart-web");
+}
+
+#[test]
+fn the_purpose_is_the_tokens_or_the_only_one() {
+    let policy = policy();
+    let mut c = caller(&["nurse", "billing"]);
+    assert_eq!(
+        c.denied(&policy, "read_record", &patient()),
+        DenialReason::PurposeMissing
+    );
+    c.purpose = Some("HPAYMT".into());
+    let permit = c.call(&policy, "read_record", &patient()).unwrap();
+    assert_eq!(permit.purpose.as_deref(), Some("HPAYMT"));
+    assert_eq!(permit.roles, vec![Arc::<str>::from("billing")]);
+    assert_eq!(
+        view(&policy, &permit, "medications"),
+        View::Withhold,
+        "only those that hold the purpose count"
+    );
+    c.purpose = Some("HRESCH".into());
+    assert_eq!(
+        c.denied(&policy, "read_record", &patient()),
+        DenialReason::PurposeNotAllowed
+    );
+    let permit = caller(&["nurse", "physician"])
+        .call(&policy, "read_record", &patient())
+        .unwrap();
+    assert_eq!(permit.purpose.as_deref(), Some("TREAT"));
+}
+
+#[test]
+fn a_field_takes_the_widest_view_and_the_client_caps_it() {
+    let policy = policy();
+    let nurse = caller(&["nurse"])
+        .call(&policy, "read_record", &patient())
+        .unwrap();
+    assert_eq!(
+        view(&policy, &nurse, "ssn"),
+        View::Mask(Mask::Last4),
+        "a field beats its group"
+    );
+    assert_eq!(view(&policy, &nurse, "dob"), View::Reveal);
+    assert_eq!(view(&policy, &nurse, "diagnosis"), View::Withhold);
+    let both = caller(&["nurse", "physician"])
+        .call(&policy, "read_record", &patient())
+        .unwrap();
+    assert_eq!(view(&policy, &both, "ssn"), View::Reveal);
+    let mut agent = caller(&["physician"]);
+    agent.names = vec![
+        "other.example.com".into(),
+        "AGENT.healthcare.example.com".into(),
+    ];
+    let capped = agent.call(&policy, "read_record", &patient()).unwrap();
+    assert_eq!(capped.client.as_ref(), "care-agent");
+    assert_eq!(view(&policy, &capped, "ssn"), View::Token);
+    assert_eq!(view(&policy, &capped, "dob"), View::Withhold);
+    assert_eq!(view(&policy, &capped, "medications"), View::Reveal);
+}
+
+#[test]
+fn an_unknown_client_is_denied_and_sees_nothing() {
+    let policy = policy();
+    let mut c = caller(&["physician"]);
+    for names in [vec![], vec!["x.healthcare.example.com".to_owned()]] {
+        c.names = names;
+        assert_eq!(
+            c.denied(&policy, "read_record", &patient()),
+            DenialReason::ClientUnknown
+        );
+        assert!(!c.sees(&policy, "read_record"));
+        let list = decide(&policy, &c.principal(), &Action::Method("tools/list"), NOW);
+        assert_eq!(list.denial().unwrap().reason, DenialReason::ClientUnknown);
+    }
+}
+
+#[test]
+fn a_star_stands_for_one_label_and_an_exact_name_wins() {
+    let policy = policy_with(|text| {
+        text.replace(
+            "web.healthcare.example.com }",
+            "\"*.healthcare.example.com\" }",
+        )
+    });
+    assert_eq!(policy.clients(), ["chart-web", "care-agent"]);
+    let mut c = caller(&["physician"]);
+    let client = |c: &Caller| {
+        c.call(&policy, "list_departments", &json!({}))
+            .map(|p| p.client.to_string())
+    };
+    c.names = vec!["any.healthcare.example.com".into()];
+    assert_eq!(client(&c).unwrap(), "chart-web");
+    c.names = vec!["agent.healthcare.example.com".into()];
+    assert_eq!(client(&c).unwrap(), "care-agent");
+    for name in [
+        "a.b.healthcare.example.com",
+        "healthcare.example.com",
+        ".healthcare.example.com",
+        "*.healthcare.example.com",
+    ] {
+        c.names = vec![name.into()];
+        assert!(client(&c).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn operation_none_needs_no_purpose_and_still_judges_phi() {
+    let policy = policy();
+    let permit = caller(&["nurse", "billing"])
+        .call(&policy, "list_departments", &Value::Null)
+        .unwrap();
+    assert_eq!(permit.purpose, None);
+    assert_eq!(permit.text, TextView::Reveal);
+    assert_eq!(permit.views.unlisted_results(), Unlisted::Reveal);
+    assert_eq!(view(&policy, &permit, "ssn"), View::Mask(Mask::Last4));
+    let read = caller(&["nurse"])
+        .call(&policy, "read_record", &patient())
+        .unwrap();
+    assert_eq!(read.text, TextView::Withhold);
+    assert_eq!(read.views.unlisted_results(), Unlisted::Withhold);
+    assert_eq!(read.views.unlisted_arguments(), Unlisted::Reveal);
+}
+
+#[test]
+fn a_condition_must_be_true() {
+    let (policy, mut c) = (policy(), caller(&["physician"]));
+    let args =
+        |department: &str| json!({ "patient_id": "p-1", "department": department, "record": {} });
+    let permit = c.call(&policy, "store_record", &args("icu")).unwrap();
+    assert_eq!(permit.record.unwrap().to_string(), "args.record");
+    assert_eq!(permit.text, TextView::Reveal);
+    assert_eq!(
+        c.denied(&policy, "store_record", &args("er")),
+        DenialReason::ConditionFalse
+    );
+    assert_eq!(
+        c.denied(&policy, "store_record", &patient()),
+        DenialReason::ConditionFailed
+    );
+    assert!(
+        c.sees(&policy, "store_record"),
+        "some arguments could permit it"
+    );
+    c.claims = json!({});
+    assert_eq!(
+        c.denied(&policy, "store_record", &args("icu")),
+        DenialReason::ConditionFailed
+    );
+}
+
+#[test]
+fn a_condition_that_no_argument_can_help_hides_the_tool() {
+    let policy = with_tools(
+        "  icu_only: { operation: none, roles: any, patient: none, when: \"claims.department == 'icu'\" }\n",
+    );
+    let mut c = caller(&["nurse"]);
+    assert!(c.sees(&policy, "icu_only"));
+    c.claims = json!({ "department": "er" });
+    assert!(!c.sees(&policy, "icu_only"));
+    assert_eq!(
+        c.denied(&policy, "icu_only", &json!({})),
+        DenialReason::ConditionFalse
+    );
+}
+
+#[test]
+fn a_call_that_names_no_patient_is_denied() {
+    let (policy, c) = (policy(), caller(&["nurse"]));
+    for args in [
+        json!({}),
+        json!({ "patient_id": null }),
+        json!({ "patient_id": "" }),
+        json!({ "patient_id": [1] }),
+        Value::Null,
+    ] {
+        assert_eq!(
+            c.denied(&policy, "read_record", &args),
+            DenialReason::PatientMissing,
+            "{args}"
+        );
+    }
+    assert!(
+        c.call(&policy, "read_record", &json!({ "patient_id": 7 }))
+            .is_ok()
+    );
+    assert!(
+        c.call(&policy, "find_patient", &json!({})).is_ok(),
+        "the answer names the patients"
+    );
+}
+
+#[test]
+fn step_up_wants_a_fresh_authentication() {
+    let (policy, mut c) = (policy(), caller(&["physician"]));
+    assert!(c.call(&policy, "delete_record", &patient()).is_ok());
+    for at in [None, Some(NOW - 301), Some(NOW + 31), Some(i64::MIN)] {
+        c.authenticated_at = at;
+        let denial = c.call(&policy, "delete_record", &patient()).unwrap_err();
+        assert_eq!(denial.reason, DenialReason::AuthenticationTooOld, "{at:?}");
+        assert_eq!(denial.step_up.unwrap().max_age, Some(300));
+        assert!(
+            c.sees(&policy, "delete_record"),
+            "a fresh second factor could permit it"
+        );
+    }
+    for at in [NOW - 300, NOW + 30] {
+        c.authenticated_at = Some(at);
+        assert!(c.call(&policy, "delete_record", &patient()).is_ok(), "{at}");
+    }
+    c.authenticated_at = None;
+    let nobody = c.call(&policy, "delete_record", &json!({})).unwrap_err();
+    assert_eq!(
+        nobody.step_up, None,
+        "nobody is challenged for what would be denied anyway"
+    );
+}
+
+#[test]
+fn step_up_can_want_an_acr() {
+    let policy = with_tools(
+        "  wipe: { operation: none, roles: any, patient: none, step_up: { acr: gold } }\n",
+    );
+    let mut c = caller(&["nurse"]);
+    assert_eq!(
+        c.denied(&policy, "wipe", &json!({})),
+        DenialReason::AcrInsufficient
+    );
+    c.acr = Some("gold".into());
+    assert!(c.call(&policy, "wipe", &json!({})).is_ok());
+}
+
+#[test]
+fn no_second_factor_is_a_challenge_and_the_list_stays() {
+    let (policy, mut c) = (policy(), caller(&["physician"]));
+    c.second_factor = false;
+    let denial = c.call(&policy, "delete_record", &patient()).unwrap_err();
+    assert_eq!(denial.reason, DenialReason::SecondFactorMissing);
+    assert_eq!(denial.step_up.unwrap().max_age, Some(300));
+    assert!(c.sees(&policy, "delete_record"));
+}
+
+#[test]
+fn a_resource_is_matched_by_its_template() {
+    let (policy, c) = (policy(), caller(&["nurse"]));
+    let read = |uri: &str| decide(&policy, &c.principal(), &Action::Resource { uri }, NOW);
+    let permit = read("patient://p%2D7/summary");
+    let permit = permit.permit().unwrap();
+    assert_eq!(permit.patient_value.as_deref(), Some("p-7"));
+    assert_eq!(
+        permit.rule.name.as_ref(),
+        "resources.patient://{id}/summary"
+    );
+    assert_eq!(
+        read("patient://p-7/notes").denial().unwrap().reason,
+        DenialReason::NotListed
+    );
+    let sees = |item: Listed<'_>| visible(&policy, &c.principal(), &item, NOW);
+    assert!(sees(Listed::Template("patient://{patient}/summary")));
+    assert!(sees(Listed::Resource("patient://p-7/summary")));
+    assert!(!sees(Listed::Template("patient://{id}/notes")));
+    assert!(!sees(Listed::Resource("file:///etc/passwd")));
+    let billing = caller(&["billing"]);
+    assert!(!visible(
+        &policy,
+        &billing.principal(),
+        &Listed::Resource("patient://p-7/summary"),
+        NOW
+    ));
+}
+
+#[test]
+fn two_templates_that_fit_deny_and_an_exact_one_wins() {
+    let policy = policy_with(|text| {
+        let more = "  \"a://{x}/b\": { operation: none, roles: any }\n  \"a://c/{y}\": { operation: none, roles: any }\n  \"a://d/b\": { operation: none, roles: any }\nprompts:";
+        text.replace("prompts:", more)
+    });
+    let c = caller(&["nurse"]);
+    let read = |uri: &str| decide(&policy, &c.principal(), &Action::Resource { uri }, NOW);
+    assert_eq!(
+        read("a://c/b").denial().unwrap().reason,
+        DenialReason::AmbiguousResource
+    );
+    assert_eq!(
+        read("a://d/b").permit().unwrap().rule.name.as_ref(),
+        "resources.a://d/b"
+    );
+    assert!(read("a://e/b").permit().is_some());
+    assert!(!visible(
+        &policy,
+        &c.principal(),
+        &Listed::Resource("a://c/b"),
+        NOW
+    ));
+}
+
+#[test]
+fn prompts_have_rules_of_their_own() {
+    let policy = policy();
+    let args = patient();
+    let get = |role: &str, name: &str| {
+        let c = caller(&[role]);
+        let action = Action::Prompt { name, args: &args };
+        decide(&policy, &c.principal(), &action, NOW)
+            .permit()
+            .is_some()
+    };
+    assert!(get("physician", "discharge_letter"));
+    assert!(!get("nurse", "discharge_letter"));
+    assert!(
+        !get("physician", "read_record"),
+        "a tool's rule is no prompt's"
+    );
+}
+
+#[test]
+fn methods_are_denied_unless_they_are_open() {
+    let (policy, c) = (policy(), caller(&["nurse"]));
+    let ask = |name: &str| {
+        decide(&policy, &c.principal(), &Action::Method(name), NOW)
+            .permit()
+            .is_some()
+    };
+    for name in OPEN_METHODS {
+        assert!(ask(name), "{name}");
+    }
+    for name in [
+        "completion/complete",
+        "logging/setLevel",
+        "tools/call",
+        "resources/subscribe",
+        "sampling/createMessage",
+        "",
+    ] {
+        assert!(!ask(name), "{name}");
+    }
+}
+
+#[test]
+fn reasons_have_codes_of_their_own() {
+    let mut codes: Vec<&str> = DenialReason::ALL.iter().map(|r| r.code()).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    assert_eq!(codes.len(), DenialReason::ALL.len());
+}
+
+#[test]
+fn views_are_kept_in_bounds_and_alike() {
+    let policy = policy();
+    let c = caller(&["nurse"]);
+    let first = c.call(&policy, "read_record", &patient()).unwrap();
+    let second = c.call(&policy, "find_patient", &json!({})).unwrap();
+    assert!(Arc::ptr_eq(&first.views, &second.views));
+    for n in 0..(Policy::VIEWS_KEPT_MAX + 10) {
+        let _ = policy.views_of(1, Some(n), true);
+    }
+    assert!(policy.views.read().unwrap().len() <= Policy::VIEWS_KEPT_MAX);
+}
+
+/// A policy of random rules over three roles.
+fn generated(tools: &[(usize, u8, Option<usize>, bool)]) -> Policy {
+    const WHEN: [&str; 6] = [
+        "args.a == claims.a",
+        "has(args.a) && args.a > 1",
+        "claims.a == 1",
+        "args.a == 1 || claims.missing",
+        "!(args.a == 1)",
+        "args.list.all(x, x == claims.a)",
+    ];
+    let operations = ["none", "read", "create", "export"];
+    let mut text = String::from("tools:\n");
+    for (n, (operation, roles, when, step_up)) in tools.iter().enumerate() {
+        let names: Vec<&str> = ["physician", "nurse", "billing"]
+            .into_iter()
+            .enumerate()
+            .filter(|(bit, _)| roles & (1 << bit) != 0)
+            .map(|(_, name)| name)
+            .collect();
+        let operation = operations[operation % operations.len()];
+        text += &format!(
+            "  t{n}: {{ operation: {operation}, roles: [{}], patient: args.a",
+            names.join(", ")
+        );
+        if let Some(when) = when {
+            text += &format!(", when: \"{}\"", WHEN[when % WHEN.len()]);
+        }
+        if *step_up {
+            text += ", step_up: { max_age: 60 }";
+        }
+        text += " }\n";
+    }
+    policy_with(|original| {
+        let (head, _) = original.split_once("tools: ").unwrap();
+        format!("{head}{text}")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_permitted_is_visible_and_what_is_hidden_is_denied(
+        tools in prop::collection::vec((0usize..4, 0u8..8, prop::option::of(0usize..6), any::<bool>()), 1..5),
+        roles in prop::collection::vec(prop::sample::select(vec!["physician", "nurse", "billing", "x"]), 0..3),
+        purpose in prop::option::of(prop::sample::select(vec!["TREAT", "HPAYMT", "X"])),
+        name in prop::sample::select(vec!["web.healthcare.example.com", "agent.healthcare.example.com", "x.y"]),
+        second_factor in any::<bool>(), age in prop::option::of(-100i64..100),
+        a in prop::sample::select(vec![json!(1), json!(2), json!("1"), json!(null), json!([1])]),
+        b in prop::sample::select(vec![json!(1), json!(2)]),
+    ) {
+        let policy = generated(&tools);
+        let mut c = caller(&roles);
+        c.purpose = purpose.map(str::to_owned);
+        c.names = vec![name.to_owned()];
+        c.second_factor = second_factor;
+        c.authenticated_at = age.map(|age| NOW - age);
+        c.claims = json!({ "a": b });
+        for args in [json!({ "a": a, "list": [a] }), json!({}), json!({ "a": b, "list": [b] })] {
+            for n in 0..tools.len() {
+                let tool = format!("t{n}");
+                let permitted = c.call(&policy, &tool, &args).is_ok();
+                let seen = c.sees(&policy, &tool);
+                prop_assert!(seen || !permitted, "{tool} is permitted but hidden");
+                let mut fresh = caller(&roles);
+                fresh.purpose = c.purpose.clone();
+                fresh.names = c.names.clone();
+                fresh.claims = c.claims.clone();
+                prop_assert_eq!(fresh.sees(&policy, &tool), seen, "a second factor changes no list");
+                if !permitted {
+                    continue;
+                }
+                let permit = c.call(&policy, &tool, &args).unwrap();
+                prop_assert!(!permit.roles.is_empty());
+                prop_assert_eq!(permit.purpose.is_none(), permit.operation == Operation::None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cap_never_widens_and_more_roles_never_narrow(set in 0u128..16, more in 0u128..16, cap in prop::option::of(0usize..4)) {
+        let policy = policy();
+        let wide = policy.views_of(set, None, true);
+        let capped = policy.views_of(set, cap, true);
+        let wider = policy.views_of(set | more, cap, true);
+        for (id, _) in policy.fields() {
+            prop_assert_eq!(wide.of(id).widest(capped.of(id)), wide.of(id));
+            prop_assert_eq!(wider.of(id).widest(capped.of(id)), wider.of(id));
+        }
+    }
+}
+
+#[test]
+fn without_client_certificates_there_is_no_client() {
+    let mut sources = example();
+    sources[3].text = sources[3]
+        .text
+        .replace("    enabled: true", "    enabled: false");
+    sources[4].text = sources[4].text.replace("0.0.0.0:8443", "127.0.0.1:8443");
+    sources.push(Source {
+        name: "dev.yaml".into(),
+        text: "profile: development\n".into(),
+    });
+    let policy = load(&sources, &example_env()).configuration.unwrap().policy;
+    let mut c = caller(&["nurse"]);
+    c.names.clear();
+    assert_eq!(
+        c.call(&policy, "read_record", &patient())
+            .unwrap()
+            .client
+            .as_ref(),
+        ""
+    );
+}

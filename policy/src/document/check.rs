@@ -23,6 +23,13 @@ pub(crate) fn mapping(node: &Node, keys: &'static [Key], path: &str, report: &mu
                     format!("`{inner}` is no key of the configuration"),
                 )
                 .meant(meant);
+            // A misspelled key may hold a secret, unless the one that was meant holds none.
+            let harmless = meant
+                .and_then(|name| find(keys, name))
+                .is_some_and(|k| !k.shape.is_secret() && !k.shape.is_nested());
+            if !harmless {
+                report.hide_all(&entry.value);
+            }
             continue;
         };
         reserved(key, &inner, entry.place, &entry.value, report);
@@ -191,6 +198,10 @@ fn scalar(node: &Node, shape: &'static Shape, path: &str, report: &mut Report<'_
             )
             .fix("put it in from outside: ${NAME} or ${file:/path}");
     }
+    if matches!(shape, Shape::Secret) && scalar.written.contains(":-") {
+        // A default is written out.
+        report.hide(node.place);
+    }
     let Some(text) = scalar.text() else { return };
     let place = node.place;
     match shape {
@@ -295,7 +306,7 @@ fn bad_word(
     known: impl Iterator<Item = &'static str> + Clone,
     report: &mut Report<'_>,
 ) {
-    let written = node.scalar().map_or("", |s| s.written.as_str());
+    let written = node.shown();
     let meant = nearest(written, known.clone());
     let list: Vec<&str> = known.collect();
     let message = format!("`{path}` is one of: {}", list.join(", "));

@@ -57,6 +57,27 @@ pub(crate) enum Shape {
     Anything,
 }
 
+impl Shape {
+    /// Whether nobody may see the value.
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret)
+    }
+
+    /// Whether other values stand below it.
+    pub(crate) fn is_nested(&self) -> bool {
+        !matches!(
+            self,
+            Self::Text
+                | Self::Secret
+                | Self::Bool
+                | Self::Integer(..)
+                | Self::Word(_)
+                | Self::Date
+                | Self::Address
+        )
+    }
+}
+
 /// A word and whether it does something yet.
 #[derive(Debug)]
 pub(crate) struct Choice(pub &'static str, pub Built);

@@ -2,7 +2,7 @@
 
 use super::Source;
 use super::limits::FINDINGS_MAX;
-use super::tree::Place;
+use super::tree::{Kind, Node, Place};
 use crate::finding::{Finding, Related, Severity, codes};
 
 pub(crate) struct Report<'s> {
@@ -121,13 +121,43 @@ impl<'s> Report<'s> {
         self.secrets.push(place);
     }
 
+    /// Whether the source has exactly this text on one line, some characters behind a place.
+    pub(crate) fn holds(&self, place: Place, behind: usize, text: &str) -> bool {
+        let source = self
+            .sources
+            .get(place.source)
+            .map_or("", |s| s.text.as_str());
+        let number = |n: u32| usize::try_from(n.saturating_sub(1)).unwrap_or(usize::MAX);
+        let line = source.lines().nth(number(place.line)).unwrap_or_default();
+        let mut chars = line
+            .chars()
+            .skip(number(place.column).saturating_add(behind));
+        text.chars().all(|c| chars.next() == Some(c))
+    }
+
+    /// Hides every scalar at or below a node.
+    pub(crate) fn hide_all(&mut self, node: &Node) {
+        match &node.kind {
+            Kind::Null => {}
+            Kind::Scalar(scalar) if scalar.is_foreign() => {}
+            Kind::Scalar(_) => self.hide(node.place),
+            Kind::List(items) => items.iter().for_each(|n| self.hide_all(n)),
+            Kind::Map(entries) => entries.iter().for_each(|e| self.hide_all(&e.value)),
+        }
+    }
+
+    /// Whether a finding has this code.
+    pub(crate) fn has(&self, code: &str) -> bool {
+        self.found.iter().any(|(_, f)| f.code == code)
+    }
+
     /// Whether a literal secret is written exactly here.
     pub(crate) fn is_hidden(&self, place: Place) -> bool {
         self.secrets.contains(&place)
     }
 
     /// Whether something in a list is an error already.
-    pub(crate) fn has_errors_at(&self, node: &super::tree::Node) -> bool {
+    pub(crate) fn has_errors_at(&self, node: &Node) -> bool {
         let within =
             |place: &Place| *place == node.place || node.items().iter().any(|i| i.place == *place);
         self.found.iter().any(|(p, f)| f.is_error() && within(p))
@@ -143,6 +173,7 @@ impl<'s> Report<'s> {
         let mut findings: Vec<Finding> = Vec::with_capacity(self.found.len());
         for (place, mut finding) in std::mem::take(&mut self.found) {
             finding.excerpt = self.excerpt(place);
+            finding.width = width(&finding);
             if findings.last() != Some(&finding) {
                 findings.push(finding);
             }
@@ -168,6 +199,14 @@ impl<'s> Report<'s> {
         }
         shown.into_iter().collect()
     }
+}
+
+/// The width without the white space that the parser counts to a quoted scalar.
+fn width(finding: &Finding) -> u32 {
+    let before = usize::try_from(finding.column.saturating_sub(1)).unwrap_or(0);
+    let width = usize::try_from(finding.width).unwrap_or(1);
+    let under: String = finding.excerpt.chars().skip(before).take(width).collect();
+    u32::try_from(under.trim_end().chars().count()).map_or(1, |w| w.max(1))
 }
 
 /// Characters of a line that an excerpt shows.

@@ -92,6 +92,11 @@ impl Node {
         }
     }
 
+    /// How a message may name it: as written, never what a variable put in.
+    pub(crate) fn shown(&self) -> &str {
+        self.scalar().map_or("", |s| s.written.as_str())
+    }
+
     pub(crate) fn text(&self) -> Option<&str> {
         self.scalar()?.text()
     }

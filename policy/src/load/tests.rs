@@ -90,3 +90,884 @@ fn the_example_files_load_unchanged() {
     assert_eq!(c.keys.phi[0].from_unix, 1_793_491_200);
     assert_eq!(c.policy.tools().len(), 6);
 }
+
+/// The example with one text of one file replaced by another.
+fn with(file: &str, from: &str, to: &str) -> Vec<Source> {
+    let mut sources = example();
+    let source = sources.iter_mut().find(|s| s.name == file).unwrap();
+    assert!(source.text.contains(from), "{file} has no {from:?}");
+    source.text = source.text.replacen(from, to, 1);
+    sources
+}
+
+/// `severity[code] file:line:column message` of all but the example's own three warnings.
+fn findings(sources: &[Source], env: &Fake) -> Vec<String> {
+    let own = [codes::SINK_NOT_BUILT, codes::WEAK_TRANSPORT];
+    load(sources, env)
+        .findings
+        .iter()
+        .filter(|f| f.is_error() || !own.contains(&f.code))
+        .map(|f| {
+            let severity = f.severity.as_str();
+            format!(
+                "{severity}[{}] {}:{}:{} {}",
+                f.code, f.file, f.line, f.column, f.message
+            )
+        })
+        .collect()
+}
+
+/// file, text, its replacement, and the one finding that comes of it.
+type Case = (&'static str, &'static str, &'static str, &'static str);
+
+const DOCUMENTS: &[Case] = &[
+    (
+        "keycloak.yaml",
+        "idle_timeout:",
+        "idel_timeout:",
+        "error[unknown_key] keycloak.yaml:11:3 `keycloak.idel_timeout` is no key of the configuration",
+    ),
+    (
+        "tls.yaml",
+        "\"1.3\"",
+        "\"1.2\"",
+        "error[bad_value] tls.yaml:4:16 `tls.min_version` is one of: 1.3",
+    ),
+    (
+        "tls.yaml",
+        "  cert_file: /secrets/tls/cert.pem\n",
+        "",
+        "error[missing_key] tls.yaml:4:3 `tls.cert_file` is missing",
+    ),
+    (
+        "tls.yaml",
+        "TLS_AES_128_GCM_SHA256",
+        "TLS_AES_256_GCM_SHA384",
+        "error[given_twice] tls.yaml:8:7 a cipher suite is given twice",
+    ),
+    (
+        "tls.yaml",
+        "*.healthcare.example.com\"",
+        "*.healthcare.example.com\"\n      - \"*x\"",
+        "error[bad_value] tls.yaml:21:9 `tls.mutual_tls.allowed_dns_names` has an entry that is no DNS name",
+    ),
+    (
+        "tls.yaml",
+        "verify_client_cert: true",
+        "verify_client_cert: false",
+        "error[unsafe_profile] tls.yaml:18:25 client certificates are switched off: only for development on a loopback listener",
+    ),
+    (
+        "auth.yaml",
+        "expiration: 3600",
+        "expiration: \"3600\"",
+        "error[wrong_type] auth.yaml:8:17 `authentication.jwt.expiration` is a whole number, not a quoted text",
+    ),
+    (
+        "auth.yaml",
+        "expiration: 3600",
+        "expiration: 0",
+        "error[bad_value] auth.yaml:8:17 `authentication.jwt.expiration` is between 1 and 86400",
+    ),
+    (
+        "auth.yaml",
+        "refresh_expiration: 86400",
+        "refresh_expiration: 60",
+        "error[contradiction] auth.yaml:10:25 a refresh token lives shorter than the access token that it renews",
+    ),
+    (
+        "auth.yaml",
+        "refresh_enabled: true",
+        "refresh_enabled: yes",
+        "error[wrong_type] auth.yaml:9:22 `authentication.jwt.refresh_enabled` is true or false",
+    ),
+    (
+        "auth.yaml",
+        "- webauthn",
+        "- webautn",
+        "error[bad_value] auth.yaml:16:9 `authentication.mfa.providers` is one of: totp, webauthn",
+    ),
+    (
+        "auth.yaml",
+        "grace_period: 0",
+        "grace_period: 60",
+        "warning[not_built] auth.yaml:17:19 `authentication.mfa.grace_period` does nothing: a second factor is needed from the first call",
+    ),
+    (
+        "auth.yaml",
+        "${JWT_SECRET}",
+        "${JWT_SECRT}",
+        "error[unset] auth.yaml:5:13 the variable JWT_SECRT is not set",
+    ),
+    (
+        "auth.yaml",
+        "${JWT_SECRET}",
+        "${JWT_SECRT:-short}",
+        "error[bad_key] auth.yaml:5:13 `authentication.jwt.secret` is shorter than 32 bytes",
+    ),
+    (
+        "auth.yaml",
+        "${JWT_SECRET}",
+        "\"${JWT_SECRET\"",
+        "error[bad_interpolation] auth.yaml:5:13 `${` is not closed",
+    ),
+    (
+        "keycloak.yaml",
+        "idle_timeout: 300",
+        "idle_timeout: 1000",
+        "error[contradiction] keycloak.yaml:11:17 `keycloak.idle_timeout` is longer than session_timeout",
+    ),
+    (
+        "keycloak.yaml",
+        "https://auth",
+        "http://auth",
+        "error[weak_transport] keycloak.yaml:4:15 `keycloak.server_url` is plain http to another host",
+    ),
+    (
+        "audit.yaml",
+        "enabled: true",
+        "enabled: false",
+        "error[bad_value] audit.yaml:3:12 `audit_logging.enabled` is false: no PHI passes without an audit trail",
+    ),
+    (
+        "audit.yaml",
+        "2555  #",
+        "2191  #",
+        "error[bad_value] audit.yaml:4:19 `audit_logging.retention_days` is under 2192, six years",
+    ),
+    (
+        "audit.yaml",
+        "- user_login\n",
+        "- user_logn\n",
+        "error[bad_value] audit.yaml:8:7 `user_logn` is no event",
+    ),
+    (
+        "audit.yaml",
+        "2555_days",
+        "90_days",
+        "error[bad_value] audit.yaml:44:18 `audit_logging.output.lifecycle` is under 2192 days, six years",
+    ),
+    (
+        "audit.yaml",
+        "2555_days",
+        "2555",
+        "error[bad_value] audit.yaml:44:18 `audit_logging.output.lifecycle` is no number of days",
+    ),
+    (
+        "audit.yaml",
+        "type: postgresql",
+        "type: postgres",
+        "error[bad_value] audit.yaml:33:13 `audit_logging.output.type` is one of: postgresql, siem, s3",
+    ),
+    (
+        "audit.yaml",
+        "encrypted: true",
+        "encrypted: false",
+        "error[unsafe_profile] audit.yaml:35:18 sealing of audit payloads is switched off: only for development on a loopback listener",
+    ),
+    (
+        "audit.yaml",
+        "table: audit_logs",
+        "table: \"a; drop\"",
+        "error[bad_value] audit.yaml:34:14 `audit_logging.output.table` is no plain name of a table",
+    ),
+    (
+        "policy.yaml",
+        "version: 1",
+        "version: 2",
+        "error[bad_value] policy.yaml:3:10 `version` is one of: 1",
+    ),
+    (
+        "policy.yaml",
+        "from: 2026-11-01, source: \"${PHI_KEY}\"",
+        "from: 2026-13-01, source: \"${PHI_KEY}\"",
+        "error[bad_value] policy.yaml:10:40 `keys.phi.from` is no date",
+    ),
+    (
+        "policy.yaml",
+        "\"${PHI_KEY}\" }]",
+        "\"${PHI_KEY}\" }, { id: phi-2026-11, from: 2026-12-01, source: \"${PHI_KEY}\" }]",
+        "error[kid_collision] policy.yaml:10:82 two ids of `keys.phi` have the same short form",
+    ),
+    (
+        "policy.yaml",
+        "\"${PHI_KEY}\"",
+        "\"${PHI_KEY}00\"",
+        "error[bad_key] policy.yaml:10:60 `keys.phi` has a source that is not 32 bytes",
+    ),
+    (
+        "policy.yaml",
+        "storage: encrypted",
+        "storage: clear",
+        "error[unsafe_profile] policy.yaml:16:12 sealing is switched off: only for development on a loopback listener",
+    ),
+    (
+        "policy.yaml",
+        "[dob, birth_date]",
+        "[dob, birth_date, SSN]",
+        "error[name_clash] policy.yaml:23:63 `SSN` already means something else",
+    ),
+    (
+        "policy.yaml",
+        "not_phi: [patient_id",
+        "not_phi: [patientSsn",
+        "error[name_clash] policy.yaml:28:13 `patientSsn` already means something else",
+    ),
+    (
+        "policy.yaml",
+        "reveal: [identity, clinical] }",
+        "reveal: [identity, clinicl] }",
+        "error[undefined_field] policy.yaml:31:55 `clinicl` is no field or group",
+    ),
+    (
+        "policy.yaml",
+        "token: [ssn, medical",
+        "token: [medications, ssn, medical",
+        "error[view_conflict] policy.yaml:34:81 `medications` is given two views by this role",
+    ),
+    (
+        "policy.yaml",
+        "test_results], mask: { ssn: last4 }",
+        "test_results], mask: { ssn: last4, date_of_birth: last4 }",
+        "error[view_conflict] policy.yaml:33:101 `date_of_birth` has two different masks",
+    ),
+    (
+        "policy.yaml",
+        "test_results], mask: { ssn: last4 }",
+        "test_results], mask: { ssn: last4, diagnosis: year }",
+        "warning[mask_mismatch] policy.yaml:32:103 the mask year shows nothing of `diagnosis` unless it is a date",
+    ),
+    (
+        "policy.yaml",
+        "purposes: [HPAYMT]",
+        "purposes: [HPAYMNT]",
+        "error[unknown_purpose] policy.yaml:33:28 `HPAYMNT` is no purpose of use",
+    ),
+    (
+        "policy.yaml",
+        "purposes: [HPAYMT]",
+        "purposes: [HPAYMT, BTG]",
+        "warning[unknown_purpose] policy.yaml:33:36 the purpose BTG is for break-glass, which is not built yet",
+    ),
+    (
+        "policy.yaml",
+        "at_most: care_agent",
+        "at_most: care_agnt",
+        "error[undefined_role] policy.yaml:38:69 `care_agnt` is no role",
+    ),
+    (
+        "policy.yaml",
+        "certificate: web.healthcare",
+        "certificate: web.elsewhere",
+        "warning[dead_rule] policy.yaml:37:30 `clients.chart-web` can never connect: tls.mutual_tls.allowed_dns_names has no name for it",
+    ),
+    (
+        "policy.yaml",
+        "http://127.0.0.1:3000/mcp",
+        "https://127.0.0.1:3000/mcp",
+        "error[not_built] policy.yaml:42:8 `upstream.url` is https: not built yet",
+    ),
+    (
+        "policy.yaml",
+        "http://127.0.0.1:3000/mcp",
+        "http://10.0.0.1:3000/mcp",
+        "error[weak_transport] policy.yaml:42:8 `upstream.url` is not http on loopback",
+    ),
+    (
+        "policy.yaml",
+        "address: 0.0.0.0:8443",
+        "address: localhost:8443",
+        "error[bad_value] policy.yaml:44:12 `listen.address` is no IP address and port",
+    ),
+    (
+        "policy.yaml",
+        "https://agents",
+        "http://agents",
+        "error[bad_value] policy.yaml:45:15 `listen.public_url` is no https URL",
+    ),
+    (
+        "policy.yaml",
+        "    patient: args.patient_id\n    record: result.record ",
+        "    record: result.record ",
+        "error[missing_key] policy.yaml:55:5 `tools.read_record.patient` is missing",
+    ),
+    (
+        "policy.yaml",
+        "roles: [physician]\n    patient: args.patient_id\n    record: args.record",
+        "roles: [physicien]\n    patient: args.patient_id\n    record: args.record",
+        "error[undefined_role] policy.yaml:61:13 `physicien` is no role",
+    ),
+    (
+        "policy.yaml",
+        "record: args.record ",
+        "record: result.record ",
+        "error[bad_path] policy.yaml:63:13 `tools.store_record.record` cannot begin with result",
+    ),
+    (
+        "policy.yaml",
+        "claims.department == args.department",
+        "claims.department = args.department",
+        "error[bad_condition] policy.yaml:65:30 `tools.store_record.when` does not compile: `=` alone is no operator; write `==`",
+    ),
+    (
+        "policy.yaml",
+        "claims.department == args.department",
+        "claim.department == args.department",
+        "error[bad_condition] policy.yaml:65:12 `tools.store_record.when` does not compile: `claim` is not known; a condition reads args, claims and uri",
+    ),
+    (
+        "policy.yaml",
+        "claims.department == args.department",
+        "claims.department == uri.department",
+        "error[bad_condition] policy.yaml:65:11 `tools.store_record.when` reads uri, which this rule does not have",
+    ),
+    (
+        "policy.yaml",
+        "step_up: { max_age: 300 }\n  delete",
+        "step_up: {}\n  delete",
+        "error[bad_value] policy.yaml:70:14 `tools.export_records.step_up` asks for nothing",
+    ),
+    (
+        "policy.yaml",
+        "patient://{id}/summary",
+        "patient://{id}summary",
+        "error[bad_template] policy.yaml:74:3 `patient://{id}summary` is no URI template: what follows a variable could be a part of it",
+    ),
+    (
+        "policy.yaml",
+        "patient: uri.id",
+        "patient: uri.name",
+        "error[bad_path] policy.yaml:74:84 `resources.patient://{id}/summary.patient` names no variable of the URI template",
+    ),
+    (
+        "policy.yaml",
+        "roles: any",
+        "roles: all",
+        "error[wrong_type] policy.yaml:72:47 `tools.list_departments.roles` is a list, or the word any",
+    ),
+    (
+        "policy.yaml",
+        "version: 1",
+        "version: &a 1",
+        "error[syntax] policy.yaml:3:10 anchors and tags are not accepted",
+    ),
+];
+
+#[test]
+fn each_wrong_document_has_its_one_finding_at_its_place() {
+    let mut wrong = Vec::new();
+    for (file, from, to, expected) in DOCUMENTS {
+        let found = findings(&with(file, from, to), &example_env());
+        if found != [*expected]
+            && !(expected.contains("[syntax]") && found.contains(&(*expected).to_owned()))
+        {
+            wrong.push(format!("expected {expected}\n     got {found:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn all_findings_come_at_once() {
+    let mut sources = with("keycloak.yaml", "idle_timeout:", "idel_timeout:");
+    sources[2].text = sources[2].text.replace("2555  #", "10  #");
+    sources[4].text = sources[4]
+        .text
+        .replace("at_most: care_agent", "at_most: nobody");
+    let found = findings(&sources, &Fake::default());
+    let unset = found.iter().filter(|f| f.contains("[unset]")).count();
+    assert_eq!(unset, 5, "{found:#?}");
+    for code in ["unknown_key", "bad_value", "undefined_role"] {
+        assert!(found.iter().any(|f| f.contains(code)), "{code}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_value_given_twice_names_both_places() {
+    let mut sources = example();
+    sources.push(Source {
+        name: "z.yaml".into(),
+        text: "keycloak:\n  realm: other\n".into(),
+    });
+    let loaded = load(&sources, &example_env());
+    let f = loaded
+        .findings
+        .iter()
+        .find(|f| f.code == codes::GIVEN_TWICE)
+        .unwrap();
+    assert_eq!((f.file.as_str(), f.line, f.column), ("z.yaml", 2, 3));
+    let first = &f.related[0];
+    assert_eq!(
+        (first.file.as_str(), first.line, first.column),
+        ("keycloak.yaml", 3, 3)
+    );
+    let once = with(
+        "keycloak.yaml",
+        "  realm: healthcare\n",
+        "  realm: healthcare\n  realm: x\n",
+    );
+    assert!(
+        findings(&once, &example_env())
+            .iter()
+            .any(|f| f.starts_with("error[given_twice] keycloak.yaml:4:3"))
+    );
+}
+
+#[test]
+fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
+    let cases = [
+        (
+            "identity:\n",
+            "identity:\n  purpose_from: [token, only, call]\n",
+            "warning",
+        ),
+        (
+            "identity:\n",
+            "identity:\n  purpose_from: [token]\n",
+            "error",
+        ),
+        (
+            "identity:\n",
+            "sessions: { store: redis }\nidentity:\n",
+            "error",
+        ),
+        (
+            "identity:\n",
+            "sessions: { when_down: refuse }\nidentity:\n",
+            "error",
+        ),
+        ("arguments: pass", "arguments: detect", "error"),
+        ("text: withhold   ", "text: detect   ", "error"),
+        (
+            "phi:\n  domain",
+            "phi:\n  binary: withhold\n  domain",
+            "error",
+        ),
+        (
+            "phi:\n  domain",
+            "phi:\n  bind: [patient]\n  domain",
+            "error",
+        ),
+        (
+            "phi:\n  domain",
+            "phi:\n  tokens: { lasts: 8h }\n  domain",
+            "error",
+        ),
+        (
+            "phi:\n  domain",
+            "phi:\n  presets: [fhir-r4@1]\n  domain",
+            "error",
+        ),
+        (
+            "also: [mrn]",
+            "also: [mrn, \"Observation.value[x]\"]",
+            "error",
+        ),
+        (
+            "also: [mrn] }",
+            "also: [mrn], searchable: true }",
+            "warning",
+        ),
+        ("at_most: care_agent", "service: true", "warning"),
+        ("at_most: care_agent", "roles: [nurse]", "error"),
+        (
+            "identity:\n",
+            "emergency: { roles: [nurse], lasts: 30m }\nidentity:\n",
+            "warning",
+        ),
+        (
+            "identity:\n",
+            "exceptions: [{ allow: x, because: y, approved_by: z, until: 2027-03-31 }]\nidentity:\n",
+            "warning",
+        ),
+        (
+            "upstream:\n",
+            "upstream:\n  require_loopback: off\n",
+            "warning",
+        ),
+        (
+            "upstream:\n",
+            "upstream:\n  protocol_versions: [\"2025-11-25\"]\n",
+            "error",
+        ),
+        (
+            "upstream:\n",
+            "upstream:\n  tools_lock: tools.lock\n",
+            "error",
+        ),
+        (
+            "    operation: search\n",
+            "    operation: search\n    max_patients: 25\n",
+            "error",
+        ),
+        (
+            "    operation: search\n",
+            "    operation: search\n    recipient: args.recipient\n",
+            "error",
+        ),
+        (
+            "    operation: search\n",
+            "    operation: search\n    only_patients: claims.patient\n",
+            "error",
+        ),
+        (
+            "    operation: search\n",
+            "    operation: search\n    fields: { result.value: test_results }\n",
+            "error",
+        ),
+        (
+            "tools: ",
+            "methods: { x: { roles: [nurse], patient: none } }\ntools: ",
+            "warning",
+        ),
+        (
+            "resources:\n",
+            "  lab_*: { operation: read, roles: [nurse], patient: args.x }\nresources:\n",
+            "warning",
+        ),
+    ];
+    for (from, to, severity) in cases {
+        let loaded = load(&with("policy.yaml", from, to), &example_env());
+        let found: Vec<_> = loaded
+            .findings
+            .iter()
+            .filter(|f| f.code == codes::NOT_BUILT)
+            .collect();
+        assert!(!found.is_empty(), "{to}");
+        let worst = found.iter().map(|f| f.severity).max().unwrap();
+        assert_eq!(worst.as_str(), severity, "{to}: {found:#?}");
+        let others: Vec<_> = loaded
+            .findings
+            .iter()
+            .filter(|f| f.is_error() && f.code != codes::NOT_BUILT)
+            .collect();
+        assert!(others.is_empty(), "{to}: {others:#?}");
+        assert_eq!(loaded.configuration.is_none(), severity == "error", "{to}");
+    }
+}
+
+#[test]
+fn every_key_of_the_full_policy_is_known() {
+    let text = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/policy-full.yaml"
+    ));
+    let sources = [Source {
+        name: "policy-full.yaml".into(),
+        text: text.unwrap(),
+    }];
+    let loaded = load(&sources, &example_env());
+    assert!(loaded.configuration.is_none());
+    let expected = [codes::NOT_BUILT, codes::MISSING_KEY, codes::UNDEFINED_ROLE];
+    for f in &loaded.findings {
+        let of_a_whole = f.code == codes::BAD_PATH || f.code == codes::DEAD_RULE;
+        assert!(expected.contains(&f.code) || of_a_whole, "{f}");
+    }
+    let refused = loaded
+        .findings
+        .iter()
+        .filter(|f| f.code == codes::NOT_BUILT && f.is_error());
+    assert!(refused.count() >= 12);
+}
+
+#[test]
+fn protections_may_be_off_for_development_on_loopback() {
+    let mut sources = with("policy.yaml", "storage: encrypted", "storage: clear");
+    sources[4].text = sources[4].text.replace("0.0.0.0:8443", "127.0.0.1:8443");
+    sources[4].text.push_str("profile: development\n");
+    sources[3].text = sources[3]
+        .text
+        .replace("    enabled: true", "    enabled: false");
+    sources[0].text = sources[0]
+        .text
+        .replace("    enabled: true  # REQ", "    enabled: false  # REQ");
+    sources[1].text = sources[1]
+        .text
+        .replace("require_mfa: true", "require_mfa: false");
+    assert_eq!(findings(&sources, &example_env()), Vec::<String>::new());
+    let c = load(&sources, &example_env()).configuration.unwrap();
+    assert!(!c.authentication.mfa.required && !c.tls.mutual_tls.required);
+    sources[4].text = sources[4].text.replace("127.0.0.1:8443", "0.0.0.0:8443");
+    let found = findings(&sources, &example_env());
+    assert_eq!(
+        found
+            .iter()
+            .filter(|f| f.contains("[unsafe_profile]"))
+            .count(),
+        3,
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn either_switch_requires_a_second_factor() {
+    let sources = with("keycloak.yaml", "require_mfa: true", "require_mfa: false");
+    assert!(
+        load(&sources, &example_env())
+            .configuration
+            .unwrap()
+            .authentication
+            .mfa
+            .required
+    );
+    let sources = with(
+        "auth.yaml",
+        "    enabled: true  # REQ",
+        "    enabled: false  # REQ",
+    );
+    assert!(
+        load(&sources, &example_env())
+            .configuration
+            .unwrap()
+            .authentication
+            .mfa
+            .required
+    );
+}
+
+#[test]
+fn without_keycloak_there_are_local_tokens_with_its_limits() {
+    let mut sources = example();
+    sources.remove(1);
+    let c = load(&sources, &example_env()).configuration.unwrap();
+    assert!(c.keycloak.is_none());
+    assert_eq!(c.sessions.absolute.as_secs(), 900);
+    assert_eq!(c.sessions.idle.as_secs(), 300);
+    assert_eq!(c.sessions.max_per_user, 1);
+}
+
+#[test]
+fn a_sink_without_credential_is_a_warning_that_run_can_raise() {
+    let mut env = example_env();
+    env.vars.remove("PGPASSWORD");
+    let loaded = load(&example(), &env);
+    let f = loaded
+        .findings
+        .iter()
+        .find(|f| f.code == codes::SINK_CREDENTIAL)
+        .unwrap();
+    assert_eq!((f.file.as_str(), f.line, f.column), ("audit.yaml", 33, 13));
+    assert!(!f.is_error() && f.clone().raised().is_error());
+    assert!(loaded.configuration.is_some());
+}
+
+#[test]
+fn files_that_are_not_opened_are_not_looked_at() {
+    let sources = with("policy.yaml", "${PHI_KEY}", "${file:/secrets/phi}");
+    let c = load(&sources, &example_env()).configuration.unwrap();
+    assert!(c.keys.phi[0].key.is_none());
+    let mut env = example_env();
+    env.files = Some(BTreeMap::from([(
+        "/secrets/phi".to_owned(),
+        format!("hex:{}\n", "ab".repeat(32)),
+    )]));
+    let c = load(&sources, &env).configuration.unwrap();
+    assert_eq!(c.keys.phi[0].key.as_ref().unwrap().expose(), &[0xab; 32]);
+    env.files = Some(BTreeMap::new());
+    let found = findings(&sources, &env);
+    assert_eq!(
+        found,
+        ["error[unset] policy.yaml:10:60 the file /secrets/phi cannot be read: no such file"]
+    );
+}
+
+#[test]
+fn what_is_put_in_can_not_become_structure() {
+    let mut env = example_env();
+    env.vars
+        .insert("DOMAIN".into(), "x\nprofile: development # }".into());
+    let sources = with("policy.yaml", "clinic-a/ehr", "\"${DOMAIN}$${X}\"");
+    let c = load(&sources, &env).configuration.unwrap();
+    assert_eq!(c.policy.phi().domain, "x\nprofile: development # }${X}");
+    assert_eq!(c.profile, Profile::Production);
+}
+
+#[test]
+fn no_secret_shows_in_findings_or_debug() {
+    let env = example_env();
+    for (file, from, to) in [
+        ("auth.yaml", "${JWT_SECRET}", CANARY),
+        ("auth.yaml", "secret: ${JWT_SECRET}", "secrt: canary-4711"),
+        (
+            "auth.yaml",
+            "issuer: \"mcp-server-prod\"",
+            "isuer: ${JWT_SECRET}",
+        ),
+        ("auth.yaml", "expiration: 3600", "expiration: ${JWT_SECRET}"),
+        ("auth.yaml", "- webauthn", "- ${JWT_SECRET}"),
+        ("auth.yaml", "enabled: true", "enabled: ${JWT_SECRET}"),
+        (
+            "auth.yaml",
+            "secret: ${JWT_SECRET}",
+            "secret: \"canary-4711",
+        ),
+        (
+            "policy.yaml",
+            "from: 2026-11-01, source: \"${PHI_KEY}\"",
+            "fron: 2026-11-01, source: \"canary-4711\"",
+        ),
+        (
+            "policy.yaml",
+            "certificate: web.healthcare.example.com",
+            "certificate: ${JWT_SECRET}",
+        ),
+        (
+            "policy.yaml",
+            "at_most: care_agent",
+            "at_most: ${JWT_SECRET}",
+        ),
+        (
+            "policy.yaml",
+            "purposes: [HPAYMT]",
+            "purposes: [\"${JWT_SECRET}\"]",
+        ),
+        (
+            "policy.yaml",
+            "when: \"claims.department == args.department\"",
+            "when: ${JWT_SECRET}",
+        ),
+        ("policy.yaml", "patient: uri.id", "patient: ${JWT_SECRET}"),
+        (
+            "policy.yaml",
+            "roles: [physician, nurse], patient: uri",
+            "roles: [\"${JWT_SECRET}\"], patient: uri",
+        ),
+        (
+            "policy.yaml",
+            "reveal: [medications, test_results], token",
+            "reveal: [\"${JWT_SECRET}\"], token",
+        ),
+        (
+            "policy.yaml",
+            "group: identity, also: [patient_ssn",
+            "group: identity, also: [\"${JWT_SECRET}\", \"${JWT_SECRET}[\"",
+        ),
+        (
+            "policy.yaml",
+            "not_phi: [patient_id",
+            "not_phi: [\"${JWT_SECRET}\", \"${JWT_SECRET}\"",
+        ),
+        ("audit.yaml", "- user_login\n", "- ${JWT_SECRET}\n"),
+        ("policy.yaml", "version: 1", "version: ${JWT_SECRET}"),
+    ] {
+        let loaded = load(&with(file, from, to), &env);
+        assert!(!loaded.findings.is_empty());
+        let shown = format!(
+            "{loaded:?}{}",
+            crate::render(&loaded.findings, crate::Colour::Off)
+        );
+        assert!(!shown.contains("canary"), "{from} -> {to}\n{shown}");
+        let machine = format!(
+            "{}{}",
+            crate::to_json(&loaded.findings),
+            crate::to_sarif(&loaded.findings)
+        );
+        assert!(!machine.contains("canary"), "{from} -> {to}");
+    }
+    let shown = format!("{:?}", load(&example(), &env).configuration.unwrap());
+    assert!(
+        !shown.contains("canary") && !shown.contains("aaaa") && !shown.contains("170, 170"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_hash_is_of_what_is_written_and_not_of_secrets_or_order() {
+    let hash = |sources: &[Source], env: &Fake| load(sources, env).configuration.unwrap().hash;
+    let base = hash(&example(), &example_env());
+    let mut other = example_env();
+    other.vars.insert("JWT_SECRET".into(), "x".repeat(40));
+    assert_eq!(
+        hash(&example(), &other),
+        base,
+        "a variable's value is not in it"
+    );
+    let mut turned = example();
+    turned.reverse();
+    assert_eq!(
+        hash(&turned, &example_env()),
+        base,
+        "the order of files is not in it"
+    );
+    assert_ne!(
+        hash(
+            &with("auth.yaml", "expiration: 3600", "expiration: 3601"),
+            &example_env()
+        ),
+        base
+    );
+    let literal = |c: &str| {
+        hash(
+            &with("auth.yaml", "${JWT_SECRET}", &c.repeat(40)),
+            &example_env(),
+        )
+    };
+    assert_eq!(literal("x"), literal("y"), "a literal secret is not in it");
+}
+
+#[test]
+fn hostile_documents_are_refused_within_bounds() {
+    let deep = "[".repeat(100_000);
+    let wide = "a: [".to_owned() + &"1,".repeat(200_000) + "1]";
+    let long = "x".repeat(crate::document::limits::SOURCE_BYTES_MAX + 1);
+    let many: String = (0..5000).map(|n| format!("unknown_{n}: 1\n")).collect();
+    for text in [
+        &deep,
+        &wide,
+        &long,
+        &many,
+        &"a: *b".to_owned(),
+        &"a: !!str b".to_owned(),
+        &"---\na: 1\n---\nb: 1".to_owned(),
+        &"? [a]\n: 1".to_owned(),
+    ] {
+        let sources = [Source {
+            name: "x".into(),
+            text: text.clone(),
+        }];
+        let loaded = load(&sources, &example_env());
+        assert!(loaded.configuration.is_none());
+        assert!(loaded.findings.len() <= crate::document::limits::FINDINGS_MAX + 1);
+    }
+    assert!(load(&[], &example_env()).configuration.is_none());
+}
+
+mod generated {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_loader_takes_any_text(text in "\\PC{0,200}") {
+            let sources = [Source { name: "x".into(), text }];
+            prop_assert!(load(&sources, &example_env()).configuration.is_none());
+        }
+
+        #[test]
+        fn the_loader_takes_any_yaml_like_text(text in "([a-z_]{1,6}|[\\[\\]{}:,\"'#&*!|>%@`\\-\\\\$ \\n\\t]|tls|keys|phi|roles|tools|: |\\n  |- |\\$\\{){0,80}") {
+            let sources = [Source { name: "x".into(), text }];
+            let loaded = load(&sources, &example_env());
+            let _ = crate::render(&loaded.findings, crate::Colour::On);
+            prop_assert!(loaded.configuration.is_none());
+        }
+
+        #[test]
+        fn the_example_with_a_piece_cut_or_swapped_never_panics(
+            file in 0usize..5, at in 0usize..4000, len in 0usize..40, filler in "[\\[\\]{}:,\"' a-z0-9$\\n-]{0,6}",
+        ) {
+            let mut sources = example();
+            let text = &mut sources[file].text;
+            let chars: Vec<char> = text.chars().collect();
+            let at = at % chars.len();
+            let end = (at + len).min(chars.len());
+            *text = chars[..at].iter().collect::<String>() + &filler + &chars[end..].iter().collect::<String>();
+            let loaded = load(&sources, &example_env());
+            let errors = loaded.findings.iter().any(crate::Finding::is_error);
+            prop_assert_eq!(loaded.configuration.is_none(), errors);
+            let shown = crate::render(&loaded.findings, crate::Colour::Off);
+            prop_assert!(!shown.contains("canary"));
+        }
+    }
+}

@@ -108,7 +108,7 @@ fn events(section: Section<'_>, report: &mut Report<'_>) -> Vec<String> {
     for node in list.items() {
         let Some(name) = node.text() else { continue };
         if !known().any(|k| k == name) {
-            let written = node.scalar().map_or("", |s| s.written.as_str());
+            let written = node.shown();
             report
                 .error(
                     codes::BAD_VALUE,
@@ -121,7 +121,7 @@ fn events(section: Section<'_>, report: &mut Report<'_>) -> Vec<String> {
                 .error(
                     codes::GIVEN_TWICE,
                     node.place,
-                    format!("the event {name} is given twice"),
+                    format!("the event {} is given twice", node.shown()),
                 )
                 .fix("keep one of them");
         } else {
