@@ -41,6 +41,8 @@ pub mod codes {
     pub const BAD_VALUE: &str = "bad_value";
     /// A variable that is not set, or a file that cannot be read.
     pub const UNSET: &str = "unset";
+    /// A value in a file that `check` does not open, on which too much depends to build a configuration.
+    pub const UNOPENED: &str = "unopened";
     /// `${` that is not closed or names nothing.
     pub const BAD_INTERPOLATION: &str = "bad_interpolation";
     /// A reserved key or value. As an error it would restrict or protect; as a warning it is inert.

@@ -16,7 +16,7 @@ use crate::settings::{self, Configuration, Profile, SwitchedOff};
 
 /// What came of loading.
 pub struct Loaded {
-    /// There is one exactly if no finding is an error.
+    /// There is one exactly if no finding is an error (and, in `check`, none is [`codes::UNOPENED`]).
     pub configuration: Option<Configuration>,
     /// Everything there is to say, in the order of the sources.
     pub findings: Vec<Finding>,
@@ -40,12 +40,13 @@ pub fn load(sources: &[Source], env: &dyn Environment) -> Loaded {
     let configuration = build(sources, env, &mut report);
     let whole = configuration.filter(|_| !report.has_errors());
     if whole.is_none() && !report.has_errors() {
-        // A builder gave up without a finding: say so rather than run on half a configuration.
-        report.error(
-            codes::BAD_VALUE,
-            Place::default(),
-            "the configuration is incomplete",
-        );
+        // A builder gave up without an error: say so rather than run on half a configuration.
+        match report.unopened {
+            Some(place) => report
+                .warning(codes::UNOPENED, place, "this value is in a file that is not opened here: what depends on it is not checked")
+                .fix("nothing, unless the rest must be checked too"),
+            None => report.error(codes::BAD_VALUE, Place::default(), "the configuration is incomplete"),
+        };
     }
     Loaded {
         configuration: whole,

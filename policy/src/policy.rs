@@ -214,7 +214,7 @@ pub(crate) type ViewsKey = (RoleSet, Option<usize>, bool);
 pub const INTEGRITY_MEMBERS: [&str; 4] = ["integrity_hash", "created_at", "created_by", "version"];
 
 impl Policy {
-    /// Roles of one policy: the bits of a [`RoleSet`].
+    /// Roles of one policy: as many as a set of them has bits.
     pub const ROLES_MAX: usize = 128;
     /// Fields of one policy.
     pub const FIELDS_MAX: usize = 4096;

@@ -179,7 +179,7 @@ impl Lexer {
             }
             _ => {
                 return self
-                    .error("the escape is not known; \\\\ \\\" \\' \\n \\r \\t \\uXXXX are");
+                    .error("the escape is not known; \\\\ \\\" \\' \\n \\r \\t \\uHHHH are");
             }
         })
     }

@@ -66,6 +66,10 @@ fn lookup(
 ) -> Option<Zeroizing<String>> {
     if let Some(path) = inside.strip_prefix("file:") {
         return match env.file(path) {
+            Ok(None) => {
+                report.unopened = report.unopened.or(Some(place));
+                None
+            }
             Ok(text) => text.map(|t| Zeroizing::new(t.trim_end_matches(['\n', '\r']).to_owned())),
             Err(why) => {
                 report

@@ -10,6 +10,8 @@ pub(crate) struct Report<'s> {
     found: Vec<(Place, Finding)>,
     secrets: Vec<Place>,
     dropped: usize,
+    /// The first value that stands in a file which was not opened.
+    pub(crate) unopened: Option<Place>,
 }
 
 /// A finding that can still be given a fix or another place.
@@ -62,6 +64,7 @@ impl<'s> Report<'s> {
             found: Vec::new(),
             secrets: Vec::new(),
             dropped: 0,
+            unopened: None,
         }
     }
 

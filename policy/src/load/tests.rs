@@ -772,6 +772,23 @@ fn files_that_are_not_opened_are_not_looked_at() {
 }
 
 #[test]
+fn a_setting_in_a_file_that_is_not_opened_is_a_warning() {
+    for (from, to) in [
+        ("0.0.0.0:8443", "\"${file:/etc/address}\""),
+        ("clinic-a/ehr", "\"${file:/etc/domain}\""),
+    ] {
+        let loaded = load(&with("policy.yaml", from, to), &example_env());
+        assert!(loaded.configuration.is_none());
+        assert!(
+            loaded.findings.iter().all(|f| !f.is_error()),
+            "{:?}",
+            loaded.findings
+        );
+        assert!(loaded.findings.iter().any(|f| f.code == codes::UNOPENED));
+    }
+}
+
+#[test]
 fn what_is_put_in_can_not_become_structure() {
     let mut env = example_env();
     env.vars
