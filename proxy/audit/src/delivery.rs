@@ -122,7 +122,9 @@ impl<S: Sink> Delivery<S> {
         };
         let stored = file.read(trail.keys())?;
         let durable = *trail.durable().borrow();
-        let ahead = stored.as_ref().is_some_and(|cursor| cursor.at > durable);
+        let ahead = stored
+            .as_ref()
+            .is_some_and(|cursor| !continues(trail, cursor, durable));
         let cursor = stored
             .filter(|cursor| !ahead && cursor.at.segment >= standing.base)
             .unwrap_or(start);
@@ -337,6 +339,16 @@ impl From<SinkError> for Setback {
 struct Batch {
     records: Vec<Record>,
     after: Cursor,
+}
+
+/// Whether the log goes on where the cursor stands; a log that was rolled back is shorter, or has grown another way since.
+fn continues(trail: &Trail, cursor: &Cursor, durable: Position) -> bool {
+    let directory = &trail.shared().settings.directory;
+    let next = |end| read_batch(directory, trail.keys(), cursor, end, 1);
+    cursor.at <= durable
+        && next(durable)
+            .err()
+            .is_none_or(|setback| setback.code != "log_damaged")
 }
 
 /// Reads up to `max` records behind the cursor and before `end`, verified.

@@ -268,7 +268,16 @@ impl Trail {
         let standing = lock(&self.inner.shared.standing).clone();
         let max_bytes = self.inner.shared.settings.max_bytes;
         let state = match () {
-            () if standing.closed => SpoolState::Closed,
+            // A thread that is gone without having closed can't make anything durable either.
+            () if standing.closed
+                || self
+                    .inner
+                    .thread
+                    .as_ref()
+                    .is_none_or(JoinHandle::is_finished) =>
+            {
+                SpoolState::Closed
+            }
             () if !standing.sound => SpoolState::Failed,
             () if standing.full => SpoolState::Full,
             () if standing.bytes >= max_bytes / 100 * NEARLY_FULL_PERCENT => SpoolState::NearlyFull,

@@ -3,6 +3,8 @@
 //! The server's programs are looked for in `SAFEGUARD_PG_BIN` and the distribution's places. Without them the tests say so and pass,
 //! unless `SAFEGUARD_REQUIRE_REAL` is set: then they fail.
 
+#![cfg(test)]
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -313,8 +315,10 @@ async fn record(trail: &Trail, sub: &str, times: usize) {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2)
-        .map(|at| u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).unwrap())
+    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16).unwrap()).unwrap();
+    text.as_bytes()
+        .chunks_exact(2)
+        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
         .collect()
 }
 
@@ -502,7 +506,7 @@ async fn a_server_that_does_not_prove_its_name_gets_nothing() {
         let trail = spool.open();
         drain(&trail, settings).await;
         let sink = &trail.metrics().sinks[0].1;
-        assert!(!sink.healthy && sink.failures == 1 && sink.delivered == 0);
+        assert!(!sink.healthy && sink.failures > 0 && sink.delivered == 0);
         assert!(sink.oldest_unsent_age_micros.is_some());
     }
     for database in ["audit", "audit_cert"] {

@@ -1,4 +1,4 @@
-//! PostgreSQL as a sink: insert-only, TLS `verify-full`, one statement a batch.
+//! PostgreSQL as a sink: insert-only, TLS 1.3 with `verify-full`, one statement a batch.
 //!
 //! The role that writes can insert and nothing else, not even read: so no `RETURNING` and no `ON CONFLICT (columns)`, but the bare
 //! `ON CONFLICT DO NOTHING` works, and makes a repeated batch harmless. The table is made by its owner from [`schema::schema`].
@@ -345,7 +345,8 @@ fn tls_config(settings: &PostgresSettings) -> Result<ClientConfig, PostgresError
     if roots.is_empty() {
         return Err(PostgresError::NoAuthority);
     }
-    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let builder = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+        .with_root_certificates(roots);
     let Some((chain, key)) = &settings.client_pem else {
         return Ok(builder.with_no_client_auth());
     };

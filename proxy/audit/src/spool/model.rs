@@ -371,6 +371,6 @@ proptest! {
         run.store = None;
         run.commit(1);
         run.check();
-        prop_assert!(run.acknowledged.len() > 0, "a disk that works again takes records again");
+        prop_assert!(!run.acknowledged.is_empty(), "a disk that works again takes records again");
     }
 }

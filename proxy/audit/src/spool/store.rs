@@ -368,9 +368,12 @@ impl<D: Disk> Store<D> {
         self.repair(micros)?;
         let base = keep.min(self.head.end.segment);
         if base <= self.head.base {
-            return Ok(());
+            return if self.head.floor < self.head.base {
+                self.sweep()
+            } else {
+                Ok(())
+            };
         }
-        let mut gone = Vec::new();
         let mut after = self.head.clone();
         let mut prev = after.base_prev;
         for segment in self.head.base..base {
@@ -392,7 +395,6 @@ impl<D: Disk> Store<D> {
             prev = walk.hash();
             after.stranger_bytes = after.stranger_bytes.saturating_sub(strangers);
             after.records = after.records.saturating_sub(records);
-            gone.push((segment, bytes.len() as u64));
         }
         (after.base, after.base_prev) = (base, prev);
         self.head = after;
@@ -400,11 +402,20 @@ impl<D: Disk> Store<D> {
         self.write_head(micros)
             .map_err(|error| io::Error::other(error.to_string()))?;
         self.damage = Damage::None;
-        for (segment, length) in gone {
-            self.disk.remove(segment)?;
-            self.bytes = self.bytes.saturating_sub(length);
+        self.sweep()
+    }
+
+    /// Deletes what the head lets go, with what an earlier attempt could not delete. Only when all is gone the floor rises, so the head always explains what lies there.
+    fn sweep(&mut self) -> io::Result<()> {
+        for (name, length) in self.disk.list()? {
+            let going = segment_number(&name)
+                .filter(|number| (self.head.floor..self.head.base).contains(number));
+            if let Some(segment) = going {
+                self.disk.remove(segment)?;
+                self.bytes = self.bytes.saturating_sub(length);
+            }
         }
-        self.head.floor = base;
+        self.head.floor = self.head.base;
         Ok(())
     }
 
