@@ -1,0 +1,163 @@
+//! The audit trail: from an event to its durable receipt with 1, 8, 64 and 512 callers waiting at once, the
+//! pseudonym of a patient, and the verification of a spool.
+//!
+//! Every caller waits for its own receipt before it records the next event, so that the group commit does what it does
+//! under load. The disk is the one that holds the temporary folder; `BENCH_SPOOL` names another folder.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use safeguard_audit::{
+    AuditKey, AuditKeys, Event, EventName, FieldAction, FieldTouched, Mcp, Outcome, SpoolSettings,
+    Subject, Trail, verify,
+};
+use safeguard_benches::messages::PHI;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+/// Records in the spool that is verified.
+const VERIFIED: u64 = 20_000;
+
+struct Spool {
+    _folder: TempDir,
+    directory: PathBuf,
+    state: PathBuf,
+}
+
+impl Spool {
+    fn new() -> Self {
+        let parent = std::env::var_os("BENCH_SPOOL").map_or_else(std::env::temp_dir, PathBuf::from);
+        let folder = tempfile::tempdir_in(parent).expect("a temporary folder");
+        let (directory, state) = (folder.path().join("spool"), folder.path().join("state"));
+        Self {
+            _folder: folder,
+            directory,
+            state,
+        }
+    }
+
+    fn open(&self) -> Trail {
+        Trail::open(SpoolSettings::new(&self.directory, &self.state), keys()).expect("a spool")
+    }
+}
+
+fn keys() -> AuditKeys {
+    AuditKeys::new(vec![AuditKey::new("aud-bench", 0, [7; 32])]).expect("one key")
+}
+
+/// The outcome of a call with six fields, as the sidecar writes it.
+fn event(trail: &Trail) -> Event {
+    let mut event = Event::new(EventName::PhiRead, Outcome::Success);
+    event.subject = Some(Subject {
+        sub: "2f6f1b6e-8b57-4f3c-9d53-4f0b2a9d7c11".to_owned(),
+        iss: "https://auth.bench.example/realms/bench".to_owned(),
+        roles: vec!["physician".to_owned()],
+        client: Some("chart-web".to_owned()),
+        mtls_name: Some("web.bench.example".to_owned()),
+        second_factor: vec!["otp".to_owned()],
+        auth_time: Some(1_795_305_600),
+    });
+    event.mcp = Some(Mcp {
+        method: "tools/call".to_owned(),
+        tool: Some("read_record".to_owned()),
+        request_id: Some("1".to_owned()),
+    });
+    event.rule = Some("tools.read_record".to_owned());
+    event.configuration_hash = Some([9; 32]);
+    event.fields = PHI
+        .iter()
+        .map(|(name, _)| FieldTouched {
+            name: (*name).to_owned(),
+            action: FieldAction::Revealed,
+            count: 1,
+        })
+        .collect();
+    event.patients = vec![trail.pseudonym("p-000123")];
+    event.purpose = Some("TREAT".to_owned());
+    event.source = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    event
+}
+
+/// The time in which `waiters` callers had `events` durable receipts in all, at the least one each.
+async fn durable(trail: &Trail, event: &Event, waiters: u64, events: u64) -> Duration {
+    let mut tasks = JoinSet::new();
+    let began = Instant::now();
+    for waiter in 0..waiters {
+        let mine = events / waiters + u64::from(waiter < events % waiters);
+        let (trail, event) = (trail.clone(), event.clone());
+        tasks.spawn(async move {
+            for _ in 0..mine {
+                trail
+                    .record(event.clone())
+                    .durable()
+                    .await
+                    .expect("durable");
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.expect("a caller");
+    }
+    began.elapsed()
+}
+
+fn recording(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let spool = Spool::new();
+    let trail = runtime.block_on(async { spool.open() });
+    let event = event(&trail);
+    let mut group = criterion.benchmark_group("audit, event to durable");
+    group.throughput(Throughput::Elements(1));
+    for waiters in [1_u64, 8, 64, 512] {
+        group.bench_function(BenchmarkId::new("waiters", waiters), |b| {
+            // Whole rounds of all callers, and the time scaled to what was asked for.
+            b.iter_custom(|events| {
+                let rounds = events.div_ceil(waiters).max(4);
+                let took = runtime.block_on(durable(&trail, &event, waiters, rounds * waiters));
+                took.mul_f64(count(events) / count(rounds * waiters))
+            });
+        });
+    }
+    group.finish();
+    criterion.bench_function("audit, pseudonym", |b| {
+        b.iter(|| trail.pseudonym(black_box("p-000123")))
+    });
+    runtime.block_on(trail.close()).expect("an end marker");
+}
+
+fn verifying(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let spool = Spool::new();
+    let trail = runtime.block_on(async { spool.open() });
+    let event = event(&trail);
+    runtime.block_on(durable(&trail, &event, 512, VERIFIED));
+    runtime.block_on(trail.close()).expect("an end marker");
+    let report = || verify::spool(&spool.directory, &spool.state, &keys()).expect("a report");
+    let (records, bytes) = (report().records, report().bytes);
+    assert!(report().whole() && records >= VERIFIED);
+    let mut group = criterion.benchmark_group("audit, verify");
+    group.throughput(Throughput::Bytes(bytes));
+    group.bench_function(format!("{records} records"), |b| {
+        b.iter(|| black_box(report().whole()))
+    });
+    group.finish();
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn count(number: u64) -> f64 {
+    number as f64
+}
+
+fn short() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(10)
+}
+
+criterion_group! { name = benches; config = short(); targets = recording, verifying }
+criterion_main!(benches);

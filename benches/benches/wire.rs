@@ -1,0 +1,97 @@
+//! JSON: what a strict scan and a splice of six PHI values cost, beside parsing into a tree, changing and printing it.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use safeguard_benches::messages::{PHI, long_answer, update_call};
+use safeguard_wire::json::{Limits, Splice, Tree};
+use serde_json::{Value, json};
+
+/// What an envelope of a short value is long, so that only JSON is measured and no cipher.
+const ENVELOPE: &str = r#"{"_encrypted":true,"_value":"hs1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
+
+fn is_phi(name: &str) -> bool {
+    PHI.iter().any(|(phi, _)| *phi == name)
+}
+
+fn scan_and_splice(text: &[u8]) -> Vec<u8> {
+    let tree = Tree::parse(text, &Limits::default()).expect("JSON");
+    let mut splice = Splice::new(&tree);
+    for value in tree.root().descendants() {
+        if value.key().is_some_and(|name| is_phi(&name)) {
+            splice.replace(value, ENVELOPE);
+        }
+    }
+    splice.apply()
+}
+
+fn parse_and_print(text: &[u8]) -> Vec<u8> {
+    let mut value: Value = serde_json::from_slice(text).expect("JSON");
+    replace(&mut value, &envelope());
+    serde_json::to_vec(&value).expect("JSON")
+}
+
+fn envelope() -> Value {
+    json!({"_encrypted": true, "_value": serde_json::from_str::<Value>(ENVELOPE).expect("JSON")["_value"]})
+}
+
+fn replace(value: &mut Value, envelope: &Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members.iter_mut() {
+                if is_phi(name) {
+                    *member = envelope.clone();
+                } else {
+                    replace(member, envelope);
+                }
+            }
+        }
+        Value::Array(elements) => elements
+            .iter_mut()
+            .for_each(|element| replace(element, envelope)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn bench(criterion: &mut Criterion) {
+    for (size, text) in [("1 KB", update_call()), ("716 KB", long_answer(716 * 1024))] {
+        let text = text.into_bytes();
+        assert_eq!(
+            serde_json::from_slice::<Value>(&scan_and_splice(&text)).expect("JSON"),
+            serde_json::from_slice::<Value>(&parse_and_print(&text)).expect("JSON"),
+        );
+        let mut group = criterion.benchmark_group("json");
+        group.throughput(Throughput::Bytes(
+            u64::try_from(text.len()).expect("a length"),
+        ));
+        group.bench_with_input(BenchmarkId::new("scan", size), &text, |b, text| {
+            b.iter(|| {
+                Tree::parse(black_box(text), &Limits::default())
+                    .expect("JSON")
+                    .node_count()
+            });
+        });
+        group.bench_with_input(BenchmarkId::new("scan + splice", size), &text, |b, text| {
+            b.iter(|| scan_and_splice(black_box(text)));
+        });
+        group.bench_with_input(
+            BenchmarkId::new("serde_json::Value, changed and printed", size),
+            &text,
+            |b, text| {
+                b.iter(|| parse_and_print(black_box(text)));
+            },
+        );
+        group.finish();
+    }
+}
+
+fn short() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(30)
+}
+
+criterion_group! { name = benches; config = short(); targets = bench }
+criterion_main!(benches);
