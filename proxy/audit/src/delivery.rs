@@ -107,7 +107,7 @@ impl<S: Sink> Delivery<S> {
     /// Finds the sink's place in the log and registers it, so that nothing that it lacks is deleted. Call it before the first event of note.
     ///
     /// # Errors
-    /// The cursor's file can't be opened.
+    /// The cursor's file can't be opened, or another delivery of this name is at work.
     pub fn new(trail: &Trail, sink: S, settings: DeliverySettings) -> io::Result<Self> {
         let state = &trail.shared().settings.state_directory;
         let mut file = CursorFile::open(state, sink.name())?;

@@ -47,6 +47,15 @@ impl CursorFile {
             .create(true)
             .truncate(false)
             .open(state.join(format!("{name}.cursor")))?;
+        // Two deliveries on one cursor would each skip what the other sent.
+        file.try_lock().map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!(
+                    "the cursor of the sink `{sink}` is in use: give each output a name of its own"
+                ),
+            )
+        })?;
         sync_directory(state)?;
         Ok(Self {
             file,
@@ -119,6 +128,16 @@ impl CursorFile {
 mod tests {
     use super::*;
     use crate::keys::AuditKey;
+
+    #[test]
+    fn two_deliveries_never_share_a_cursor() {
+        let state = tempfile::tempdir().unwrap();
+        let first = CursorFile::open(state.path(), "postgresql").unwrap();
+        assert!(CursorFile::open(state.path(), "postgresql").is_err());
+        assert!(CursorFile::open(state.path(), "siem").is_ok());
+        drop(first);
+        assert!(CursorFile::open(state.path(), "postgresql").is_ok());
+    }
 
     #[test]
     fn the_newest_cursor_reads_back_and_a_forged_one_does_not() {
