@@ -226,8 +226,8 @@ async fn the_typescript_sdk_works_as_the_policy_says() {
 async fn the_second_generation_of_the_typescript_sdk_falls_back_and_works() {
     a_day_at_the_clinic(
         Sdk::TypeScript2,
-        "dr.typescript",
-        "typescript-secret-totp",
+        "dr.second",
+        "second-secret-for-totp",
         Clinic::start().await,
     )
     .await;

@@ -81,7 +81,7 @@ async fn keys_rotate_without_a_restart() {
     let before = keycloak::token("dr.grey", Some("grey-secret-for-totp")).await;
     assert_eq!(ping(&sidecar, &before).await.status, 200);
     keycloak::rotate_keys().await;
-    let after = keycloak::token("dr.grey", Some("grey-secret-for-totp")).await;
+    let after = keycloak::token("dr.rotated", Some("rotated-secret-totp")).await;
     assert_ne!(
         before.split('.').next(),
         after.split('.').next(),
@@ -118,7 +118,7 @@ async fn unknown_key_ids_do_not_make_the_sidecar_ask_keycloak_each_time() {
             401
         );
     }
-    let token = keycloak::token("dr.rust", Some("rust-secret-for-totp")).await;
+    let token = keycloak::token("dr.known", Some("known-secret-for-totp")).await;
     assert_eq!(
         ping(&sidecar, &token).await.status,
         200,
