@@ -1,0 +1,176 @@
+//! The proof that a token was verified: who, how authenticated, until when.
+
+use serde_json::Value;
+
+/// Which rules the token was verified under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Signed with `authentication.jwt.secret`.
+    Local,
+    /// Signed by the identity provider.
+    Keycloak,
+}
+
+impl Kind {
+    /// A stable lower-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Keycloak => "keycloak",
+        }
+    }
+}
+
+/// A verified principal. Only this room makes one. Times are Unix seconds.
+pub struct Authenticated {
+    pub(in crate::authn) kind: Kind,
+    pub(in crate::authn) issuer: String,
+    pub(in crate::authn) subject: String,
+    pub(in crate::authn) roles: Vec<String>,
+    pub(in crate::authn) claims: Value,
+    pub(in crate::authn) purpose: Option<String>,
+    pub(in crate::authn) amr: Vec<String>,
+    pub(in crate::authn) acr: Option<String>,
+    pub(in crate::authn) auth_time: Option<i64>,
+    pub(in crate::authn) expires_at: i64,
+    pub(in crate::authn) not_before: Option<i64>,
+    pub(in crate::authn) issued_at: i64,
+    pub(in crate::authn) sid: Option<String>,
+    pub(in crate::authn) jti: Option<String>,
+    pub(in crate::authn) azp: Option<String>,
+    pub(in crate::authn) certificate: Option<[u8; 32]>,
+    pub(in crate::authn) token_digest: [u8; 32],
+    pub(in crate::authn) second_factor: Option<Vec<String>>,
+}
+
+impl Authenticated {
+    /// Which rules the token was verified under.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// `iss`.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// `sub`: 1 to 255 bytes without control characters.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The roles that the configured claim grants; empty without the claim.
+    pub fn roles(&self) -> &[String] {
+        &self.roles
+    }
+
+    /// The whole payload, always an object: what policies call `claims`.
+    pub fn claims(&self) -> &Value {
+        &self.claims
+    }
+
+    /// `purpose_of_use`.
+    pub fn purpose(&self) -> Option<&str> {
+        self.purpose.as_deref()
+    }
+
+    /// `amr`: the methods of authentication (RFC 8176).
+    pub fn amr(&self) -> &[String] {
+        &self.amr
+    }
+
+    /// `acr`: the level of assurance, as the issuer names it.
+    pub fn acr(&self) -> Option<&str> {
+        self.acr.as_deref()
+    }
+
+    /// When the person authenticated: `auth_time`. What `step_up.max_age` is measured from.
+    pub fn authenticated_at(&self) -> Option<i64> {
+        self.auth_time
+    }
+
+    /// `exp`. Valid strictly before it.
+    pub fn expires_at(&self) -> i64 {
+        self.expires_at
+    }
+
+    /// `iat`, or `auth_time` where a local token has no `iat`.
+    pub fn issued_at(&self) -> i64 {
+        self.issued_at
+    }
+
+    /// `sid`: the provider's session.
+    pub fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    /// `jti`: the token's id.
+    pub fn jti(&self) -> Option<&str> {
+        self.jti.as_deref()
+    }
+
+    /// `azp`, else `client_id`: the software that the token was issued to.
+    pub fn authorized_party(&self) -> Option<&str> {
+        self.azp.as_deref()
+    }
+
+    /// `cnf.x5t#S256`: the SHA-256 of the client certificate that the token is bound to (RFC 8705 §3.1).
+    pub fn bound_certificate(&self) -> Option<&[u8; 32]> {
+        self.certificate.as_ref()
+    }
+
+    /// The methods that prove a second factor: members of `amr`, or `acr=` and the value that does.
+    pub fn second_factor(&self) -> Option<&[String]> {
+        self.second_factor.as_deref()
+    }
+
+    /// SHA-256 of the token: names a login that has neither `sid` nor `jti`.
+    pub fn token_digest(&self) -> &[u8; 32] {
+        &self.token_digest
+    }
+}
+
+impl std::fmt::Debug for Authenticated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Authenticated({})", self.kind.as_str())
+    }
+}
+
+#[cfg(test)]
+impl Authenticated {
+    /// A principal for the tests of other rooms.
+    pub(crate) fn for_tests(
+        subject: &str,
+        sid: Option<&str>,
+        auth_time: Option<i64>,
+        issued_at: i64,
+        expires_at: i64,
+    ) -> Self {
+        Self {
+            kind: Kind::Local,
+            issuer: "issuer".to_owned(),
+            subject: subject.to_owned(),
+            roles: Vec::new(),
+            claims: Value::Object(serde_json::Map::new()),
+            purpose: None,
+            amr: vec!["otp".to_owned()],
+            acr: None,
+            auth_time,
+            expires_at,
+            not_before: None,
+            issued_at,
+            sid: sid.map(str::to_owned),
+            jti: None,
+            azp: None,
+            certificate: None,
+            token_digest: [7; 32],
+            second_factor: None,
+        }
+    }
+
+    /// The same, bound to a certificate.
+    pub(crate) fn bound_to(mut self, certificate: [u8; 32]) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+}

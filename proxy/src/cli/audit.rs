@@ -1,0 +1,259 @@
+//! `audit`: the log verified and asked where it lies, and the SQL of its table.
+//!
+//! Only reads, and needs no running sidecar.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
+use safeguard_audit::query::{self, Answer, LIMIT_DEFAULT, Query};
+use safeguard_audit::sink::postgres::TableName;
+use safeguard_audit::sink::postgres::schema::schema;
+use safeguard_audit::verify::{self, Report};
+use safeguard_audit::{AuditKey, AuditKeys, EventName, Outcome, Pseudonym};
+use safeguard_policy::Output;
+
+use super::config::{Mode, load};
+use super::key_file::{KeyFileArgs, KeyFormat};
+use super::{CliError, Exit, Terminal};
+use crate::run;
+
+/// The table where the configuration names none.
+const TABLE_DEFAULT: &str = "audit_logs";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Is the log whole? Exit 1 if anything up to its durable head is missing or changed
+    Verify(VerifyArgs),
+    /// Show events, each verified before it is believed
+    Query(QueryArgs),
+    /// Print the SQL for the owner of the table in PostgreSQL
+    Schema(SchemaArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// Which log, and with which keys.
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// The configuration that names the spool and its keys
+    #[arg(long = "config", value_name = "PATH", num_args = 1.., action = ArgAction::Append, required_unless_present = "spool")]
+    config: Vec<PathBuf>,
+    /// A spool's directory, in place of the configuration's
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    spool: Option<PathBuf>,
+    /// The directory of its head; without it the spool's sibling
+    #[arg(long, value_name = "DIR", requires = "spool")]
+    state: Option<PathBuf>,
+    /// The file of the audit key, where there is no configuration
+    #[arg(long, value_name = "FILE", requires = "key_id", conflicts_with = "config", required_unless_present = "config")]
+    key_file: Option<PathBuf>,
+    /// How the key is written there
+    #[arg(long, value_enum, default_value_t = KeyFormat::Base64, requires = "key_file")]
+    key_format: KeyFormat,
+    /// The key's id in the configuration
+    #[arg(long, value_name = "ID", requires = "key_file")]
+    key_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QueryArgs {
+    #[command(flatten)]
+    log: LogArgs,
+    /// Not before this time: RFC 3339 in UTC, or the beginning of one (2026-11)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// An event; several: any of them
+    #[arg(long = "event", value_name = "NAME", value_parser = event)]
+    events: Vec<EventName>,
+    /// The subject
+    #[arg(long, value_name = "S")]
+    subject: Option<String>,
+    /// The patient, by the identifier in the records
+    #[arg(long, value_name = "ID", conflicts_with = "pseudonym")]
+    patient: Option<String>,
+    /// The patient, by the pseudonym in the log
+    #[arg(long, value_name = "HEX", value_parser = pseudonym)]
+    pseudonym: Option<Pseudonym>,
+    /// The tool
+    #[arg(long, value_name = "T")]
+    tool: Option<String>,
+    /// How it ended: success, denied or failure
+    #[arg(long, value_name = "WORD", value_parser = outcome)]
+    outcome: Option<Outcome>,
+    /// The last so many
+    #[arg(long, value_name = "N", default_value_t = LIMIT_DEFAULT)]
+    limit: usize,
+    /// How events are written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    /// The configuration whose table is meant
+    #[arg(long = "config", value_name = "PATH", num_args = 1.., action = ArgAction::Append)]
+    config: Vec<PathBuf>,
+    /// The table, perhaps with its schema; without either `audit_logs`
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    table: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Jsonl,
+    Csv,
+}
+
+fn event(word: &str) -> Result<EventName, String> {
+    EventName::parse(word).ok_or_else(|| "no event has this name".to_owned())
+}
+
+fn pseudonym(word: &str) -> Result<Pseudonym, String> {
+    Pseudonym::parse(word).ok_or_else(|| "a pseudonym has 32 lower-case hexadecimal digits".to_owned())
+}
+
+fn outcome(word: &str) -> Result<Outcome, String> {
+    Outcome::parse(word).ok_or_else(|| "write success, denied or failure".to_owned())
+}
+
+pub(super) fn audit(command: &AuditCommand, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
+    match command {
+        AuditCommand::Verify(arguments) => verify(arguments, terminal),
+        AuditCommand::Query(arguments) => query(arguments, terminal),
+        AuditCommand::Schema(arguments) => sql(arguments, terminal),
+    }
+}
+
+/// A log and what it takes to read it.
+struct Log {
+    directory: PathBuf,
+    state: PathBuf,
+    keys: AuditKeys,
+}
+
+impl LogArgs {
+    fn open(&self, terminal: &mut Terminal<'_>) -> Result<Log, CliError> {
+        let of_spool = |directory: &PathBuf| {
+            let state = self.state.clone().unwrap_or_else(|| sibling(directory));
+            (directory.clone(), state)
+        };
+        if let (Some(key_file), Some(id), Some(spool)) = (&self.key_file, &self.key_id, &self.spool) {
+            let key = KeyFileArgs { key_file: key_file.clone(), key_format: self.key_format }.material()?;
+            let keys = AuditKeys::new(vec![AuditKey::new(id, i64::MIN, *key.expose())]);
+            let keys = keys.map_err(|error| CliError::Usage(error.to_string()))?;
+            let (directory, state) = of_spool(spool);
+            return Ok(Log { directory, state, keys });
+        }
+        let configuration = load(&self.config, Mode::Use)?.ready(terminal)?.configuration;
+        let keys = run::audit_keys(&configuration).map_err(|error| CliError::Configuration(error.to_string()))?;
+        let (directory, state) = match &self.spool {
+            Some(spool) => of_spool(spool),
+            None => (configuration.audit.spool.directory, configuration.state.directory),
+        };
+        Ok(Log { directory, state, keys })
+    }
+}
+
+/// Where the configuration puts the state of a spool: its sibling with `-state` behind the name.
+fn sibling(spool: &std::path::Path) -> PathBuf {
+    let mut name = spool.file_name().unwrap_or_default().to_owned();
+    name.push("-state");
+    spool.with_file_name(name)
+}
+
+fn unreadable(log: &Log, error: &std::io::Error) -> CliError {
+    CliError::Unavailable(format!("{}: the audit log can't be read: {error}", log.directory.display()))
+}
+
+fn verify(arguments: &VerifyArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
+    let log = arguments.log.open(terminal)?;
+    let report = verify::spool(&log.directory, &log.state, &log.keys).map_err(|error| unreadable(&log, &error))?;
+    judge(&report)?;
+    writeln!(
+        terminal.out,
+        "whole: {} records in {} segments ({} bytes), {} runs",
+        report.records, report.segments, report.bytes, report.chains
+    )?;
+    if let Some(last) = &report.last {
+        writeln!(terminal.out, "last: {last}")?;
+    }
+    for notice in &report.notices {
+        writeln!(terminal.out, "notice: {notice}")?;
+    }
+    Ok(Exit::Well)
+}
+
+fn judge(report: &Report) -> Result<(), CliError> {
+    match &report.problem {
+        None => Ok(()),
+        Some(problem) => Err(CliError::Finding(format!(
+            "the audit log is not whole: {problem} ({} records before it are). Keep both directories as evidence",
+            report.records
+        ))),
+    }
+}
+
+fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
+    let log = arguments.log.open(terminal)?;
+    let Answer { records, report } = query::spool(&log.directory, &log.state, &log.keys, &arguments.query(&log.keys))
+        .map_err(|error| unreadable(&log, &error))?;
+    let format = match arguments.format {
+        Format::Table => query::Format::Table,
+        Format::Jsonl => query::Format::JsonLines,
+        Format::Csv => query::Format::Csv,
+    };
+    query::render(&records, format, &mut terminal.out)?;
+    terminal.out.flush()?;
+    writeln!(terminal.err, "notice: this access was not recorded in the audit log")?;
+    if records.len() == arguments.limit {
+        writeln!(terminal.err, "notice: these are the last {}; there may be more (--limit)", arguments.limit)?;
+    }
+    judge(&report)?;
+    Ok(Exit::Well)
+}
+
+impl QueryArgs {
+    fn query(&self, keys: &AuditKeys) -> Query {
+        Query {
+            since: self.since.clone(),
+            until: self.until.clone(),
+            events: self.events.clone(),
+            subject: self.subject.clone(),
+            patient: self.pseudonym.or_else(|| self.patient.as_deref().map(|patient| keys.pseudonym(patient))),
+            tool: self.tool.clone(),
+            outcome: self.outcome,
+            limit: Some(self.limit),
+        }
+    }
+}
+
+fn sql(arguments: &SchemaArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
+    let mut tables: Vec<String> = arguments.table.iter().cloned().collect();
+    if !arguments.config.is_empty() {
+        let configuration = load(&arguments.config, Mode::Check)?.ready(terminal)?.configuration;
+        tables.extend(configuration.audit.outputs.into_iter().map(|Output::Postgresql(output)| output.table));
+        if tables.is_empty() {
+            return Err(CliError::Usage("audit_logging.output of the configuration has no postgresql".to_owned()));
+        }
+    }
+    if tables.is_empty() {
+        tables.push(TABLE_DEFAULT.to_owned());
+    }
+    for table in tables {
+        let name = TableName::parse(&table).map_err(|error| CliError::Usage(error.to_string()))?;
+        terminal.out.write_all(schema(&name).as_bytes())?;
+    }
+    Ok(Exit::Well)
+}
+
+#[cfg(test)]
+#[path = "audit_tests.rs"]
+mod tests;

@@ -1,0 +1,106 @@
+//! `keys`: a new key, and the rings of a configuration.
+
+use clap::{Args, Subcommand};
+use safeguard_policy::Key;
+use safeguard_vault::random_key;
+use safeguard_vault::ring::Kid;
+
+use super::config::{ConfigArgs, Mode, load};
+use super::terminal::printable;
+use super::{CliError, Exit, Terminal};
+use crate::clock;
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Print a new 256-bit key, URL-safe base64 with padding; it serves as a Fernet key too
+    Generate,
+    /// List the key rings of a configuration: which key seals, and which only open
+    List(ListArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) fn keys(command: &KeysCommand, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
+    match command {
+        KeysCommand::Generate => {
+            let key = random_key().map_err(|error| CliError::Internal(error.to_string()))?.to_base64();
+            writeln!(terminal.out, "{}", key.as_str())?;
+        }
+        KeysCommand::List(arguments) => list(arguments, terminal)?,
+    }
+    Ok(Exit::Well)
+}
+
+/// Names and dates only, so no secret is opened for it.
+fn list(arguments: &ListArgs, terminal: &mut Terminal<'_>) -> Result<(), CliError> {
+    let keys = load(&arguments.config.paths, Mode::Check)?.ready(terminal)?.configuration.keys;
+    let rings = [("phi", &keys.phi), ("integrity", &keys.integrity), ("audit", &keys.audit)];
+    let width = rings.iter().flat_map(|(_, ring)| ring.iter()).map(|key| key.id.chars().count()).max().unwrap_or(0);
+    writeln!(terminal.out, "{:<9}  {:<width$}  {:<16}  {:<10}  STATE", "RING", "ID", "KID", "FROM")?;
+    for (name, ring) in rings {
+        for row in rows(ring, clock::now_unix()) {
+            let id = printable(&row.key.id);
+            writeln!(terminal.out, "{name:<9}  {id:<width$}  {}  {}  {}", Kid::of(&row.key.id), date(row.key.from_unix), row.state)?;
+        }
+    }
+    Ok(())
+}
+
+struct Row<'k> {
+    key: &'k Key,
+    state: &'static str,
+}
+
+/// The keys of a ring, newest first, each with what it does now.
+fn rows(ring: &[Key], now_unix: i64) -> Vec<Row<'_>> {
+    let mut keys: Vec<&Key> = ring.iter().collect();
+    keys.sort_by(|a, b| (b.from_unix, &b.id).cmp(&(a.from_unix, &a.id)));
+    let mut sealing = "seals";
+    let state = |key: &Key| match key.from_unix > now_unix {
+        true => "not yet",
+        false => std::mem::replace(&mut sealing, "opens only"),
+    };
+    let states: Vec<_> = keys.iter().copied().map(state).collect();
+    keys.into_iter().zip(states).map(|(key, state)| Row { key, state }).collect()
+}
+
+fn date(unix: i64) -> String {
+    let ((year, month, day), _) = clock::civil(unix.saturating_mul(MICROS_PER_SECOND));
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::config::tests::example;
+    use crate::cli::terminal::tests::run;
+
+    #[test]
+    fn a_new_key_is_another_one_each_time() {
+        let key = run(&["keys", "generate"], "").out;
+        assert_eq!(safeguard_vault::decode_base64(&key).unwrap().len(), 32);
+        assert!(key.ends_with("=\n") && key != run(&["keys", "generate"], "").out);
+    }
+
+    #[test]
+    fn the_newest_key_whose_date_is_reached_seals() {
+        let key = |id: &str, from_unix| Key { id: id.into(), from_unix, key: None };
+        let ring = [key("old", 10), key("future", 30), key("new", 20)];
+        let states: Vec<_> = rows(&ring, 25).iter().map(|row| (row.key.id.as_str(), row.state)).collect();
+        assert_eq!(states, [("future", "not yet"), ("new", "seals"), ("old", "opens only")]);
+        assert_eq!(date(1_793_491_200), "2026-11-01");
+    }
+
+    #[test]
+    fn the_rings_are_listed_without_a_key() {
+        let folder = example();
+        let listed = run(&["keys", "list", "--config", folder.path().to_str().unwrap()], "").out;
+        assert!(listed.contains("int-2026-11") && listed.contains("2026-11-01") && !listed.contains("qqqq"), "{listed}");
+    }
+}

@@ -1,0 +1,181 @@
+//! The command line: one file a subcommand.
+//!
+//! Owns the arguments, the exit codes and everything that is written for people and scripts. Commands get their
+//! streams handed in ([`Terminal`]) and give back an [`Exit`] or a [`CliError`]; `run`, `demo` and `demo-upstream` are
+//! the rest of the product, called through [`Hooks`].
+//!
+//! Promises: no command takes a secret as an argument or prints one that it was not asked to make; a pipe whose reader
+//! went away is a quiet end; colour only on a terminal, never with `NO_COLOR`.
+
+mod audit;
+mod certs;
+mod check;
+mod config;
+mod demo;
+mod exit;
+mod explain;
+mod integrity;
+mod key_file;
+mod keys;
+mod phi;
+pub mod process;
+mod run;
+mod schema;
+mod shell;
+mod terminal;
+mod token;
+
+use std::io::{self, BufWriter, Write};
+
+use clap::{Parser, Subcommand};
+
+pub use config::{Reload, Start};
+pub use demo::{DemoArgs, DemoUpstreamArgs};
+pub use exit::{CliError, Exit};
+pub use terminal::{INPUT_BYTES_MAX, Terminal};
+
+const EXAMPLES: &str = "\
+Examples:
+  safeguard demo                                      see the whole product do its job
+  safeguard check --config config/                    every mistake at once, with its mending
+  safeguard explain --config config/ --role nurse --tool read_record
+  safeguard run --config config/                      the sidecar
+  safeguard keys generate                             a new 256-bit key
+
+Exit codes:
+   0  well
+   1  a finding: a check failed, or there is a difference
+   2  the command line is wrong
+  69  something that is needed is unavailable
+  70  an internal fault
+  78  the configuration is not accepted";
+
+/// A compliance sidecar for MCP servers that hold PHI.
+#[derive(Debug, Parser)]
+#[command(name = "safeguard", version, about, long_about = None, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the sidecar
+    Run(run::RunArgs),
+    /// Say everything that is wrong with a configuration; opens no file and no socket that it names
+    Check(check::CheckArgs),
+    /// Say which rule decides on a call, and what each field becomes
+    Explain(explain::ExplainArgs),
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Show the whole product at work, with nothing else installed
+    Demo(DemoArgs),
+    /// The sample MCP server of the demo
+    #[command(hide = true)]
+    DemoUpstream(DemoUpstreamArgs),
+    /// Make certificates for development, and read certificates
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
+    /// Make local tokens for development, and read tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Make keys, and list the rings of a configuration
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Seal or open the PHI of a record: standard input to standard output
+    #[command(subcommand)]
+    Phi(phi::PhiCommand),
+    /// The integrity hash of a record: compute or verify it
+    #[command(subcommand)]
+    Integrity(integrity::IntegrityCommand),
+    /// Ask the audit log, verify it, or print the SQL of its table
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Print the completions for a shell
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page
+    Man(shell::ManArgs),
+}
+
+/// The parts of the product that are more than a command.
+#[derive(Debug, Clone, Copy)]
+pub struct Hooks {
+    /// Runs the sidecar until it is told to stop.
+    pub run: fn(Start) -> Result<Exit, CliError>,
+    /// Plays the demo.
+    pub demo: fn(DemoArgs) -> Result<Exit, CliError>,
+    /// Serves the demo's MCP server.
+    pub demo_upstream: fn(DemoUpstreamArgs) -> Result<Exit, CliError>,
+}
+
+/// Parses the command line, runs the command and says how it ended.
+pub fn main(hooks: &Hooks) -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for, the rest is a usage error; a reader that went away needs neither.
+            let _gone = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Well };
+        }
+    };
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let (out_colour, err_colour) = (terminal::colour(&stdout), terminal::colour(&stderr));
+    // Locked only while a command writes: `run` and `demo` use the streams on their own.
+    let (mut input, mut out, mut err) = (io::BufReader::new(io::stdin()), BufWriter::new(stdout), stderr);
+    let mut terminal =
+        Terminal { input: &mut input, out: &mut out, err: &mut err, out_colour, err_colour };
+    run_parsed(cli, hooks, &mut terminal)
+}
+
+fn run_parsed(cli: Cli, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Exit {
+    let ended = dispatch(cli.command, hooks, terminal);
+    let flushed = terminal.out.flush().map_err(CliError::from);
+    match ended.and_then(|exit| flushed.map(|()| exit)) {
+        Ok(exit) => exit,
+        Err(error) => {
+            // Nobody is left to tell if standard error is gone too.
+            let _gone = terminal.err.write_all(error.words().as_bytes());
+            error.exit()
+        }
+    }
+}
+
+fn dispatch(command: Command, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
+    match command {
+        Command::Run(arguments) => run::run(&arguments, hooks, terminal),
+        Command::Check(arguments) => check::check(&arguments, terminal),
+        Command::Explain(arguments) => explain::explain(&arguments, terminal),
+        Command::Schema => schema::schema(terminal),
+        Command::Demo(arguments) => (hooks.demo)(arguments),
+        Command::DemoUpstream(arguments) => (hooks.demo_upstream)(arguments),
+        Command::Certs(command) => certs::certs(&command, terminal),
+        Command::Token(command) => token::token(&command, terminal),
+        Command::Keys(command) => keys::keys(&command, terminal),
+        Command::Phi(command) => phi::phi(&command, terminal),
+        Command::Integrity(command) => integrity::integrity(&command, terminal),
+        Command::Audit(command) => audit::audit(&command, terminal),
+        Command::Completions(arguments) => shell::completions(&arguments, terminal),
+        Command::Man(arguments) => shell::man(&arguments, terminal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_usage_is_no_command() {
+        for wrong in [&["run"][..], &["run", "--no-such-flag"], &["phi", "seal"], &["token", "mint", "--secret", "x"], &["nothing"]] {
+            let error = Cli::try_parse_from([&["safeguard"], wrong].concat()).unwrap_err();
+            assert!(error.use_stderr(), "{wrong:?}");
+        }
+        let help = Cli::try_parse_from(["safeguard", "--help"]).unwrap_err();
+        assert!(!help.use_stderr() && help.to_string().contains("Exit codes"));
+    }
+}

@@ -1,0 +1,163 @@
+//! Writing to the client and reading from it, each within its bound.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+
+use crate::refuse::{Refusal, Reply, WRITE_DEADLINE};
+
+/// How much of an unread body is read and thrown away, so that the client can read a refusal and keep its connection.
+const DISCARD_BYTES_MAX: usize = 64 * 1024;
+/// How long that may take.
+const DISCARD_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The client's side of one exchange.
+pub struct Downstream<'h> {
+    http: &'h mut ServerSession,
+}
+
+impl std::fmt::Debug for Downstream<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Downstream")
+    }
+}
+
+/// The client is gone, or does not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+impl<'h> Downstream<'h> {
+    /// The client's side of `http`.
+    pub fn new(http: &'h mut ServerSession) -> Self {
+        Self { http }
+    }
+
+    /// The whole body, bounded in size and time.
+    ///
+    /// # Errors
+    /// 413, 408, or 400 for a body that breaks off.
+    pub async fn body(&mut self, bytes_max: usize, deadline: Duration) -> Result<Bytes, Refusal> {
+        if declared_length(self.http).is_some_and(|length| length > bytes_max) {
+            return Err(Refusal::TooLarge);
+        }
+        tokio::time::timeout(deadline, self.read_all(bytes_max)).await.map_err(|_| Refusal::TooSlow)?
+    }
+
+    async fn read_all(&mut self, bytes_max: usize) -> Result<Bytes, Refusal> {
+        let mut whole: Option<Bytes> = None;
+        let mut gathered = BytesMut::new();
+        loop {
+            let piece = self.http.read_request_body().await.map_err(|_| Refusal::BadRequest("the body breaks off"))?;
+            let Some(piece) = piece else { break };
+            if gathered.len() + whole.as_ref().map_or(0, Bytes::len) + piece.len() > bytes_max {
+                return Err(Refusal::TooLarge);
+            }
+            match whole.take() {
+                None if gathered.is_empty() => whole = Some(piece),
+                None => gathered.extend_from_slice(&piece),
+                Some(first) => {
+                    gathered.extend_from_slice(&first);
+                    gathered.extend_from_slice(&piece);
+                }
+            }
+        }
+        Ok(whole.unwrap_or_else(|| gathered.freeze()))
+    }
+
+    /// Writes a whole answer. A client that is gone is no error of ours.
+    ///
+    /// # Errors
+    /// Never a refusal: the type is what a route returns.
+    pub async fn reply(&mut self, reply: Reply) -> Result<(), Refusal> {
+        self.discard().await;
+        let mut head = match self.head(reply.status, &reply.headers) {
+            Some(head) => head,
+            None => return Ok(()),
+        };
+        if reply.status != StatusCode::ACCEPTED && reply.status != StatusCode::NO_CONTENT || !reply.body.is_empty() {
+            let _ = head.insert_header(header::CONTENT_LENGTH, reply.body.len());
+        } else {
+            let _ = head.insert_header(header::CONTENT_LENGTH, 0);
+        }
+        let write = async {
+            self.http.write_response_header(head).await?;
+            self.http.write_response_body(reply.body, true).await
+        };
+        if !matches!(tokio::time::timeout(WRITE_DEADLINE, write).await, Ok(Ok(()))) {
+            self.http.set_keepalive(None);
+        }
+        Ok(())
+    }
+
+    /// Begins an event stream.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub async fn begin_stream(&mut self, headers: &HeaderMap) -> Result<(), Gone> {
+        let head = self.head(StatusCode::OK, headers).ok_or(Gone)?;
+        let write = self.http.write_response_header(head);
+        tokio::time::timeout(WRITE_DEADLINE, write).await.map_err(|_| Gone)?.map_err(|_| Gone)
+    }
+
+    /// Writes one piece of a stream, and nothing behind it waits for more.
+    ///
+    /// # Errors
+    /// When the client is gone or does not read.
+    pub async fn write(&mut self, bytes: Bytes, end: bool) -> Result<(), Gone> {
+        let write = self.http.write_response_body(bytes, end);
+        tokio::time::timeout(WRITE_DEADLINE, write).await.map_err(|_| Gone)?.map_err(|_| Gone)
+    }
+
+    /// Resolves when the client closes its side (or sends what it must not).
+    pub async fn closed(&mut self) {
+        loop {
+            match self.http.read_body_or_idle(true).await {
+                Ok(Some(_)) => {}
+                // A half-closed HTTP/1.1 client may still read; the write tells.
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn head(&self, status: StatusCode, headers: &HeaderMap) -> Option<Box<ResponseHeader>> {
+        let mut head = ResponseHeader::build(status, Some(headers.len() + 4)).ok()?;
+        for (name, value) in headers {
+            head.append_header(name.clone(), value.clone()).ok()?;
+        }
+        // Whatever passes here may be PHI: no cache keeps it.
+        if !headers.contains_key(header::CACHE_CONTROL) {
+            head.insert_header(header::CACHE_CONTROL, "no-store").ok()?;
+        }
+        Some(Box::new(head))
+    }
+
+    /// Reads the rest of a small body away; a large one closes the connection instead.
+    async fn discard(&mut self) {
+        if self.http.is_body_done() {
+            return;
+        }
+        let small = declared_length(self.http).is_none_or(|length| length <= DISCARD_BYTES_MAX);
+        let done = small && tokio::time::timeout(DISCARD_DEADLINE, self.discard_small()).await.unwrap_or(false);
+        if !done {
+            self.http.set_keepalive(None);
+        }
+    }
+
+    async fn discard_small(&mut self) -> bool {
+        let mut seen = 0;
+        while let Ok(Some(piece)) = self.http.read_request_body().await {
+            seen += piece.len();
+            if seen > DISCARD_BYTES_MAX {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+fn declared_length(http: &ServerSession) -> Option<usize> {
+    http.get_header(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,296 @@
+//! What happened, as events of the trail: one function per happening, which records *and* counts.
+//!
+//! Nothing here takes a value, a token or a body: names, codes, counts and pseudonyms only.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use safeguard_audit::{Event, EventName, Mcp, Outcome, Pending, Subject, Trail};
+use safeguard_policy::decide::{Denial, Permit};
+use safeguard_policy::policy::{Operation, Rule};
+use uuid::Uuid;
+
+use crate::authn::Authenticated;
+use crate::exchange::asked::{Call, method_name};
+use crate::exchange::Caller;
+use crate::listener::Connection;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::rewrite::answer::RewrittenAnswer;
+use crate::rewrite::{RewriteError, Touched};
+use crate::session::{EndReason, EventKind, SessionEvent};
+use crate::upstream::UpstreamError;
+
+/// Records events and counts them.
+pub struct Recorder {
+    trail: Trail,
+    metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recorder")
+    }
+}
+
+/// The outcome event of an operation, by the contract's table.
+fn outcome_name(operation: Operation) -> EventName {
+    match operation {
+        Operation::None | Operation::Search | Operation::Read => EventName::PhiRead,
+        Operation::Create => EventName::PhiCreate,
+        Operation::Update => EventName::PhiUpdate,
+        Operation::Delete => EventName::PhiDelete,
+        Operation::Export => EventName::PhiExport,
+    }
+}
+
+impl Recorder {
+    /// A recorder into this trail.
+    pub fn new(trail: Trail, metrics: Arc<Metrics>) -> Self {
+        Self { trail, metrics }
+    }
+
+    /// Records an event of a peer that proved who it is.
+    pub fn record(&self, event: Event) -> Pending {
+        self.trail.record(event)
+    }
+
+    /// Records what nobody waits for: it is in the trail's queue, in order, or the trail says that it is not sound.
+    pub fn send(&self, event: Event) {
+        drop(self.record(event));
+    }
+
+    /// Records what an unauthenticated peer caused: limited per source and overall by the trail.
+    fn record_stranger(&self, event: Event) {
+        // Its receipt is nobody's to wait for: the trail limits and keeps it.
+        drop(self.trail.record_unauthenticated(event));
+    }
+
+    /// No connection came of a handshake.
+    pub fn handshake_failed(&self, source: IpAddr, reason: &'static str) {
+        let mut event = Event::new(EventName::NodeAuthenticationFailed, Outcome::Denied).reason(reason);
+        event.source = Some(source);
+        self.record_stranger(event);
+    }
+
+    /// An open connection's certificate is not trusted any more.
+    pub fn peer_refused(&self, source: IpAddr, reason: &'static str) {
+        self.handshake_failed(source, reason);
+    }
+
+    /// A token was presented and refused.
+    pub fn failed_login(&self, connection: &Connection, reference: Uuid, reason: &'static str) {
+        let mut event = Event::new(EventName::FailedLoginAttempt, Outcome::Denied).reason(reason);
+        self.about_connection(&mut event, connection, reference);
+        self.record_stranger(event);
+    }
+
+    /// A step-up challenge was sent.
+    pub fn mfa_challenge(&self, who: &Authenticated, name: Option<&str>, connection: &Connection, reference: Uuid, reason: &'static str) {
+        let mut event = Event::new(EventName::MfaChallenge, Outcome::Denied).reason(reason);
+        self.about_connection(&mut event, connection, reference);
+        event.subject = Some(subject(who, name.map(str::to_owned), None));
+        self.send(event);
+    }
+
+    /// A valid token whose session has ended.
+    pub fn session_refused(&self, who: &Authenticated, name: Option<&str>, connection: &Connection, reference: Uuid, reason: &'static str) {
+        let mut event = Event::new(EventName::FailedLoginAttempt, Outcome::Denied).reason(reason);
+        self.about_connection(&mut event, connection, reference);
+        event.subject = Some(subject(who, name.map(str::to_owned), None));
+        self.send(event);
+    }
+
+    /// Sessions that began or ended.
+    pub fn session_events(&self, events: &[SessionEvent], source: Option<IpAddr>) {
+        for happened in events {
+            let (name, reason) = match happened.kind {
+                EventKind::Login => (EventName::UserLogin, None),
+                EventKind::Ended(EndReason::Terminated) => (EventName::SessionTerminated, None),
+                EventKind::Ended(reason) => (EventName::UserLogout, Some(reason.code())),
+            };
+            let mut event = Event::new(name, Outcome::Success);
+            event.reason = reason.map(str::to_owned);
+            event.source = source;
+            event.session = Some(happened.session.to_string());
+            event.subject = Some(subject(&happened.who, None, None));
+            self.send(event);
+        }
+    }
+
+    /// The policy said no.
+    pub fn denied(
+        &self,
+        caller: &Caller,
+        live: &Live,
+        method: &'static str,
+        tool: &str,
+        request_id: Option<&str>,
+        denial: &Denial,
+    ) {
+        let mut event = Event::new(EventName::PhiAccessDenied, Outcome::Denied).reason(denial.reason.code());
+        about_caller(&mut event, caller, None);
+        event.rule = denial.rule.as_ref().map(rule_text);
+        event.configuration_hash = Some(live.hash);
+        event.mcp = Some(mcp(method, tool, request_id));
+        self.send(event);
+    }
+
+    /// The call was permitted, and its arguments were not.
+    pub fn request_refused(&self, caller: &Caller, live: &Live, about: &Refused<'_>, error: &RewriteError) {
+        let (name, outcome, reason) = match error {
+            RewriteError::Integrity(what) => (EventName::IntegrityViolation, Outcome::Failure, *what),
+            RewriteError::Vault(what) => (EventName::DecryptFailure, Outcome::Failure, *what),
+            RewriteError::Denied(what) => (EventName::PhiAccessDenied, Outcome::Denied, *what),
+            RewriteError::Invalid(what) | RewriteError::Upstream(what) => {
+                (EventName::PhiAccessDenied, Outcome::Denied, *what)
+            }
+        };
+        let mut event = Event::new(name, outcome).reason(reason);
+        about_caller(&mut event, caller, Some(about.permit));
+        event.configuration_hash = Some(live.hash);
+        event.mcp = Some(mcp(about.method, &about.tool, Some(about.request_id)));
+        event.patients = about.patient.iter().map(|patient| self.trail.pseudonym(patient)).collect();
+        self.send(event);
+    }
+
+    /// A permitted call is about to happen.
+    pub fn intent(&self, call: &Call, live: &Live) -> Pending {
+        let mut event = self.about_call(EventName::PhiAccessGranted, Outcome::Success, call, live);
+        event.fields = call.touched.for_event(&live.policy);
+        self.record(event)
+    }
+
+    /// A permitted call has its answer.
+    pub fn outcome(&self, call: &Call, live: &Live, answer: &RewrittenAnswer) -> Pending {
+        let ended = if answer.failed { Outcome::Failure } else { Outcome::Success };
+        let mut event = self.about_call(outcome_name(call.permit.operation), ended, call, live);
+        if answer.failed {
+            event.reason = Some("upstream_error".to_owned());
+        }
+        let mut touched = call.touched.clone();
+        touched.merge(&answer.touched);
+        event.fields = touched.for_event(&live.policy);
+        for patient in &answer.patients {
+            let pseudonym = self.trail.pseudonym(patient);
+            if !event.patients.contains(&pseudonym) {
+                event.patients.push(pseudonym);
+            }
+        }
+        self.record(event)
+    }
+
+    /// An answer that may not be released.
+    pub fn answer_refused(&self, call: &Call, live: &Live, error: &RewriteError) -> Pending {
+        let (name, reason) = match error {
+            RewriteError::Integrity(what) => (EventName::IntegrityViolation, *what),
+            RewriteError::Vault(what) => (EventName::DecryptFailure, *what),
+            RewriteError::Denied(what) | RewriteError::Invalid(what) | RewriteError::Upstream(what) => {
+                (outcome_name(call.permit.operation), *what)
+            }
+        };
+        let mut event = self.about_call(name, Outcome::Failure, call, live).reason(reason);
+        event.fields = call.touched.for_event(&live.policy);
+        if name != outcome_name(call.permit.operation) && call.concerns_phi() {
+            // The intent has its outcome whatever else is said of it.
+            let outcome = self.about_call(outcome_name(call.permit.operation), Outcome::Failure, call, live);
+            self.send(outcome.reason(name.as_str()));
+        }
+        self.record(event)
+    }
+
+    /// The upstream gave no usable answer to a permitted call.
+    pub fn upstream_failed(&self, call: &Call, live: &Live, error: UpstreamError) {
+        if !call.concerns_phi() {
+            return;
+        }
+        let reason = match error {
+            UpstreamError::Unreachable => "upstream_unreachable",
+            UpstreamError::Broken => "upstream_broken",
+            UpstreamError::TooSlow => "upstream_too_slow",
+            UpstreamError::TooLarge => "upstream_answer_too_large",
+            UpstreamError::Invalid => "upstream_answer_invalid",
+        };
+        self.send(self.about_call(outcome_name(call.permit.operation), Outcome::Failure, call, live).reason(reason));
+    }
+
+    /// Counts what became of fields.
+    pub fn fields(&self, touched: &Touched, outcome: &str) {
+        for (action, count) in touched.counts() {
+            self.metrics.phi_fields_total.with_label_values(&[action.as_str(), outcome]).inc_by(u64::from(count));
+        }
+    }
+
+    fn about_call(&self, name: EventName, outcome: Outcome, call: &Call, live: &Live) -> Event {
+        let mut event = Event::new(name, outcome);
+        about_caller(&mut event, &call.caller, Some(&call.permit));
+        event.configuration_hash = Some(live.hash);
+        event.mcp = Some(mcp(method_name(call.method), &call.tool, Some(&call.request_id)));
+        event.patients = call.patient.iter().map(|patient| self.trail.pseudonym(patient)).collect();
+        event
+    }
+
+    fn about_connection(&self, event: &mut Event, connection: &Connection, reference: Uuid) {
+        event.source = Some(connection.source());
+        event.exchange = Some(reference);
+    }
+}
+
+/// What a refused request was about.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// The MCP method.
+    pub method: &'static str,
+    /// The rule's name.
+    pub tool: String,
+    /// What had been permitted.
+    pub permit: &'a Permit,
+    /// The JSON-RPC id.
+    pub request_id: &'a str,
+    /// The patient that the arguments name.
+    pub patient: Option<&'a str>,
+}
+
+/// A rule as events name it: its name and where it is written.
+fn rule_text(rule: &Rule) -> String {
+    format!("{} ({}:{})", rule.name, rule.file, rule.line)
+}
+
+fn mcp(method: &str, tool: &str, request_id: Option<&str>) -> Mcp {
+    Mcp {
+        method: method.to_owned(),
+        tool: (!tool.is_empty()).then(|| tool.to_owned()),
+        request_id: request_id.map(str::to_owned),
+    }
+}
+
+fn about_caller(event: &mut Event, caller: &Caller, permit: Option<&Permit>) {
+    let name = caller.peer.as_ref().map(|peer| peer.name.clone());
+    event.subject = Some(subject(&caller.authenticated, name, permit));
+    event.source = Some(caller.source);
+    event.session = Some(caller.session.hashed_id().to_owned());
+    event.trace_id.clone_from(&caller.trace_id);
+    event.exchange = Some(caller.reference);
+    if let Some(permit) = permit {
+        event.rule = Some(rule_text(&permit.rule));
+        event.purpose = permit.purpose.as_ref().map(|purpose| purpose.to_string());
+    }
+}
+
+fn subject(who: &Authenticated, mtls_name: Option<String>, permit: Option<&Permit>) -> Subject {
+    let roles = match permit {
+        Some(permit) => permit.roles.iter().map(|role| role.to_string()).collect(),
+        None => who.roles().to_vec(),
+    };
+    let client = permit.map(|permit| permit.client.to_string()).filter(|client| !client.is_empty());
+    Subject {
+        sub: who.subject().to_owned(),
+        iss: who.issuer().to_owned(),
+        roles,
+        client: client.or_else(|| who.authorized_party().map(str::to_owned)),
+        mtls_name,
+        second_factor: who.second_factor().map(<[String]>::to_vec).unwrap_or_default(),
+        auth_time: who.authenticated_at(),
+    }
+}
+

@@ -1,0 +1,132 @@
+//! What a message asks for, and what is known of a call while its answer is awaited.
+
+use std::sync::Arc;
+
+use safeguard_policy::decide::Permit;
+use safeguard_policy::policy::Operation;
+use safeguard_wire::json::Value;
+use safeguard_wire::jsonrpc::Message;
+
+use crate::exchange::Caller;
+use crate::refuse::Refusal;
+use crate::rewrite::Touched;
+use crate::rewrite::answer::Method;
+use crate::rewrite::lists::List;
+
+/// What a client's message asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// `initialize`: its answer may bring an MCP session.
+    Initialize,
+    /// `ping`.
+    Ping,
+    /// A list, whose answer is filtered.
+    List(List),
+    /// A tool, resource or prompt, by its name or URI.
+    Call(Method, String),
+    /// Another method, which the policy does not know.
+    Other(String),
+    /// A notification that may pass.
+    Notification,
+    /// A notification that may not.
+    ForeignNotification(String),
+    /// The answer to a request of the server's, by its id.
+    Response(String),
+}
+
+impl Asked {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// When a call does not say what it calls.
+    pub fn of(message: &Message<'_>) -> Result<Self, Refusal> {
+        match message {
+            Message::Request { method, params, .. } => Self::request(method, *params),
+            Message::Notification { method, .. } => Ok(match method.as_ref() {
+                "notifications/initialized" | "notifications/cancelled" | "notifications/roots/list_changed" => {
+                    Self::Notification
+                }
+                other => Self::ForeignNotification(other.to_owned()),
+            }),
+            Message::Response { id, .. } => Ok(Self::Response(id.key())),
+        }
+    }
+
+    fn request(method: &str, params: Option<Value<'_>>) -> Result<Self, Refusal> {
+        if let Some(list) = List::of_method(method) {
+            return Ok(Self::List(list));
+        }
+        Ok(match method {
+            "initialize" => Self::Initialize,
+            "ping" => Self::Ping,
+            "tools/call" => Self::Call(Method::Tool, named(params, "name")?),
+            "resources/read" => Self::Call(Method::Resource, named(params, "uri")?),
+            "prompts/get" => Self::Call(Method::Prompt, named(params, "name")?),
+            // The stateless era's own methods: what falls back, falls back on this answer.
+            "server/discover" | "subscriptions/listen" => return Err(Refusal::Revision),
+            other => Self::Other(other.to_owned()),
+        })
+    }
+}
+
+fn named(params: Option<Value<'_>>, member: &'static str) -> Result<String, Refusal> {
+    let missing = Refusal::InvalidRequest("params lack the name or uri of what is called");
+    let value = params.ok_or_else(|| missing.clone())?.get(member).map_err(|_| missing.clone())?;
+    value.and_then(Value::string).map(|name| name.into_owned()).ok_or(missing)
+}
+
+/// The path of member names to a method's arguments, inside the message.
+pub(super) fn arguments_of(method: Method) -> &'static [&'static str] {
+    match method {
+        Method::Tool | Method::Prompt => &["params", "arguments"],
+        Method::Resource => &["params"],
+    }
+}
+
+/// The MCP method's name.
+pub(crate) fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Tool => "tools/call",
+        Method::Resource => "resources/read",
+        Method::Prompt => "prompts/get",
+    }
+}
+
+/// What is known of a request while its answer is awaited; on a resumed stream, all that is left of it.
+#[derive(Debug, Clone)]
+pub enum Known {
+    /// A permitted call.
+    Call(Arc<Call>),
+    /// A list.
+    List(List, Arc<Caller>),
+    /// Whatever carries no PHI: lifecycle and ping.
+    Plain,
+    /// A request of the server's that was released to the client.
+    ServerRequest,
+}
+
+/// A permitted call whose answer is awaited.
+#[derive(Debug)]
+pub struct Call {
+    /// What was called.
+    pub method: Method,
+    /// The tool's or prompt's name, or the resource rule's template.
+    pub tool: String,
+    /// What the policy permitted.
+    pub permit: Permit,
+    /// The patient that the arguments or the URI name.
+    pub patient: Option<String>,
+    /// Who asked.
+    pub caller: Arc<Caller>,
+    /// What the request's rewriting touched.
+    pub touched: Touched,
+    /// The JSON-RPC id, as a table's key.
+    pub request_id: String,
+}
+
+impl Call {
+    /// Whether the call is about PHI, so that it has an intent and an outcome.
+    pub fn concerns_phi(&self) -> bool {
+        self.permit.operation != Operation::None
+    }
+}

@@ -1,0 +1,125 @@
+//! Who asks: the certificate checked again, the token verified, the second factor proved, the session admitted.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use safeguard_certs::PeerIdentity;
+use safeguard_policy::principal::Principal;
+use uuid::Uuid;
+
+use crate::authn::{Authenticated, AuthnError, BearerToken};
+use crate::clock;
+use crate::exchange::Exchange;
+use crate::gate;
+use crate::refuse::Refusal;
+use crate::session::{self, InSession};
+use crate::session::mcp::Owner;
+
+/// A caller whom every check has passed. Only [`Exchange::caller`] makes one.
+#[derive(Debug)]
+pub struct Caller {
+    /// What the token says.
+    pub authenticated: Arc<Authenticated>,
+    /// The login session that this request is in.
+    pub session: InSession,
+    /// The peer's certificate; none where the configuration does not ask for one.
+    pub peer: Option<Arc<PeerIdentity>>,
+    /// The client's address.
+    pub source: std::net::IpAddr,
+    /// The W3C trace id.
+    pub trace_id: Option<String>,
+    /// Binds the events of one request.
+    pub reference: Uuid,
+    /// When the request was judged, in seconds since the Unix epoch.
+    pub now_unix: i64,
+}
+
+impl Caller {
+    /// The facts that the policy may see.
+    pub fn principal(&self) -> Principal<'_> {
+        let who = &self.authenticated;
+        Principal {
+            subject: who.subject(),
+            issuer: who.issuer(),
+            roles: who.roles(),
+            claims: who.claims(),
+            purpose: who.purpose(),
+            certificate_names: self.peer.as_ref().map_or(&[], |peer| peer.dns_names.as_slice()),
+            second_factor: who.second_factor().is_some(),
+            authenticated_at: who.authenticated_at(),
+            acr: who.acr(),
+        }
+    }
+
+    /// The one to whom an MCP session belongs.
+    pub fn owner(&self) -> Owner {
+        let client = self.peer.as_ref().map_or("", |peer| peer.name.as_str());
+        Owner::new(self.authenticated.issuer(), self.authenticated.subject(), client)
+    }
+}
+
+impl Exchange<'_> {
+    /// Judges who asks. Each step needs the one before it.
+    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+        let now_unix = clock::now_unix();
+        let sidecar = self.sidecar;
+        let peer = match self.connection.peer(sidecar.tls(), now_unix) {
+            Ok(peer) => peer,
+            Err(error) => {
+                sidecar.recorder.peer_refused(self.connection.source(), error.reason().code());
+                let words = "the client certificate is not trusted any more";
+                return Err(Refusal::Unauthorized(self.live.challenges.invalid_token(words)));
+            }
+        };
+        let name = peer.as_ref().map(|peer| peer.name.as_str());
+        let judged = match BearerToken::from_headers(headers) {
+            Ok(token) => sidecar.authenticator.authenticate(&token, now_unix).await,
+            Err(error) => Err(error),
+        };
+        let authenticated = judged.map_err(|error| self.not_authenticated(&error, name))?;
+        sidecar.metrics.authentications_total.with_label_values(&["ok", "none"]).inc();
+        let certificate = peer.as_ref().map(|peer| peer.leaf_sha256);
+        let session = match sidecar.sessions.admit(&authenticated, certificate.as_ref(), now_unix) {
+            Ok(admitted) => {
+                sidecar.recorder.session_events(&admitted.events, Some(self.connection.source()));
+                admitted.session
+            }
+            Err(refused) => {
+                let code = refused.refusal.code();
+                sidecar.metrics.authentications_total.with_label_values(&["refused", code]).inc();
+                sidecar.recorder.session_events(&refused.events, Some(self.connection.source()));
+                sidecar.recorder.session_refused(&authenticated, name, &self.connection, self.reference, code);
+                if refused.refusal == session::Refusal::TableFull {
+                    return Err(Refusal::Busy);
+                }
+                let words = "the session has ended: sign in again";
+                return Err(Refusal::Unauthorized(self.live.challenges.invalid_token(words)));
+            }
+        };
+        Ok(Arc::new(Caller {
+            authenticated,
+            session,
+            peer,
+            source: self.connection.source(),
+            trace_id: gate::trace_id(headers),
+            reference: self.reference,
+            now_unix,
+        }))
+    }
+
+    /// A refused token is an event; a missing one only a challenge; a missing second factor both.
+    fn not_authenticated(&self, error: &AuthnError, name: Option<&str>) -> Refusal {
+        let sidecar = self.sidecar;
+        sidecar.metrics.authentications_total.with_label_values(&["refused", error.code()]).inc();
+        if let Some(who) = error.principal() {
+            sidecar.metrics.mfa_challenges_total.inc();
+            sidecar.recorder.mfa_challenge(who, name, &self.connection, self.reference, error.code());
+        } else if error.presented() {
+            sidecar.recorder.failed_login(&self.connection, self.reference, error.code());
+        }
+        match self.live.challenges.answer(error, &self.live.second_factor) {
+            (_, Some(challenge)) => Refusal::Unauthorized(challenge),
+            (_, None) => Refusal::IdentityProvider,
+        }
+    }
+}

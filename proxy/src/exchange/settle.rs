@@ -1,0 +1,131 @@
+//! Settling one answer: rewritten, recorded durably, and only then released. JSON bodies, event streams and resumed
+//! streams all settle here, by what is known of the call.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use safeguard_policy::action::Listed;
+use safeguard_policy::decide;
+use safeguard_policy::field::Views;
+use safeguard_wire::json::Tree;
+use safeguard_wire::jsonrpc::{Message, Outcome};
+
+use super::asked::Call;
+use super::{Caller, Exchange, Known};
+use crate::refuse::Refusal;
+use crate::rewrite::answer::{self, Method, RewrittenAnswer};
+use crate::rewrite::lists::{self, List};
+use crate::rewrite::shapes::Absence;
+use crate::rewrite::{LIMITS, RewriteError};
+use crate::upstream::UpstreamError;
+
+/// The views of a listed item, as the list's filter wants them.
+struct Shown(Arc<Views>);
+
+impl Deref for Shown {
+    type Target = Views;
+    fn deref(&self) -> &Views {
+        &self.0
+    }
+}
+
+impl Exchange<'_> {
+    /// Settles one message of the upstream's that answers what is `known`. Gives none where not a byte changed.
+    ///
+    /// `expected` is the table key of the id that was asked; another id is not this client's answer.
+    ///
+    /// # Errors
+    /// When nothing of the message may be released: it is no answer, it does not verify, it can't be opened, or its
+    /// record can't be made durable.
+    pub(super) async fn settle(&self, known: &Known, text: &[u8], expected: Option<&str>) -> Result<Option<Vec<u8>>, Refusal> {
+        let is_error = match self.is_answer(text, expected) {
+            Ok(is_error) => is_error,
+            Err(error) => {
+                if let Known::Call(call) = known {
+                    self.sidecar.recorder.upstream_failed(call, &self.live, error);
+                }
+                return Err(error.into());
+            }
+        };
+        match known {
+            Known::Plain | Known::ServerRequest => Ok(None),
+            Known::List(_, _) if is_error => Ok(None),
+            Known::List(list, caller) => self.settle_list(*list, caller, text).map(Some),
+            Known::Call(call) => self.settle_call(call, text).await.map(Some),
+        }
+    }
+
+    /// Whether the text is an answer to this request; true where it is an error answer.
+    fn is_answer(&self, text: &[u8], expected: Option<&str>) -> Result<bool, UpstreamError> {
+        let tree = Tree::parse(text, &LIMITS).map_err(|_| UpstreamError::Invalid)?;
+        match Message::parse(tree.root()) {
+            Ok(Message::Response { id, outcome }) => {
+                let is_error = matches!(outcome, Outcome::Error(_));
+                // An error that could not read the id answers with null (JSON-RPC 2.0 §5).
+                let nobody = is_error && id.raw() == b"null";
+                if nobody || expected == Some(id.key().as_str()) { Ok(is_error) } else { Err(UpstreamError::Invalid) }
+            }
+            Ok(Message::Request { .. } | Message::Notification { .. }) | Err(_) => Err(UpstreamError::Invalid),
+        }
+    }
+
+    fn settle_list(&self, list: List, caller: &Caller, text: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let principal = caller.principal();
+        let policy = &self.live.policy;
+        let listed = |name: &str| {
+            let item = match list {
+                List::Tools => Listed::Tool(name),
+                List::Resources => Listed::Resource(name),
+                List::Templates => Listed::Template(name),
+                List::Prompts => Listed::Prompt(name),
+            };
+            decide::listed(policy, &principal, &item, caller.now_unix).map(Shown)
+        };
+        lists::filter(text, list, &self.live.workshop, &self.sidecar.shapes, listed).map_err(|error| Refusal::from(&error))
+    }
+
+    async fn settle_call(&self, call: &Call, text: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let absence = match call.method {
+            Method::Tool => self.sidecar.shapes.of(&call.tool),
+            Method::Resource | Method::Prompt => Absence::Anything,
+        };
+        let about = answer::Call {
+            method: call.method,
+            permit: &call.permit,
+            patient: call.patient.as_deref(),
+            absence,
+            now_unix: crate::clock::now_unix(),
+        };
+        match answer::answer(text, &about, &self.live.workshop) {
+            Ok(rewritten) => self.release(call, rewritten).await,
+            Err(error) => Err(self.withhold(call, &error).await),
+        }
+    }
+
+    /// Law 1: the outcome is on disk before the answer is released. The intent is older in the same order, so it is too.
+    async fn release(&self, call: &Call, rewritten: RewrittenAnswer) -> Result<Vec<u8>, Refusal> {
+        self.sidecar.recorder.fields(&call.touched, "request");
+        self.sidecar.recorder.fields(&rewritten.touched, "answer");
+        if rewritten.records_verified > 0 {
+            let checks = self.sidecar.metrics.integrity_checks_total.with_label_values(&["ok"]);
+            checks.inc_by(u64::from(rewritten.records_verified));
+        }
+        if call.concerns_phi() {
+            let outcome = self.sidecar.recorder.outcome(call, &self.live, &rewritten);
+            outcome.durable().await.map_err(|_| Refusal::Audit)?;
+        }
+        Ok(rewritten.body)
+    }
+
+    async fn withhold(&self, call: &Call, error: &RewriteError) -> Refusal {
+        let recorded = self.sidecar.recorder.answer_refused(call, &self.live, error);
+        if matches!(error, RewriteError::Integrity(_)) {
+            self.sidecar.metrics.integrity_checks_total.with_label_values(&["violation"]).inc();
+        }
+        // Nothing is released either way; the wait only keeps the refusal from being seen before its event.
+        match recorded.durable().await {
+            Ok(_) => Refusal::from(error),
+            Err(_) => Refusal::Audit,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What a request must satisfy before anybody asks who sends it: unambiguous framing, bounded headers, a `Host` and
+//! an `Origin` that are ours, a revision of MCP that is carried here.
+
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue};
+use pingora::http::RequestHeader;
+
+use crate::refuse::Refusal;
+
+/// All header names and values of one request together, in bytes.
+pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Headers of one request.
+pub const HEADERS_MAX: usize = 100;
+/// The longest `Mcp-Session-Id`, in bytes.
+pub const SESSION_ID_BYTES_MAX: usize = 256;
+
+/// `Mcp-Session-Id` (MCP 2025-11-25, Transports).
+pub static SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// `MCP-Protocol-Version` (MCP 2025-11-25, Transports).
+pub static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The only headers that go up: whatever else a client sends could be a token or PHI, and no upstream needs it.
+static FORWARDED: [&HeaderName; 6] =
+    [&header::ACCEPT, &header::CONTENT_TYPE, &SESSION_ID, &PROTOCOL_VERSION, &LAST_EVENT_ID, &TRACEPARENT];
+
+/// What of the configuration the gate looks at.
+#[derive(Debug, Clone)]
+pub struct Face {
+    /// `host[:port]` of `listen.public_url`, in lower case, without the scheme's default port.
+    pub authority: String,
+    /// Origins that browsers may come from, in lower case: that of the public URL first.
+    pub origins: Vec<String>,
+    /// The endpoint's path, without a trailing slash.
+    pub path: String,
+    /// The revisions of MCP that the upstream carries.
+    pub revisions: Vec<String>,
+}
+
+/// Refuses what two parsers could read in two ways, and what is larger than its bound.
+///
+/// # Errors
+/// 400 for ambiguous framing (RFC 9112 §6.1), 413 for headers over their bounds.
+pub fn framing(request: &RequestHeader) -> Result<(), Refusal> {
+    let headers = &request.headers;
+    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(Refusal::BadRequest("Content-Length together with Transfer-Encoding is ambiguous"));
+    }
+    if headers.contains_key(header::UPGRADE) {
+        return Err(Refusal::BadRequest("upgrading the connection is not offered"));
+    }
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > HEADER_BYTES_MAX || headers.len() > HEADERS_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    if request.uri.query().is_some_and(|query| query.contains("access_token=")) {
+        return Err(Refusal::BadRequest("a token never stands in a URL: send it in Authorization"));
+    }
+    for single in [&header::AUTHORIZATION, &header::HOST, &header::ORIGIN, &SESSION_ID, &PROTOCOL_VERSION, &header::CONTENT_TYPE] {
+        if headers.get_all(single).iter().nth(1).is_some() {
+            return Err(Refusal::BadRequest("a header that must stand once stands twice"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a foreign `Host` or `Origin` (DNS rebinding; MCP 2025-11-25, Transports, Security Warning).
+///
+/// # Errors
+/// 403 for either.
+pub fn face(request: &RequestHeader, face: &Face) -> Result<(), Refusal> {
+    let host = match request.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => request.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+    };
+    let host = host.map(|host| without_default_port(&host.to_ascii_lowercase())).ok_or(Refusal::ForeignOrigin)?;
+    if host != face.authority {
+        return Err(Refusal::ForeignOrigin);
+    }
+    match request.headers.get(header::ORIGIN) {
+        None => Ok(()),
+        Some(origin) if face.origins.iter().any(|ours| origin.as_bytes().eq_ignore_ascii_case(ours.as_bytes())) => Ok(()),
+        Some(_) => Err(Refusal::ForeignOrigin),
+    }
+}
+
+/// An authority as it is compared: https's own port says nothing.
+pub fn without_default_port(authority: &str) -> String {
+    authority.strip_suffix(":443").unwrap_or(authority).to_owned()
+}
+
+/// Refuses a revision that the upstream does not carry, before it reaches one that dies of it.
+///
+/// # Errors
+/// 400 in plain text, from which newer clients fall back to `initialize`.
+pub fn revision(headers: &HeaderMap, face: &Face) -> Result<(), Refusal> {
+    match text(headers, &PROTOCOL_VERSION)? {
+        Some(version) if !face.revisions.contains(&version) => Err(Refusal::Revision),
+        _ => Ok(()),
+    }
+}
+
+/// The body of a POST is JSON.
+///
+/// # Errors
+/// 415 for any other media type, a body in another character set, or an encoded one.
+pub fn media_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let value = text(headers, &header::CONTENT_TYPE)?.unwrap_or_default().to_ascii_lowercase();
+    let mut parts = value.split(';').map(str::trim);
+    let json = parts.next() == Some("application/json");
+    let charset = parts.all(|part| match part.split_once('=') {
+        Some(("charset", name)) => name.trim_matches('"') == "utf-8",
+        _ => true,
+    });
+    if json && charset && !headers.contains_key(header::CONTENT_ENCODING) { Ok(()) } else { Err(Refusal::MediaType) }
+}
+
+/// The MCP session that a request names.
+///
+/// # Errors
+/// 400 for an id that the transport does not allow (visible ASCII, bounded).
+pub fn session_id(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    match text(headers, &SESSION_ID)? {
+        None => Ok(None),
+        Some(id) if is_session_id(&id) => Ok(Some(id)),
+        Some(_) => Err(Refusal::BadRequest("Mcp-Session-Id is not visible ASCII of at most 256 characters")),
+    }
+}
+
+/// Visible ASCII, bounded (MCP 2025-11-25, Session Management).
+pub fn is_session_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= SESSION_ID_BYTES_MAX && id.bytes().all(|byte| (0x21..=0x7e).contains(&byte))
+}
+
+/// The trace id of a W3C `traceparent`, for the events.
+pub fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(&TRACEPARENT)?.to_str().ok()?;
+    let id = value.split('-').nth(1)?;
+    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_ascii_lowercase())
+}
+
+/// What of a request's headers goes to the upstream.
+pub fn forwarded(headers: &HeaderMap) -> HeaderMap {
+    let mut up = HeaderMap::with_capacity(FORWARDED.len());
+    for name in FORWARDED {
+        if let Some(value) = headers.get(name) {
+            up.insert(name.clone(), value.clone());
+        }
+    }
+    if up.get(&TRACEPARENT).is_some() && trace_id(headers).is_none() {
+        up.remove(&TRACEPARENT);
+    }
+    up
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Refusal> {
+    headers
+        .get(name)
+        .map(HeaderValue::to_str)
+        .transpose()
+        .map(|value| value.map(str::to_owned))
+        .map_err(|_| Refusal::BadRequest("a header holds bytes that are no text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&'static str, &str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("POST", b"/mcp", None).unwrap();
+        for (name, value) in headers {
+            request.append_header(*name, *value).unwrap();
+        }
+        request
+    }
+
+    fn ours() -> Face {
+        Face {
+            authority: "agents.example.com".into(),
+            origins: vec!["https://agents.example.com".into()],
+            path: "/mcp".into(),
+            revisions: vec!["2025-11-25".into()],
+        }
+    }
+
+    #[test]
+    fn length_with_transfer_encoding_is_refused() {
+        let both = request(&[("content-length", "3"), ("transfer-encoding", "chunked")]);
+        assert!(matches!(framing(&both), Err(Refusal::BadRequest(_))));
+    }
+
+    #[test]
+    fn two_tokens_are_refused() {
+        let two = request(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]);
+        assert!(matches!(framing(&two), Err(Refusal::BadRequest(_))));
+    }
+
+    #[test]
+    fn headers_over_their_bound_are_refused() {
+        let large = request(&[("x-filler", &"a".repeat(HEADER_BYTES_MAX))]);
+        assert_eq!(framing(&large), Err(Refusal::TooLarge));
+    }
+
+    #[test]
+    fn a_foreign_host_or_origin_is_refused_and_the_default_port_says_nothing() {
+        assert_eq!(face(&request(&[("host", "agents.example.com:443")]), &ours()), Ok(()));
+        assert_eq!(face(&request(&[("host", "evil.example.com")]), &ours()), Err(Refusal::ForeignOrigin));
+        assert_eq!(face(&request(&[]), &ours()), Err(Refusal::ForeignOrigin));
+        let foreign = request(&[("host", "agents.example.com"), ("origin", "null")]);
+        assert_eq!(face(&foreign, &ours()), Err(Refusal::ForeignOrigin));
+    }
+
+    #[test]
+    fn a_newer_revision_is_refused() {
+        let newer = request(&[("mcp-protocol-version", "2026-07-28")]);
+        assert_eq!(revision(&newer.headers, &ours()), Err(Refusal::Revision));
+    }
+
+    #[test]
+    fn only_json_in_utf_8_is_a_body() {
+        assert_eq!(media_type(&request(&[("content-type", "application/json; charset=UTF-8")]).headers), Ok(()));
+        for bad in ["text/plain", "application/json; charset=utf-16", ""] {
+            assert_eq!(media_type(&request(&[("content-type", bad)]).headers), Err(Refusal::MediaType), "{bad}");
+        }
+    }
+
+    #[test]
+    fn neither_token_nor_cookie_nor_unknown_header_goes_up() {
+        let all = request(&[
+            ("authorization", "Bearer secret"),
+            ("cookie", "a=b"),
+            ("origin", "https://agents.example.com"),
+            ("x-patient", "Jane"),
+            ("accept", "text/event-stream"),
+            ("traceparent", "not-a-trace"),
+        ]);
+        let up = forwarded(&all.headers);
+        assert_eq!(up.len(), 1);
+        assert!(up.contains_key("accept"));
+    }
+}

@@ -1,0 +1,30 @@
+//! The library of the binary `safeguard`: the sidecar's rooms, in the order in which a request walks through them.
+//!
+//! `listener` (TLS, who is at the other end) -> `sidecar` (one request of Pingora's) -> `gate` (framing) -> `authn` and
+//! `session` (who asks) -> `exchange` (what is asked, decided, sent and settled) -> `rewrite` (bytes) -> `events` (the
+//! trail). `settings` makes all of it from the configuration, `live` is what a reload replaces. See
+//! `docs/architecture.md`.
+
+pub mod admin;
+pub mod authn;
+pub mod cli;
+pub mod clock;
+pub mod delivery;
+pub mod demo;
+pub mod downstream;
+pub mod events;
+pub mod exchange;
+pub mod gate;
+pub mod listener;
+pub mod live;
+pub mod metrics;
+pub mod paths;
+pub mod readiness;
+pub mod refuse;
+pub mod rewrite;
+pub mod run;
+pub mod session;
+pub mod settings;
+pub mod sidecar;
+pub mod upstream;
+pub mod workbench;

@@ -1,0 +1,67 @@
+//! The configuration in force: everything that a reload replaces at once, so that a request sees one of them whole.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use safeguard_policy::Policy;
+use safeguard_policy::policy::Storage;
+
+use crate::authn::{Challenges, StepUp};
+use crate::gate::Face;
+use crate::rewrite::Workshop;
+
+/// One configuration, ready to judge by.
+pub struct Live {
+    /// SHA-256 of the merged document.
+    pub hash: [u8; 32],
+    /// SHA-256 over the bytes of the PHI and integrity keys: for telling a rotation, never shown.
+    pub keys_fingerprint: [u8; 32],
+    /// Who may see what.
+    pub policy: Arc<Policy>,
+    /// Keys and names for rewriting.
+    pub workshop: Workshop,
+    /// What clients see of this endpoint.
+    pub face: Face,
+    /// What a missing second factor is asked for with.
+    pub second_factor: StepUp,
+    /// The `WWW-Authenticate` values.
+    pub challenges: Challenges,
+    /// The RFC 9728 document.
+    pub resource_metadata: Bytes,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Live")
+    }
+}
+
+impl Live {
+    /// The hash as hexadecimal digits.
+    pub fn hash_text(&self) -> String {
+        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether another configuration's rings hold other keys: a secret may rotate while the document stays.
+    pub fn keys_differ(&self, other: &Self) -> bool {
+        self.keys_fingerprint != other.keys_fingerprint
+    }
+
+    /// Whether PHI can be sealed now: a key of the ring is in force, or the upstream's storage is clear.
+    pub fn can_seal(&self, now_unix: i64) -> bool {
+        self.policy.phi().storage == Storage::Clear || self.workshop.ring.sealing(now_unix).is_some()
+    }
+
+    /// The name under which the policy lists what is called; empty for what it does not list, so that no event and no
+    /// label repeats a client's words.
+    pub fn policy_label(&self, method: &str, name: &str) -> String {
+        let policy = &self.policy;
+        match method {
+            "tools/call" => policy.tools().into_iter().find(|tool| *tool == name),
+            "prompts/get" => policy.prompts().into_iter().find(|prompt| *prompt == name),
+            _ => None,
+        }
+        .unwrap_or("")
+        .to_owned()
+    }
+}

@@ -1,0 +1,276 @@
+//! Every refusal, as one table: HTTP status, JSON-RPC code, the words that the client reads, the metric's label.
+//!
+//! The words are fixed here. None is made of anything that a client, a token or an upstream said, so that no answer
+//! tells more than the caller may know. What happened in detail stands in the audit event of the same reference.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use uuid::Uuid;
+
+use crate::rewrite::RewriteError;
+use crate::upstream::UpstreamError;
+
+/// How long a client should wait when the audit trail or the upstream is out of reach.
+const RETRY_AFTER_SECONDS: u16 = 5;
+
+/// An answer that is no success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// No, a bad or an ended token, or a second factor is asked for; holds the challenge.
+    Unauthorized(HeaderValue),
+    /// A scope would help; holds the challenge.
+    Forbidden(HeaderValue),
+    /// `Origin` or `Host` is none of ours.
+    ForeignOrigin,
+    /// Nothing is served at this path.
+    NotFound,
+    /// The method is not one of the transport's.
+    MethodNotAllowed,
+    /// The MCP session is unknown, ended or another principal's.
+    UnknownSession,
+    /// The request's framing or a header is ambiguous or malformed.
+    BadRequest(&'static str),
+    /// Header or body larger than its bound.
+    TooLarge,
+    /// The body did not arrive in time.
+    TooSlow,
+    /// The body is no JSON.
+    MediaType,
+    /// A revision of MCP that this endpoint does not carry.
+    Revision,
+    /// The body can't be parsed.
+    Parse,
+    /// The message is ambiguous, or not what its method takes.
+    InvalidRequest(&'static str),
+    /// The policy said no.
+    Denied,
+    /// A record's integrity could not be established.
+    Integrity,
+    /// A PHI value could not be sealed or opened.
+    Vault,
+    /// The event could not be made durable.
+    Audit,
+    /// The identity provider's keys are out of reach, so that no token can be judged.
+    IdentityProvider,
+    /// The upstream is down, slow or broken.
+    Upstream(UpstreamError),
+    /// More requests at once than `listen.limits.requests_max`.
+    Busy,
+}
+
+/// Refusals as JSON-RPC errors carry these codes.
+mod code {
+    pub(super) const PARSE: i32 = -32700;
+    pub(super) const INVALID: i32 = -32600;
+    pub(super) const DENIED: i32 = -32050;
+    pub(super) const INTEGRITY: i32 = -32051;
+    pub(super) const VAULT: i32 = -32052;
+    pub(super) const AUDIT: i32 = -32053;
+    pub(super) const UPSTREAM: i32 = -32054;
+}
+
+/// One row of the table.
+struct Row {
+    status: StatusCode,
+    /// None where the answer is HTTP's alone.
+    code: Option<i32>,
+    label: &'static str,
+    message: &'static str,
+}
+
+const fn row(status: StatusCode, code: Option<i32>, label: &'static str, message: &'static str) -> Row {
+    Row { status, code, label, message }
+}
+
+impl Refusal {
+    fn row(&self) -> Row {
+        use StatusCode as S;
+        match self {
+            Self::Unauthorized(_) => row(S::UNAUTHORIZED, None, "unauthorized", "authentication is required"),
+            Self::Forbidden(_) => row(S::FORBIDDEN, None, "denied", "the token's scope is not sufficient"),
+            Self::ForeignOrigin => row(S::FORBIDDEN, None, "foreign_origin", "Origin or Host is not allowed here"),
+            Self::NotFound => row(S::NOT_FOUND, None, "not_found", "nothing is served here"),
+            Self::MethodNotAllowed => row(S::METHOD_NOT_ALLOWED, None, "method", "use POST, GET or DELETE"),
+            Self::UnknownSession => row(S::NOT_FOUND, Some(code::INVALID), "session", "no such MCP session: initialize again"),
+            Self::BadRequest(what) => row(S::BAD_REQUEST, Some(code::INVALID), "framing", what),
+            Self::TooLarge => row(S::PAYLOAD_TOO_LARGE, Some(code::INVALID), "too_large", "the request is larger than allowed"),
+            Self::TooSlow => row(S::REQUEST_TIMEOUT, Some(code::INVALID), "too_slow", "the request did not arrive in time"),
+            Self::MediaType => {
+                row(S::UNSUPPORTED_MEDIA_TYPE, Some(code::INVALID), "media_type", "send Content-Type: application/json")
+            }
+            // Plain text on purpose: clients of newer revisions fall back to `initialize` only if this is no JSON-RPC.
+            Self::Revision => row(S::BAD_REQUEST, None, "revision", "this revision of MCP is not served here: initialize"),
+            Self::Parse => row(S::BAD_REQUEST, Some(code::PARSE), "parse", "the body is not one valid JSON text"),
+            Self::InvalidRequest(what) => row(S::BAD_REQUEST, Some(code::INVALID), "invalid", what),
+            Self::Denied => row(S::OK, Some(code::DENIED), "denied", "not permitted by policy"),
+            Self::Integrity => row(
+                S::OK,
+                Some(code::INTEGRITY),
+                "integrity",
+                "the record's integrity could not be established: nothing of it is released",
+            ),
+            Self::Vault => row(S::OK, Some(code::VAULT), "vault", "a protected value could not be sealed or opened"),
+            Self::Audit => row(
+                S::SERVICE_UNAVAILABLE,
+                Some(code::AUDIT),
+                "audit",
+                "the audit trail can't be written: nothing is released without its record",
+            ),
+            Self::IdentityProvider => {
+                row(S::SERVICE_UNAVAILABLE, None, "identity_provider", "the identity provider's keys are out of reach")
+            }
+            Self::Upstream(UpstreamError::TooSlow) => {
+                row(S::GATEWAY_TIMEOUT, Some(code::UPSTREAM), "upstream", "the MCP server did not answer in time")
+            }
+            Self::Upstream(_) => {
+                row(S::BAD_GATEWAY, Some(code::UPSTREAM), "upstream", "the MCP server gave no usable answer")
+            }
+            Self::Busy => row(S::SERVICE_UNAVAILABLE, None, "busy", "too many requests at once: try again"),
+        }
+    }
+
+    /// The metric's label for the outcome: one of a closed set.
+    pub fn label(&self) -> &'static str {
+        self.row().label
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.row().status
+    }
+
+    /// The answer to a request whose JSON-RPC id stands in `id` as it was written; none answers a notification,
+    /// a GET or a DELETE, where a policy's no is HTTP's 403.
+    pub fn answer(&self, id: Option<&[u8]>, reference: Uuid) -> Reply {
+        let row = self.row();
+        let status = match self {
+            Self::Denied if id.is_none() => StatusCode::FORBIDDEN,
+            _ => row.status,
+        };
+        let mut headers = HeaderMap::new();
+        self.headers(&mut headers);
+        let (body, media) = match row.code {
+            Some(code) => (error(id, code, row.message, reference), "application/json"),
+            None => (format!("{}\n", row.message).into_bytes(), "text/plain; charset=utf-8"),
+        };
+        put(&mut headers, header::CONTENT_TYPE, media);
+        Reply { status, headers, body: Bytes::from(body) }
+    }
+
+    /// The refusal as one JSON-RPC error message, for a stream that is already under way.
+    pub fn message(&self, id: Option<&[u8]>, reference: Uuid) -> Vec<u8> {
+        let row = self.row();
+        error(id, row.code.unwrap_or(code::DENIED), row.message, reference)
+    }
+
+    fn headers(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Unauthorized(challenge) | Self::Forbidden(challenge) => {
+                headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+            }
+            Self::MethodNotAllowed => put(headers, header::ALLOW, "POST, GET, DELETE"),
+            Self::Audit | Self::Busy | Self::IdentityProvider | Self::Upstream(UpstreamError::Unreachable) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn error(id: Option<&[u8]>, code: i32, message: &str, reference: Uuid) -> Vec<u8> {
+    let mut body = Vec::with_capacity(160);
+    body.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    body.extend_from_slice(id.unwrap_or(b"null"));
+    body.extend_from_slice(format!(r#","error":{{"code":{code},"message":"#).as_bytes());
+    safeguard_wire::json::quote_into(message, &mut body);
+    body.extend_from_slice(format!(r#","data":{{"reference":"{reference}"}}}}}}"#).as_bytes());
+    body
+}
+
+/// A whole answer of our own.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// Headers, without those of the framing.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl From<UpstreamError> for Refusal {
+    fn from(error: UpstreamError) -> Self {
+        Self::Upstream(error)
+    }
+}
+
+impl From<&RewriteError> for Refusal {
+    fn from(error: &RewriteError) -> Self {
+        match error {
+            RewriteError::Denied(_) => Self::Denied,
+            RewriteError::Integrity(_) => Self::Integrity,
+            RewriteError::Vault(_) => Self::Vault,
+            RewriteError::Invalid(what) => Self::InvalidRequest(what),
+            RewriteError::Upstream(_) => Self::Upstream(UpstreamError::Invalid),
+        }
+    }
+}
+
+/// The longest that any wait for an own answer's bytes to leave may take.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(refusal: &Refusal, id: Option<&[u8]>) -> serde_json::Value {
+        serde_json::from_slice(&refusal.answer(id, Uuid::nil()).body).unwrap()
+    }
+
+    #[test]
+    fn a_denial_is_a_result_for_a_request_and_forbidden_for_a_notification() {
+        let request = Refusal::Denied.answer(Some(b"7"), Uuid::nil());
+        assert_eq!(request.status, StatusCode::OK);
+        assert_eq!(body(&Refusal::Denied, Some(b"7"))["error"]["code"], -32050);
+        assert_eq!(body(&Refusal::Denied, Some(b"7"))["id"], 7);
+        assert_eq!(Refusal::Denied.answer(None, Uuid::nil()).status, StatusCode::FORBIDDEN);
+    }
+
+    #[test]
+    fn codes_and_statuses_are_the_contracts() {
+        let rows = [
+            (Refusal::Integrity, 200, -32051),
+            (Refusal::Vault, 200, -32052),
+            (Refusal::Audit, 503, -32053),
+            (Refusal::Upstream(UpstreamError::Broken), 502, -32054),
+            (Refusal::Upstream(UpstreamError::TooSlow), 504, -32054),
+            (Refusal::Parse, 400, -32700),
+            (Refusal::InvalidRequest("x"), 400, -32600),
+            (Refusal::TooLarge, 413, -32600),
+        ];
+        for (refusal, status, code) in rows {
+            assert_eq!(refusal.status().as_u16(), status, "{refusal:?}");
+            assert_eq!(body(&refusal, Some(b"\"a\""))["error"]["code"], code, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn a_newer_revision_is_refused_in_words_that_are_no_json_rpc() {
+        let reply = Refusal::Revision.answer(Some(b"1"), Uuid::nil());
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST);
+        assert!(serde_json::from_slice::<serde_json::Value>(&reply.body).is_err());
+    }
+
+    #[test]
+    fn an_unwritable_trail_tells_when_to_come_back() {
+        assert!(Refusal::Audit.answer(Some(b"1"), Uuid::nil()).headers.contains_key(header::RETRY_AFTER));
+    }
+}

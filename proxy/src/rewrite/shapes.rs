@@ -1,0 +1,75 @@
+//! What the last `tools/list` said about each tool's output, so that what is withheld still fits it.
+//!
+//! A withheld member is left out where the output schema lets it, else it is null, and then the schema that the
+//! client was shown says that it may be (the `lists` module sees to that).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use safeguard_wire::json::{Kind, Value};
+
+/// How many tools' shapes are kept. A policy names far fewer; only listed tools that it names are kept.
+pub const SHAPES_MAX: usize = 4096;
+/// How many required names of one schema are kept; beyond it, every member counts as required.
+pub const REQUIRED_MAX: usize = 4096;
+
+/// Whether a member may be absent from a tool's structured output.
+#[derive(Debug, Clone, Default)]
+pub enum Absence {
+    /// No list was seen yet: nothing may be absent.
+    #[default]
+    Unknown,
+    /// The tool has no output schema (or the answer is no tool's): anything may be absent.
+    Anything,
+    /// Anything but these names.
+    AllBut(Arc<HashSet<String>>),
+}
+
+impl Absence {
+    /// Whether a member of this name may be left out.
+    pub fn allows(&self, name: &str) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Anything => true,
+            Self::AllBut(required) => !required.contains(name),
+        }
+    }
+}
+
+/// The shapes of the upstream's tools, as last listed.
+#[derive(Debug, Default)]
+pub struct Shapes(RwLock<HashMap<String, Absence>>);
+
+impl Shapes {
+    /// What may be absent from this tool's output.
+    pub fn of(&self, tool: &str) -> Absence {
+        self.0.read().get(tool).cloned().unwrap_or_default()
+    }
+
+    /// Keeps what a listed tool's `outputSchema` requires.
+    pub fn learn(&self, tool: &str, output_schema: Option<Value<'_>>) {
+        let absence = match output_schema {
+            None => Absence::Anything,
+            Some(schema) => required(schema),
+        };
+        let mut shapes = self.0.write();
+        if shapes.len() < SHAPES_MAX || shapes.contains_key(tool) {
+            shapes.insert(tool.to_owned(), absence);
+        }
+    }
+}
+
+/// Every name that any `required` of the schema holds, at any depth: a superset, so that null is chosen in doubt.
+fn required(schema: Value<'_>) -> Absence {
+    let mut names = HashSet::new();
+    for value in schema.descendants() {
+        if value.kind() == Kind::Array && value.key().as_deref() == Some("required") {
+            names.extend(value.children().filter_map(Value::string).map(|name| name.into_owned()));
+        }
+        if names.len() > REQUIRED_MAX {
+            return Absence::Unknown;
+        }
+    }
+    Absence::AllBut(Arc::new(names))
+}

@@ -1,0 +1,358 @@
+//! The life of the process: build, serve, reload, drain.
+//!
+//! Everything that can refuse a start does so before the first socket accepts. Afterwards the configuration is looked
+//! at again on SIGHUP and whenever a watched file changed: a good one replaces the old one at once, a bad one is
+//! reported, audited and the old one kept.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use pingora::apps::ServerApp;
+use pingora::apps::http_app::HttpServer;
+use pingora::protocols::l4::stream::Stream as L4Stream;
+use safeguard_audit::{AuditKey, AuditKeys, Event, EventName, Outcome, SpoolSettings, Trail};
+use safeguard_certs::{ServerTls, Watch};
+use safeguard_policy::Configuration;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::admin::AdminApp;
+use crate::authn::Authenticator;
+use crate::clock;
+use crate::delivery::Deliveries;
+use crate::events::Recorder;
+use crate::listener;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::session::SessionTable;
+use crate::session::mcp::{McpLimits, McpSessions};
+use crate::settings::{self, SettingsError};
+use crate::sidecar::Sidecar;
+use crate::upstream::Upstream;
+
+/// How often watched files are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often sessions that nobody uses are ended.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How long requests under way may take to finish at a drain, before their connections are cut.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+/// How long the audit outputs may take at a drain for what is durable.
+const DELIVERY_DEADLINE: Duration = Duration::from_secs(5);
+/// How often a drain looks whether the last request is answered.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// Reads the configuration anew.
+pub use crate::cli::Reload;
+
+/// Why the sidecar does not start. Each text says what, where and how to mend it.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration can't be run here.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Authentication can't be set up.
+    #[error("authentication: {0}")]
+    Authn(#[from] crate::authn::SettingsError),
+    /// The listener's TLS material is unusable.
+    #[error("tls: {0}")]
+    Tls(#[from] safeguard_certs::TlsError),
+    /// The TLS provider can't offer what is configured.
+    #[error("tls: {0}")]
+    Provider(#[from] safeguard_certs::ProviderError),
+    /// The audit keys are unusable.
+    #[error("{0}")]
+    AuditKeys(#[from] safeguard_audit::KeyError),
+    /// The spool can't be opened.
+    #[error("audit spool {directory}: {error}")]
+    Spool {
+        /// Where it was to be.
+        directory: PathBuf,
+        /// Why not.
+        error: safeguard_audit::OpenError,
+    },
+    /// A sink's settings are unusable.
+    #[error("audit output: {0}")]
+    Sink(String),
+    /// A port can't be bound.
+    #[error("{what} {address}: {error} (is another process listening there?)")]
+    Bind {
+        /// Which setting.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// The process can't be set up.
+    #[error("{0}")]
+    System(String),
+}
+
+/// Runs until it is told to stop, and drains.
+///
+/// # Errors
+/// Only before the first connection was accepted.
+pub async fn run(configuration: Configuration, config_files: Vec<PathBuf>, reload: Reload) -> Result<(), StartError> {
+    let listeners = Listeners::bind(&configuration).await?;
+    let listener_limits = settings::listener(&configuration);
+    let (sidecar, deliveries) = build(configuration)?;
+    let (stop, stopping) = watch::channel(false);
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(listener::serve(listeners.data, Arc::clone(&sidecar), listener_limits, stopping.clone()));
+    tasks.spawn(admin(listeners.admin, Arc::clone(&sidecar), stopping.clone()));
+    tasks.spawn(sweep(Arc::clone(&sidecar), stopping.clone()));
+    tasks.spawn(fresh_keys(Arc::clone(&sidecar), stopping.clone()));
+    tasks.spawn(watch_files(Arc::clone(&sidecar), config_files, reload, stopping));
+    log::info!("safeguard {} is ready", env!("CARGO_PKG_VERSION"));
+    wait_for_stop().await?;
+    drain(&sidecar, &stop).await;
+    tasks.shutdown().await;
+    if sidecar.trail.close().await.is_err() {
+        log::error!("the audit log could not be closed with its end marker");
+    }
+    // After the end marker, so that the sinks get it too.
+    deliveries.stop(DELIVERY_DEADLINE).await;
+    Ok(())
+}
+
+/// The two ports, bound before anything else is built.
+struct Listeners {
+    data: TcpListener,
+    admin: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(configuration: &Configuration) -> Result<Self, StartError> {
+        let bind = |what, address: SocketAddr| async move {
+            TcpListener::bind(address).await.map_err(|error| StartError::Bind { what, address, error })
+        };
+        Ok(Self {
+            data: bind("listen.address", configuration.listen.address).await?,
+            admin: bind("admin.address", configuration.admin.address).await?,
+        })
+    }
+}
+
+fn build(configuration: Configuration) -> Result<(Arc<Sidecar>, Deliveries), StartError> {
+    let metrics = Metrics::new().map_err(|error| StartError::System(error.to_string()))?;
+    let tls_settings = settings::tls(&configuration);
+    safeguard_certs::install_provider(&tls_settings.suites)?;
+    let tls = ServerTls::load(tls_settings)?;
+    for warning in tls.warnings().iter() {
+        log::warn!("tls: {warning}");
+    }
+    let authenticator = Authenticator::new(settings::authn(&configuration)?)?;
+    let trail = open_trail(&configuration)?;
+    let deliveries = Deliveries::start(&configuration, &trail).map_err(StartError::Sink)?;
+    let limits = settings::requests(&configuration);
+    let upstream = Upstream::new(settings::upstream(&configuration)?);
+    let sessions = SessionTable::new(settings::sessions(&configuration), clock::now_unix());
+    let live = settings::live(configuration)?;
+    metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), "release"]).set(1);
+    announce(&metrics, &live);
+    let sidecar = Sidecar {
+        live: ArcSwap::from_pointee(live),
+        tls,
+        authenticator: Arc::new(authenticator),
+        sessions: Arc::new(sessions),
+        mcp_sessions: McpSessions::new(McpLimits { sessions_max: settings::MCP_SESSIONS_MAX, ..McpLimits::default() }),
+        recorder: Recorder::new(trail.clone(), Arc::clone(&metrics)),
+        trail,
+        metrics,
+        upstream,
+        shapes: crate::rewrite::shapes::Shapes::default(),
+        limits,
+        inflight: AtomicUsize::new(0),
+        generation: watch::Sender::new(0),
+        draining: AtomicBool::new(false),
+    };
+    Ok((Arc::new(sidecar), deliveries))
+}
+
+/// The audit keys of a configuration.
+///
+/// # Errors
+/// When a key has no value or the ring is unusable.
+pub fn audit_keys(configuration: &Configuration) -> Result<AuditKeys, StartError> {
+    let mut keys = Vec::new();
+    for key in &configuration.keys.audit {
+        let bytes = key.key.as_ref().ok_or(SettingsError::Missing("keys.audit"))?;
+        keys.push(AuditKey::new(&key.id, key.from_unix, *bytes.expose()));
+    }
+    Ok(AuditKeys::new(keys)?)
+}
+
+/// Where the spool of a configuration is.
+pub fn spool_settings(configuration: &Configuration) -> SpoolSettings {
+    let spool = &configuration.audit.spool;
+    SpoolSettings {
+        max_bytes: spool.max_bytes,
+        segment_bytes: spool.segment_bytes,
+        pod: pod_name(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..SpoolSettings::new(&spool.directory, &configuration.state.directory)
+    }
+}
+
+fn open_trail(configuration: &Configuration) -> Result<Trail, StartError> {
+    let settings = spool_settings(configuration);
+    let directory = settings.directory.clone();
+    Trail::open(settings, audit_keys(configuration)?).map_err(|error| StartError::Spool { directory, error })
+}
+
+/// The pod's name as Kubernetes gives it, else the host's.
+fn pod_name() -> String {
+    std::env::var("HOSTNAME")
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+fn announce(metrics: &Metrics, live: &Live) {
+    let hash: String = live.hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    metrics.config_info.reset();
+    metrics.config_info.with_label_values(&[&hash]).set(1);
+    metrics.config_last_reload_successful.set(1);
+    metrics.config_last_reload_success_timestamp_seconds.set(clock::now_unix());
+    metrics.key_info.reset();
+    let now = clock::now_unix();
+    let sealing = live.workshop.ring.sealing(now).map(|key| key.kid());
+    for key in live.workshop.ring.keys() {
+        let state = if Some(key.kid()) == sealing { "active" } else { "decrypt_only" };
+        metrics.key_info.with_label_values(&[&key.kid().to_string(), state]).set(1);
+    }
+}
+
+async fn admin(listener: TcpListener, sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
+    let app = Arc::new(HttpServer::new_app(AdminApp::new(sidecar)));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopping.changed() => return,
+        };
+        let Ok((socket, _)) = accepted else { continue };
+        let app = Arc::clone(&app);
+        let stopping = stopping.clone();
+        tokio::spawn(async move {
+            // A probe or a scrape is short: whoever holds the port open longer is cut.
+            let served = app.process_new(Box::new(L4Stream::from(socket)), &stopping);
+            let _ = tokio::time::timeout(Duration::from_secs(60), served).await;
+        });
+    }
+}
+
+/// Ends sessions that ran out, so that each end is an event when it happens and not when somebody asks.
+async fn sweep(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopping.changed() => return,
+        }
+        let ended = sidecar.sessions.sweep(clock::now_unix());
+        sidecar.recorder.session_events(&ended, None);
+        sidecar.mcp_sessions.sweep();
+    }
+}
+
+async fn fresh_keys(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
+    tokio::select! {
+        () = sidecar.authenticator.keep_keys_fresh() => {}
+        _ = stopping.changed() => {}
+    }
+}
+
+async fn watch_files(sidecar: Arc<Sidecar>, config_files: Vec<PathBuf>, reload: Reload, mut stopping: watch::Receiver<bool>) {
+    let mut configuration = Watch::new(config_files);
+    let mut certificates = Watch::new(sidecar.tls.files());
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let mut ticks = tokio::time::interval(WATCH_INTERVAL);
+    loop {
+        let forced = tokio::select! {
+            _ = ticks.tick() => false,
+            _ = hangup.recv() => true,
+            _ = stopping.changed() => return,
+        };
+        if !certificates.poll().is_empty() || forced {
+            reload_certificates(&sidecar);
+        }
+        if !configuration.poll().is_empty() || forced {
+            reload_configuration(&sidecar, &reload);
+        }
+    }
+}
+
+fn reload_certificates(sidecar: &Sidecar) {
+    match sidecar.tls.reload() {
+        Ok(changed) if changed.any() => {
+            let parts = changed.parts().join(",");
+            log::info!("certificates were reloaded: {parts}");
+            let event = Event::new(EventName::ConfigurationChange, Outcome::Success).reason("certificates_reloaded");
+            sidecar.recorder.send(event.detail("changed", parts));
+        }
+        Ok(_) => {}
+        Err(error) => {
+            log::error!("the new certificates are not usable, the old ones stay: {error}");
+            sidecar.metrics.config_last_reload_successful.set(0);
+            let event = Event::new(EventName::PolicyReloadRejected, Outcome::Failure).reason("certificates_unusable");
+            sidecar.recorder.send(event);
+        }
+    }
+}
+
+fn reload_configuration(sidecar: &Sidecar, reload: &Reload) {
+    let old = sidecar.live.load();
+    let new = reload().and_then(|configuration| settings::live(configuration).map_err(|error| error.to_string()));
+    match new {
+        Ok(new) if new.hash == old.hash && !new.keys_differ(&old) => {}
+        Ok(new) => {
+            announce(&sidecar.metrics, &new);
+            let event = Event::new(EventName::ConfigurationChange, Outcome::Success).reason("configuration_reloaded");
+            let mut event = event.detail("previous", old.hash_text());
+            event.configuration_hash = Some(new.hash);
+            log::info!("the configuration was reloaded");
+            sidecar.live.store(Arc::new(new));
+            // What was decided under the old policy is not carried on: streams end, and their clients come again.
+            sidecar.generation.send_modify(|generation| *generation += 1);
+            sidecar.recorder.send(event);
+        }
+        Err(words) => {
+            log::error!("the new configuration is not usable, the old one stays:\n{words}");
+            sidecar.metrics.config_last_reload_successful.set(0);
+            sidecar.recorder.send(Event::new(EventName::PolicyReloadRejected, Outcome::Failure).reason("configuration_invalid"));
+        }
+    }
+}
+
+async fn wait_for_stop() -> Result<(), StartError> {
+    let words = |error: std::io::Error| StartError::System(format!("signals can't be handled: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(words)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(words)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// No new connection, streams ended, requests under way answered.
+async fn drain(sidecar: &Sidecar, stop: &watch::Sender<bool>) {
+    log::info!("draining");
+    sidecar.draining.store(true, Ordering::Release);
+    let _ = stop.send(true);
+    let idle = async {
+        let mut ticks = tokio::time::interval(DRAIN_POLL);
+        while sidecar.inflight.load(Ordering::Acquire) > 0 {
+            ticks.tick().await;
+        }
+    };
+    if tokio::time::timeout(DRAIN_DEADLINE, idle).await.is_err() {
+        log::warn!("requests were still under way after {} s and are cut", DRAIN_DEADLINE.as_secs());
+    }
+}

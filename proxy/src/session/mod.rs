@@ -1,0 +1,23 @@
+//! How long who stays: login sessions and MCP sessions, in memory.
+//!
+//! A *login session* is an (issuer, subject, `sid`, else `jti`) from its first accepted request on. Its limits hold on every
+//! request and on open streams. An *MCP session* is an `Mcp-Session-Id`, bound to the principal that got it.
+//!
+//! Promises:
+//! - a session that ended stays ended, though its token is still valid and whatever the wall clock does;
+//! - every table is bounded and refuses when full: a live session never makes room for another user's;
+//! - each end of a session is told exactly once, as a [`SessionEvent`].
+
+mod clock;
+mod live;
+pub mod mcp;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use live::{EndReason, InSession};
+pub use table::{
+    Admitted, EventKind, Refusal, Refused, SESSIONS_MAX_DEFAULT, SessionEvent, SessionLimits,
+    SessionTable,
+};

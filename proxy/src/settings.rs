@@ -1,0 +1,245 @@
+//! From the configuration as checked to the objects that a run is made of. Nothing here opens a socket.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use safeguard_certs::{KeyPermissions, Mutual, Suite, TlsSettings};
+use safeguard_policy::{CipherSuite, Configuration, Key, MfaProvider, Policy, Profile};
+use safeguard_vault::carry::Carrier;
+use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
+use safeguard_vault::ring::{KeyRing, RingKey};
+use safeguard_vault::{KeyMaterial, Opener};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::authn::{
+    AuthnSettings, CACHED_TOKENS_DEFAULT, Challenges, KeycloakSettings, LocalSettings, Secret, SecondFactorSettings, StepUp,
+};
+use crate::gate::{Face, without_default_port};
+use crate::listener::ListenerLimits;
+use crate::live::Live;
+use crate::rewrite::Workshop;
+use crate::session::SessionLimits;
+use crate::sidecar::RequestLimits;
+use crate::upstream::UpstreamSettings;
+
+/// The revisions of MCP that are carried where the configuration names none.
+const REVISIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
+/// Login sessions in the table at once.
+pub const SESSIONS_MAX: usize = 100_000;
+/// MCP sessions in the table at once.
+pub const MCP_SESSIONS_MAX: usize = 10_000;
+
+/// A configuration that was checked and still can't run here.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// A secret stands in a file that was not opened.
+    #[error("{0} has no value")]
+    Missing(&'static str),
+    /// Two key ids of one ring can't be told apart, or none is there.
+    #[error("keys.{0}: {1}")]
+    Ring(&'static str, String),
+    /// `listen.public_url` can't be an endpoint.
+    #[error("listen.public_url: not an absolute http(s) URL without a query")]
+    PublicUrl,
+    /// The upstream's address is not an address on loopback.
+    #[error("upstream.url: `{0}` is not on loopback")]
+    Upstream(String),
+}
+
+/// What the listener's TLS is made of.
+pub fn tls(configuration: &Configuration) -> TlsSettings {
+    let tls = &configuration.tls;
+    let strict = configuration.profile == Profile::Production;
+    TlsSettings {
+        cert_file: tls.cert_file.clone(),
+        key_file: tls.key_file.clone(),
+        ca_file: tls.ca_file.clone(),
+        crl_file: tls.crl_file.clone(),
+        suites: tls.cipher_suites.iter().copied().map(suite).collect(),
+        mutual: if tls.mutual_tls.required { Mutual::Required } else { Mutual::Off },
+        allowed_dns_names: tls.mutual_tls.allowed_dns_names.clone(),
+        key_permissions: if strict { KeyPermissions::Enforce } else { KeyPermissions::Warn },
+    }
+}
+
+fn suite(suite: CipherSuite) -> Suite {
+    match suite {
+        CipherSuite::Aes256GcmSha384 => Suite::Aes256GcmSha384,
+        CipherSuite::Chacha20Poly1305Sha256 => Suite::Chacha20Poly1305Sha256,
+        CipherSuite::Aes128GcmSha256 => Suite::Aes128GcmSha256,
+    }
+}
+
+/// What tokens are judged by.
+///
+/// # Errors
+/// When the secret of local tokens has no value.
+pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsError> {
+    let authentication = &configuration.authentication;
+    let jwt = &authentication.jwt;
+    let local = if jwt.enabled {
+        let secret = jwt.secret.as_ref().ok_or(SettingsError::Missing("authentication.jwt.secret"))?;
+        Some(LocalSettings {
+            secret: Secret::new(secret.expose().as_bytes().to_vec()),
+            issuer: jwt.issuer.clone(),
+            audience: jwt.audience.clone(),
+            expiration_max: seconds(jwt.expiration),
+        })
+    } else {
+        None
+    };
+    let keycloak = configuration.keycloak.as_ref().map(|keycloak| {
+        let mut settings = KeycloakSettings::new(&keycloak.server_url, &keycloak.realm, &configuration.listen.public_url);
+        settings.audiences.clone_from(&keycloak.audiences);
+        settings.ca_file.clone_from(&keycloak.ca_file);
+        settings.roles_from.clone_from(&configuration.identity.roles_from);
+        settings
+    });
+    let mfa = &authentication.mfa;
+    Ok(AuthnSettings {
+        local,
+        keycloak,
+        second_factor: SecondFactorSettings {
+            required: mfa.required,
+            totp: mfa.providers.contains(&MfaProvider::Totp),
+            webauthn: mfa.providers.contains(&MfaProvider::Webauthn),
+            acr_values: mfa.acr.clone(),
+        },
+        clock_skew_seconds: seconds(authentication.clock_skew),
+        cached_tokens_max: CACHED_TOKENS_DEFAULT,
+    })
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// The limits of login sessions.
+pub fn sessions(configuration: &Configuration) -> SessionLimits {
+    let sessions = configuration.sessions;
+    SessionLimits {
+        absolute: sessions.absolute,
+        idle: sessions.idle,
+        per_user: usize::try_from(sessions.max_per_user).unwrap_or(usize::MAX),
+        table_max: SESSIONS_MAX,
+    }
+}
+
+/// The bounds of one request.
+pub fn requests(configuration: &Configuration) -> RequestLimits {
+    let limits = configuration.listen.limits;
+    RequestLimits {
+        body_bytes_max: bytes(limits.body_bytes_max),
+        answer_bytes_max: bytes(limits.answer_bytes_max),
+        event_bytes_max: bytes(limits.sse_event_bytes_max),
+        header: limits.header,
+        body: limits.body,
+        connection_age: limits.connection_age,
+        requests_max: usize::try_from(limits.requests_max).unwrap_or(usize::MAX),
+    }
+}
+
+/// The bounds of the listener. A connection is told to close at its age and cut at twice that.
+pub fn listener(configuration: &Configuration) -> ListenerLimits {
+    let limits = configuration.listen.limits;
+    ListenerLimits {
+        connections_max: usize::try_from(limits.connections_max).unwrap_or(usize::MAX),
+        handshake: limits.handshake,
+        connection_age: limits.connection_age * 2,
+    }
+}
+
+fn bytes(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// Where the upstream is.
+///
+/// # Errors
+/// When its host is not an address on loopback (the loader refuses it first).
+pub fn upstream(configuration: &Configuration) -> Result<UpstreamSettings, SettingsError> {
+    let upstream = &configuration.upstream;
+    let address = match upstream.host.as_str() {
+        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        host => host.parse().map_err(|_| SettingsError::Upstream(host.to_owned()))?,
+    };
+    let authority = match address {
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => format!("[::1]:{}", upstream.port),
+        _ => format!("{}:{}", upstream.host, upstream.port),
+    };
+    Ok(UpstreamSettings {
+        address: SocketAddr::new(address, upstream.port),
+        authority,
+        path: upstream.path.clone(),
+        connect: upstream.connect_timeout,
+        answer: upstream.timeout,
+    })
+}
+
+/// Everything that a reload replaces.
+///
+/// # Errors
+/// When a key has no value, a ring is unusable, or the public URL is none.
+pub fn live(configuration: Configuration) -> Result<Live, SettingsError> {
+    let face = face(&configuration);
+    let issuer = configuration.keycloak.as_ref().map(safeguard_policy::Keycloak::issuer);
+    let challenges = Challenges::new(&configuration.listen.public_url, &["openid".to_owned()], issuer.as_deref())
+        .map_err(|_| SettingsError::PublicUrl)?;
+    let second_factor = StepUp { acr_values: configuration.authentication.mfa.acr.clone(), max_age: None };
+    let resource_metadata = Bytes::from(challenges.metadata().to_string());
+    let hash = configuration.hash;
+    let keys_fingerprint = fingerprint(configuration.keys.phi.iter().chain(&configuration.keys.integrity));
+    let policy = Arc::new(configuration.policy);
+    let workshop = workshop(Arc::clone(&policy), &configuration.keys.phi, &configuration.keys.integrity)?;
+    Ok(Live { hash, keys_fingerprint, policy, workshop, face, second_factor, challenges, resource_metadata })
+}
+
+fn fingerprint<'k>(keys: impl Iterator<Item = &'k Key>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for bytes in keys.filter_map(|key| key.key.as_ref()) {
+        hash.update(bytes.expose());
+    }
+    hash.finalize().into()
+}
+
+fn face(configuration: &Configuration) -> Face {
+    let listen = &configuration.listen;
+    let authority = without_default_port(&listen.host.to_ascii_lowercase());
+    let mut origins = vec![format!("https://{authority}")];
+    origins.extend(listen.allowed_origins.iter().map(|origin| origin.to_ascii_lowercase()));
+    let path = listen.path.strip_suffix('/').unwrap_or(&listen.path).to_owned();
+    Face { authority, origins, path, revisions: REVISIONS.map(str::to_owned).to_vec() }
+}
+
+fn workshop(policy: Arc<Policy>, phi: &[Key], integrity: &[Key]) -> Result<Workshop, SettingsError> {
+    let mut keys = Vec::with_capacity(phi.len());
+    for key in phi {
+        keys.push(RingKey { id: key.id.clone(), from_unix: key.from_unix, key: material(key, "keys.phi")? });
+    }
+    let ring = Arc::new(KeyRing::new(keys).map_err(|error| SettingsError::Ring("phi", error.to_string()))?);
+    let mut macs = Vec::with_capacity(integrity.len());
+    for key in integrity {
+        let bytes = key.key.as_ref().ok_or(SettingsError::Missing("keys.integrity"))?;
+        macs.push(RingMac { id: key.id.clone(), from_unix: key.from_unix, mac: RecordMac::new(bytes.expose()) });
+    }
+    let domain = policy.phi().domain.clone();
+    Ok(Workshop {
+        opener: Opener::new(Arc::clone(&ring), &domain),
+        carrier: Carrier::new(Arc::clone(&ring), &domain),
+        macs: RecordMacRing::new(macs),
+        ring,
+        policy,
+    })
+}
+
+/// A key's bytes in the vault's type.
+///
+/// # Errors
+/// When the key stands in a file that was not opened.
+pub fn material(key: &Key, ring: &'static str) -> Result<KeyMaterial, SettingsError> {
+    let bytes = key.key.as_ref().ok_or(SettingsError::Missing(ring))?;
+    KeyMaterial::from_raw(bytes.expose()).map_err(|error| SettingsError::Ring(ring, error.to_string()))
+}

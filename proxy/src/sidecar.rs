@@ -1,0 +1,311 @@
+//! The sidecar as Pingora's HTTP sessions see it: the one place that touches their signatures.
+//!
+//! Reads a request's headers within a deadline, asks the gate, finds the route, and writes whatever the rooms behind
+//! it answer. Implements [`HttpServerApp`] itself rather than `ProxyHttp`: the exchange with the upstream is ours
+//! (`docs/decisions/0002-own-exchange.md`), so none of the stock proxy's phases would run.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use http::{Method, header};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::server::ShutdownWatch;
+use safeguard_audit::Trail;
+use safeguard_certs::ServerTls;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::authn::Authenticator;
+use crate::downstream::Downstream;
+use crate::events::Recorder;
+use crate::exchange::{self, Known};
+use crate::gate;
+use crate::listener::Connection;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::refuse::{Refusal, Reply};
+use crate::session::SessionTable;
+use crate::session::mcp::McpSessions;
+use crate::upstream::Upstream;
+
+/// How long an idle kept-alive connection waits for its next request.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Streams at once on one HTTP/2 connection.
+const H2_STREAMS_MAX: u32 = 128;
+
+/// The bounds of the data port, from `listen.limits`.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// A request's body, in bytes.
+    pub body_bytes_max: usize,
+    /// A whole answer of the upstream, in bytes.
+    pub answer_bytes_max: usize,
+    /// One server-sent event, in bytes.
+    pub event_bytes_max: usize,
+    /// How long a request's headers may take to arrive.
+    pub header: Duration,
+    /// How long a request's body may take to arrive.
+    pub body: Duration,
+    /// How old a connection may be when a request is answered on it with keep-alive.
+    pub connection_age: Duration,
+    /// Requests under way at once.
+    pub requests_max: usize,
+}
+
+/// Everything that outlives a request.
+pub struct Sidecar {
+    /// The configuration in force; a reload swaps it.
+    pub live: ArcSwap<Live>,
+    /// The listener's TLS material and trust.
+    pub tls: ServerTls,
+    /// Judges bearer tokens.
+    pub authenticator: Arc<Authenticator>,
+    /// Login sessions.
+    pub sessions: Arc<SessionTable>,
+    /// MCP sessions and the calls that wait for an answer in them.
+    pub mcp_sessions: McpSessions<Known>,
+    /// The audit trail.
+    pub trail: Trail,
+    /// Events on their way into it.
+    pub recorder: Recorder,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The MCP server.
+    pub upstream: Upstream,
+    /// What its tools' outputs require.
+    pub shapes: crate::rewrite::shapes::Shapes,
+    /// Bounds.
+    pub limits: RequestLimits,
+    /// Requests under way.
+    pub inflight: AtomicUsize,
+    /// Counts reloads of the policy; open streams end when it moves.
+    pub generation: watch::Sender<u64>,
+    /// Set once a drain has begun.
+    pub draining: AtomicBool,
+}
+
+impl std::fmt::Debug for Sidecar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sidecar")
+    }
+}
+
+impl Sidecar {
+    /// The listener's TLS material.
+    pub fn tls(&self) -> &ServerTls {
+        &self.tls
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Counts and audits a connection that never became a peer's.
+    pub fn handshake_failed(&self, source: IpAddr, reason: &'static str) {
+        self.metrics.handshake(reason);
+        self.recorder.handshake_failed(source, reason);
+    }
+
+    /// Whether a drain has begun.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Brings the gauges up to now, for a scrape.
+    pub fn refresh_gauges(&self) {
+        let metrics = &self.metrics;
+        metrics.sessions_active.set(signed(self.sessions.active()));
+        metrics.mcp_sessions.set(signed(self.mcp_sessions.len()));
+        if let Some(at) = self.authenticator.keys_refreshed_at() {
+            metrics.jwks_last_refresh_timestamp_seconds.set(at);
+        }
+        for (of, until) in self.tls.expiries().iter() {
+            metrics.certificate_expiry_timestamp_seconds.with_label_values(&[of]).set(until);
+        }
+        self.refresh_audit_gauges();
+    }
+
+    fn refresh_audit_gauges(&self) {
+        let metrics = &self.metrics;
+        let audit = self.trail.metrics();
+        metrics.audit_spool_bytes.set(i64::try_from(audit.spool_bytes).unwrap_or(i64::MAX));
+        metrics.audit_spool_records.set(i64::try_from(audit.spool_records).unwrap_or(i64::MAX));
+        metrics.audit_last_checkpoint_timestamp_seconds.set(audit.last_checkpoint_micros.div_euclid(1_000_000));
+        metrics.audit_events_total.reset();
+        for (name, count) in &audit.events {
+            metrics.audit_events_total.with_label_values(&[name.as_str()]).inc_by(*count);
+        }
+        metrics.audit_sink_events_total.reset();
+        for (sink, numbers) in &audit.sinks {
+            let results = [
+                ("delivered", numbers.delivered),
+                ("duplicate", numbers.duplicates),
+                ("set_aside", numbers.set_aside),
+                ("failure", numbers.failures),
+            ];
+            for (result, count) in results {
+                metrics.audit_sink_events_total.with_label_values(&[sink.as_str(), result]).inc_by(count);
+            }
+            let age = numbers.oldest_unsent_age_micros.unwrap_or(0);
+            let seconds = Duration::from_micros(u64::try_from(age).unwrap_or(0)).as_secs_f64();
+            metrics.audit_oldest_unsent_age_seconds.with_label_values(&[sink.as_str()]).set(seconds);
+        }
+    }
+
+    async fn serve(&self, http: &mut ServerSession, shutdown: &ShutdownWatch) {
+        let began = Instant::now();
+        let reference = Uuid::now_v7();
+        let Some(connection) = connection_of(http) else {
+            // Unreachable by construction: every connection came through the listener. Refused all the same.
+            let _ = Downstream::new(http).reply(Refusal::NotFound.answer(None, reference)).await;
+            return;
+        };
+        if connection.age() > self.limits.connection_age || *shutdown.borrow() {
+            http.set_keepalive(None);
+        }
+        let live = self.live.load_full();
+        let mut exchange = exchange::Exchange::new(self, live, connection, reference, began, shutdown.clone());
+        if let Err(refusal) = self.route(http, &mut exchange).await {
+            let reply = refusal.answer(exchange.request_id(), reference);
+            exchange.refused(&refusal);
+            let _ = Downstream::new(http).reply(reply).await;
+        }
+        exchange.finished();
+    }
+
+    async fn route(&self, http: &mut ServerSession, exchange: &mut exchange::Exchange<'_>) -> Result<(), Refusal> {
+        let request = http.req_header();
+        gate::framing(request)?;
+        let face = &exchange.live().face;
+        gate::face(request, face)?;
+        let path = request.uri.path();
+        let trimmed = path.strip_suffix('/').unwrap_or(path);
+        if let Some(rest) = trimmed.strip_prefix("/.well-known/oauth-protected-resource") {
+            if (rest.is_empty() || rest == face.path) && request.method == Method::GET {
+                let reply = exchange.live().resource_metadata();
+                return Downstream::new(http).reply(reply).await;
+            }
+            return Err(Refusal::NotFound);
+        }
+        if trimmed != face.path {
+            return Err(Refusal::NotFound);
+        }
+        match request.method {
+            Method::POST => exchange.post(http).await,
+            Method::GET => exchange.get(http).await,
+            Method::DELETE => exchange.delete(http).await,
+            _ => Err(Refusal::MethodNotAllowed),
+        }
+    }
+}
+
+fn signed(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What the handshake left for the requests of this connection.
+fn connection_of(http: &ServerSession) -> Option<Arc<Connection>> {
+    http.digest()?.ssl_digest.as_ref()?.extension.get::<Arc<Connection>>().cloned()
+}
+
+/// Marks a connection whose first request has been served: the wait for the next may be the keep-alive's.
+struct Reused;
+
+/// Counts a request as under way for as long as it lives.
+struct Place<'s>(&'s Sidecar);
+
+impl<'s> Place<'s> {
+    fn take(sidecar: &'s Sidecar) -> Option<Self> {
+        let before = sidecar.inflight.fetch_add(1, Ordering::AcqRel);
+        sidecar.metrics.inflight_requests.inc();
+        let place = Self(sidecar);
+        (before < sidecar.limits.requests_max).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.inflight.fetch_sub(1, Ordering::AcqRel);
+        self.0.metrics.inflight_requests.dec();
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Sidecar {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut http: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let reused = http.take_connection_user_context().is_some();
+        let deadline = if reused { KEEPALIVE + self.limits.header } else { self.limits.header };
+        let mut ending = shutdown.clone();
+        let read = tokio::select! {
+            biased;
+            read = tokio::time::timeout(deadline, http.read_request()) => read,
+            _ = ending.wait_for(|ending| *ending) => return None,
+        };
+        match read {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) | Err(_) => {
+                http.shutdown().await;
+                return None;
+            }
+            Ok(Err(error)) => {
+                let malformed = matches!(error.etype(), pingora::ErrorType::InvalidHTTPHeader);
+                if malformed {
+                    let refusal = Refusal::BadRequest("the request's headers are malformed or too large");
+                    let _ = Downstream::new(&mut http).reply(refusal.answer(None, Uuid::now_v7())).await;
+                }
+                http.shutdown().await;
+                return None;
+            }
+        }
+        match Place::take(self) {
+            Some(_place) => self.serve(&mut http, shutdown).await,
+            None => {
+                self.metrics.limits_reached_total.with_label_values(&["requests"]).inc();
+                let _ = Downstream::new(&mut http).reply(Refusal::Busy.answer(None, Uuid::now_v7())).await;
+            }
+        }
+        if !http.is_body_done() {
+            // An unread body would be read as the next request; better a new connection than a guess.
+            http.set_keepalive(None);
+        }
+        let mut settings = HttpPersistentSettings::for_session(&http);
+        settings.set_user_context(Box::new(Reused));
+        match http.finish().await {
+            Ok(Some(stream)) => Some(ReusedHttpStream::from_reusable_stream(stream, settings)),
+            Ok(None) | Err(_) => None,
+        }
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let mut options = H2Options::new();
+        options
+            .max_concurrent_streams(H2_STREAMS_MAX)
+            .max_header_list_size(u32::try_from(gate::HEADER_BYTES_MAX).unwrap_or(u32::MAX));
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        None
+    }
+}
+
+impl Live {
+    /// The answer at `/.well-known/oauth-protected-resource` (RFC 9728).
+    fn resource_metadata(&self) -> Reply {
+        let mut headers = http::HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("max-age=300"));
+        Reply { status: http::StatusCode::OK, headers, body: self.resource_metadata.clone() }
+    }
+}
