@@ -19,6 +19,10 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+/// The sidecar's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Records in the spool that is verified.
 const VERIFIED: u64 = 20_000;
 

@@ -14,6 +14,10 @@ use safeguard_policy::decide::{Decision, decide};
 use safeguard_policy::principal::Principal;
 use serde_json::{Value, json};
 
+/// The sidecar's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn configuration() -> Configuration {
     let folder = Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),

@@ -12,6 +12,10 @@ use safeguard_vault::ring::KeyRing;
 use safeguard_vault::{Format, Opener, Sealer, Wrap};
 use serde_json::Value;
 
+/// The sidecar's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Bodies whose derived keys are more than an opener keeps.
 const BODIES: usize = 4096;
 

@@ -6,13 +6,26 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use safeguard_benches::messages::{PHI, long_answer, update_call};
 use safeguard_wire::json::{Limits, Splice, Tree};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+/// The sidecar's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What an envelope of a short value is long, so that only JSON is measured and no cipher.
 const ENVELOPE: &str = r#"{"_encrypted":true,"_value":"hs1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
 
+/// The six names, as a compiled match: finding them shall cost both sides as little as it can.
 fn is_phi(name: &str) -> bool {
-    PHI.iter().any(|(phi, _)| *phi == name)
+    matches!(
+        name,
+        "ssn"
+            | "date_of_birth"
+            | "medical_record_number"
+            | "diagnosis"
+            | "medications"
+            | "test_results"
+    )
 }
 
 fn scan_and_splice(text: &[u8]) -> Vec<u8> {
@@ -26,14 +39,10 @@ fn scan_and_splice(text: &[u8]) -> Vec<u8> {
     splice.apply()
 }
 
-fn parse_and_print(text: &[u8]) -> Vec<u8> {
+fn parse_and_print(text: &[u8], envelope: &Value) -> Vec<u8> {
     let mut value: Value = serde_json::from_slice(text).expect("JSON");
-    replace(&mut value, &envelope());
+    replace(&mut value, envelope);
     serde_json::to_vec(&value).expect("JSON")
-}
-
-fn envelope() -> Value {
-    json!({"_encrypted": true, "_value": serde_json::from_str::<Value>(ENVELOPE).expect("JSON")["_value"]})
 }
 
 fn replace(value: &mut Value, envelope: &Value) {
@@ -55,11 +64,13 @@ fn replace(value: &mut Value, envelope: &Value) {
 }
 
 fn bench(criterion: &mut Criterion) {
+    let envelope: Value = serde_json::from_str(ENVELOPE).expect("JSON");
+    assert!(PHI.iter().all(|(name, _)| is_phi(name)));
     for (size, text) in [("1 KB", update_call()), ("716 KB", long_answer(716 * 1024))] {
         let text = text.into_bytes();
         assert_eq!(
             serde_json::from_slice::<Value>(&scan_and_splice(&text)).expect("JSON"),
-            serde_json::from_slice::<Value>(&parse_and_print(&text)).expect("JSON"),
+            serde_json::from_slice::<Value>(&parse_and_print(&text, &envelope)).expect("JSON"),
         );
         let mut group = criterion.benchmark_group("json");
         group.throughput(Throughput::Bytes(
@@ -79,7 +90,7 @@ fn bench(criterion: &mut Criterion) {
             BenchmarkId::new("serde_json::Value, changed and printed", size),
             &text,
             |b, text| {
-                b.iter(|| parse_and_print(black_box(text)));
+                b.iter(|| parse_and_print(black_box(text), &envelope));
             },
         );
         group.finish();

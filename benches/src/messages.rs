@@ -60,8 +60,9 @@ const PLAIN: &str = r#""department":"cardiology","status":"active","ward":"4 Nor
 /// What else an agent sends along.
 const CONTEXT: &str = r#"{"conversation":"c-51d0a3f2","turn":7,"agent":"chart-web 4.2","locale":"en-US","requested":"2026-11-22T09:30:00","why":"morning round of the ward, prepared list","limits":{"records":1,"history_days":90}}"#;
 
-/// The names that a policy must list as no PHI for these messages to pass whole.
-pub const NOT_PHI: [&str; 16] = [
+/// The names that a policy must list as no PHI for these messages to pass whole. The integrity members are among them
+/// for the answers of [`UPDATE`], whose rule knows a record in the arguments only.
+pub const NOT_PHI: [&str; 20] = [
     "patient_id",
     "department",
     "status",
@@ -78,6 +79,10 @@ pub const NOT_PHI: [&str; 16] = [
     "images",
     "reason",
     "stored",
+    "integrity_hash",
+    "created_at",
+    "created_by",
+    "version",
 ];
 
 /// The tool whose calls carry a record up: it gets its hash.

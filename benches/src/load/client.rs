@@ -22,6 +22,9 @@ const FAILURES_MAX: u32 = 20;
 /// The longest that one request may take.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How much of a wrong answer a failure shows, in bytes.
+const DIFFERENCE_BYTES: usize = 200;
+
 /// One kept connection.
 pub(super) type Connection = SendRequest<Full<Bytes>>;
 
@@ -160,12 +163,29 @@ impl Client {
         if status == StatusCode::OK && answer == self.answer {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(&answer);
-        Err(format!(
-            "status {status}, not the answer that is due: {}",
-            text.chars().take(600).collect::<String>()
+        Err(self.difference(status, &answer).into())
+    }
+
+    /// Where an answer first differs from the one that is due. The values in both are made up.
+    fn difference(&self, status: StatusCode, answer: &[u8]) -> String {
+        let at = answer
+            .iter()
+            .zip(self.answer.iter())
+            .take_while(|(got, due)| got == due)
+            .count();
+        let around = |text: &[u8]| {
+            let part = text
+                .iter()
+                .copied()
+                .skip(at.saturating_sub(40))
+                .take(DIFFERENCE_BYTES);
+            String::from_utf8_lossy(&part.collect::<Vec<u8>>()).into_owned()
+        };
+        format!(
+            "status {status}, and from byte {at} on not the answer that is due: `{}` for `{}`",
+            around(answer),
+            around(&self.answer)
         )
-        .into())
     }
 
     fn request(&self, body: &Bytes) -> Result<Request<Full<Bytes>>, Failure> {

@@ -12,7 +12,7 @@ use super::Failure;
 use super::process::{Process, free_port, output};
 
 /// The role that `audit schema` makes for the sidecar.
-const WRITER: &str = "safeguard_writer";
+const WRITER: &str = "audit_writer";
 const PASSWORD: &str = "bench-only-database-password";
 
 /// A cluster that runs.
