@@ -97,7 +97,11 @@ impl<'h> Downstream<'h> {
     /// # Errors
     /// When the client is gone.
     pub async fn begin_stream(&mut self, headers: &HeaderMap) -> Result<(), Gone> {
-        let head = self.head(StatusCode::OK, headers).ok_or(Gone)?;
+        let mut head = self.head(StatusCode::OK, headers).ok_or(Gone)?;
+        if !self.http.is_http2() {
+            // Without it the stream's end would be the connection's.
+            head.insert_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Gone)?;
+        }
         let write = self.http.write_response_header(head);
         tokio::time::timeout(WRITE_DEADLINE, write).await.map_err(|_| Gone)?.map_err(|_| Gone)
     }

@@ -27,4 +27,3 @@ pub mod session;
 pub mod settings;
 pub mod sidecar;
 pub mod upstream;
-pub mod workbench;

@@ -1,50 +1,113 @@
-//! The binary `safeguard`: what must be set up before anything else, then the command line.
+//! The binary `safeguard`: the process set up, the arguments taken, the parts of the product put behind their commands.
 
+use std::io;
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
+use safeguard::authn::{LocalSettings, MintRequest, Secret, mint};
 use safeguard::cli::{self, CliError, DemoArgs, DemoUpstreamArgs, Exit, Hooks, Start, process};
-use safeguard::run::StartError;
-use safeguard::{demo, run, workbench};
-use tokio::runtime::Runtime;
+use safeguard::clock;
+use safeguard::demo::{self, ClinicOptions, DemoOptions, TokenRequest};
+use safeguard::run::{self, StartError};
+use tokio::runtime::{Builder, Runtime};
 
-/// Half the cost of a body is its buffers; see `benches/README.md` for what this one takes off.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// How long a token of the demo lives, in seconds.
+const DEMO_TOKEN_SECONDS: u32 = 3600;
 
 fn main() -> ExitCode {
     process::quiet_panics();
     process::start_log();
-    if let Err(words) = process::forbid_core_dumps() {
-        log::warn!("{words}");
+    if let Err(why) = process::forbid_core_dumps() {
+        log::warn!("{why}");
     }
-    cli::main(&Hooks { run: serve, demo: play, demo_upstream: serve_clinic }).into()
-}
-
-fn serve(start: Start) -> Result<Exit, CliError> {
-    let served = runtime()?.block_on(run::run(start.configuration, start.files, start.reload));
-    served.map(|()| Exit::Well).map_err(|error| match error {
-        StartError::Settings(_) | StartError::Authn(_) | StartError::Tls(_) | StartError::AuditKeys(_) => {
-            CliError::Configuration(error.to_string())
-        }
-        StartError::Spool { .. } | StartError::Sink(_) | StartError::Bind { .. } => CliError::Unavailable(error.to_string()),
-        StartError::Provider(_) | StartError::System(_) => CliError::Internal(error.to_string()),
-    })
-}
-
-fn play(arguments: DemoArgs) -> Result<Exit, CliError> {
-    let program = std::env::current_exe().map_err(|error| CliError::Internal(error.to_string()))?;
-    let options = demo::DemoOptions { json: arguments.json, keep: arguments.keep, program };
-    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-    Ok(runtime()?.block_on(demo::demo(options, &workbench::Workbench, &mut out, &mut err)))
-}
-
-fn serve_clinic(arguments: DemoUpstreamArgs) -> Result<Exit, CliError> {
-    let options =
-        demo::ClinicOptions { address: arguments.address, store: arguments.store, record: arguments.record };
-    let served = runtime()?.block_on(demo::clinic(options, &mut std::io::stdout()));
-    served.map(|()| Exit::Well).map_err(|error| CliError::Internal(error.to_string()))
+    let hooks = Hooks {
+        run: sidecar,
+        demo: play,
+        demo_upstream: clinic,
+    };
+    catch_unwind(|| cli::main(&hooks)).unwrap_or_else(|_| Exit::Internal.into())
 }
 
 fn runtime() -> Result<Runtime, CliError> {
-    Runtime::new().map_err(|error| CliError::Internal(format!("no runtime: {error}")))
+    let built = Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| CliError::Internal(format!("the runtime can't be started: {error}")))
+}
+
+fn sidecar(start: Start) -> Result<Exit, CliError> {
+    let served = runtime()?.block_on(run::run(start.configuration, start.files, start.reload));
+    served.map(|()| Exit::Well).map_err(|error| match error {
+        StartError::Bind { .. } | StartError::Spool { .. } => {
+            CliError::Unavailable(error.to_string())
+        }
+        StartError::System(_) => CliError::Internal(error.to_string()),
+        _ => CliError::Configuration(error.to_string()),
+    })
+}
+
+fn play(arguments: DemoArgs) -> ExitCode {
+    let (Ok(runtime), Ok(program)) = (runtime(), std::env::current_exe()) else {
+        return Exit::Internal.into();
+    };
+    let options = DemoOptions {
+        json: arguments.json,
+        keep: arguments.keep,
+        program,
+    };
+    runtime.block_on(demo::demo(
+        options,
+        &Workshop,
+        &mut io::stdout(),
+        &mut io::stderr(),
+    ))
+}
+
+fn clinic(arguments: DemoUpstreamArgs) -> Result<Exit, CliError> {
+    let options = ClinicOptions {
+        address: arguments.address,
+        store: arguments.store,
+        record: arguments.record,
+    };
+    let served = runtime()?.block_on(demo::clinic(options, &mut io::stdout()));
+    served
+        .map(|()| Exit::Well)
+        .map_err(|error| CliError::Unavailable(format!("the sample clinic: {error}")))
+}
+
+/// What the demo borrows: keys and tokens as the product makes them.
+struct Workshop;
+
+impl demo::Workshop for Workshop {
+    fn key(&self) -> Result<String, String> {
+        let key = safeguard_vault::random_key().map_err(|error| error.to_string())?;
+        Ok(key.to_base64().as_str().to_owned())
+    }
+
+    fn mint(&self, secret: &str, wanted: &TokenRequest) -> Result<String, String> {
+        let settings = LocalSettings {
+            secret: Secret::new(secret.as_bytes().to_vec()),
+            issuer: wanted.issuer.to_owned(),
+            audience: wanted.audience.to_owned(),
+            expiration_max: DEMO_TOKEN_SECONDS,
+        };
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let request = MintRequest {
+            subject: wanted.subject.to_owned(),
+            roles: owned(&wanted.roles),
+            amr: owned(&wanted.amr),
+            purpose: Some(wanted.purpose.to_owned()),
+            claims: wanted
+                .claims
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), (*text).into()))
+                .collect(),
+            expires_seconds: None,
+            now: clock::now_unix(),
+        };
+        let token = mint(&settings, &request).map_err(|error| error.to_string())?;
+        Ok(token.as_str().to_owned())
+    }
 }

@@ -49,7 +49,13 @@ struct LogArgs {
     #[arg(long, value_name = "DIR", requires = "spool")]
     state: Option<PathBuf>,
     /// The file of the audit key, where there is no configuration
-    #[arg(long, value_name = "FILE", requires = "key_id", conflicts_with = "config", required_unless_present = "config")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "key_id",
+        conflicts_with = "config",
+        required_unless_present = "config"
+    )]
     key_file: Option<PathBuf>,
     /// How the key is written there
     #[arg(long, value_enum, default_value_t = KeyFormat::Base64, requires = "key_file")]
@@ -117,7 +123,8 @@ fn event(word: &str) -> Result<EventName, String> {
 }
 
 fn pseudonym(word: &str) -> Result<Pseudonym, String> {
-    Pseudonym::parse(word).ok_or_else(|| "a pseudonym has 32 lower-case hexadecimal digits".to_owned())
+    Pseudonym::parse(word)
+        .ok_or_else(|| "a pseudonym has 32 lower-case hexadecimal digits".to_owned())
 }
 
 fn outcome(word: &str) -> Result<Outcome, String> {
@@ -145,20 +152,39 @@ impl LogArgs {
             let state = self.state.clone().unwrap_or_else(|| sibling(directory));
             (directory.clone(), state)
         };
-        if let (Some(key_file), Some(id), Some(spool)) = (&self.key_file, &self.key_id, &self.spool) {
-            let key = KeyFileArgs { key_file: key_file.clone(), key_format: self.key_format }.material()?;
+        if let (Some(key_file), Some(id), Some(spool)) = (&self.key_file, &self.key_id, &self.spool)
+        {
+            let key = KeyFileArgs {
+                key_file: key_file.clone(),
+                key_format: self.key_format,
+            }
+            .material()?;
             let keys = AuditKeys::new(vec![AuditKey::new(id, i64::MIN, *key.expose())]);
             let keys = keys.map_err(|error| CliError::Usage(error.to_string()))?;
             let (directory, state) = of_spool(spool);
-            return Ok(Log { directory, state, keys });
+            return Ok(Log {
+                directory,
+                state,
+                keys,
+            });
         }
-        let configuration = load(&self.config, Mode::Use)?.ready(terminal)?.configuration;
-        let keys = run::audit_keys(&configuration).map_err(|error| CliError::Configuration(error.to_string()))?;
+        let configuration = load(&self.config, Mode::Use)?
+            .ready(terminal)?
+            .configuration;
+        let keys = run::audit_keys(&configuration)
+            .map_err(|error| CliError::Configuration(error.to_string()))?;
         let (directory, state) = match &self.spool {
             Some(spool) => of_spool(spool),
-            None => (configuration.audit.spool.directory, configuration.state.directory),
+            None => (
+                configuration.audit.spool.directory,
+                configuration.state.directory,
+            ),
         };
-        Ok(Log { directory, state, keys })
+        Ok(Log {
+            directory,
+            state,
+            keys,
+        })
     }
 }
 
@@ -170,12 +196,16 @@ fn sibling(spool: &std::path::Path) -> PathBuf {
 }
 
 fn unreadable(log: &Log, error: &std::io::Error) -> CliError {
-    CliError::Unavailable(format!("{}: the audit log can't be read: {error}", log.directory.display()))
+    CliError::Unavailable(format!(
+        "{}: the audit log can't be read: {error}",
+        log.directory.display()
+    ))
 }
 
 fn verify(arguments: &VerifyArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let log = arguments.log.open(terminal)?;
-    let report = verify::spool(&log.directory, &log.state, &log.keys).map_err(|error| unreadable(&log, &error))?;
+    let report = verify::spool(&log.directory, &log.state, &log.keys)
+        .map_err(|error| unreadable(&log, &error))?;
     judge(&report)?;
     writeln!(
         terminal.out,
@@ -203,8 +233,13 @@ fn judge(report: &Report) -> Result<(), CliError> {
 
 fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let log = arguments.log.open(terminal)?;
-    let Answer { records, report } = query::spool(&log.directory, &log.state, &log.keys, &arguments.query(&log.keys))
-        .map_err(|error| unreadable(&log, &error))?;
+    let Answer { records, report } = query::spool(
+        &log.directory,
+        &log.state,
+        &log.keys,
+        &arguments.query(&log.keys),
+    )
+    .map_err(|error| unreadable(&log, &error))?;
     let format = match arguments.format {
         Format::Table => query::Format::Table,
         Format::Jsonl => query::Format::JsonLines,
@@ -212,9 +247,16 @@ fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Cli
     };
     query::render(&records, format, &mut terminal.out)?;
     terminal.out.flush()?;
-    writeln!(terminal.err, "notice: this access was not recorded in the audit log")?;
+    writeln!(
+        terminal.err,
+        "notice: this access was not recorded in the audit log"
+    )?;
     if records.len() == arguments.limit {
-        writeln!(terminal.err, "notice: these are the last {}; there may be more (--limit)", arguments.limit)?;
+        writeln!(
+            terminal.err,
+            "notice: these are the last {}; there may be more (--limit)",
+            arguments.limit
+        )?;
     }
     judge(&report)?;
     Ok(Exit::Well)
@@ -227,7 +269,11 @@ impl QueryArgs {
             until: self.until.clone(),
             events: self.events.clone(),
             subject: self.subject.clone(),
-            patient: self.pseudonym.or_else(|| self.patient.as_deref().map(|patient| keys.pseudonym(patient))),
+            patient: self.pseudonym.or_else(|| {
+                self.patient
+                    .as_deref()
+                    .map(|patient| keys.pseudonym(patient))
+            }),
             tool: self.tool.clone(),
             outcome: self.outcome,
             limit: Some(self.limit),
@@ -238,10 +284,20 @@ impl QueryArgs {
 fn sql(arguments: &SchemaArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let mut tables: Vec<String> = arguments.table.iter().cloned().collect();
     if !arguments.config.is_empty() {
-        let configuration = load(&arguments.config, Mode::Check)?.ready(terminal)?.configuration;
-        tables.extend(configuration.audit.outputs.into_iter().map(|Output::Postgresql(output)| output.table));
+        let configuration = load(&arguments.config, Mode::Check)?
+            .ready(terminal)?
+            .configuration;
+        tables.extend(
+            configuration
+                .audit
+                .outputs
+                .into_iter()
+                .map(|Output::Postgresql(output)| output.table),
+        );
         if tables.is_empty() {
-            return Err(CliError::Usage("audit_logging.output of the configuration has no postgresql".to_owned()));
+            return Err(CliError::Usage(
+                "audit_logging.output of the configuration has no postgresql".to_owned(),
+            ));
         }
     }
     if tables.is_empty() {
@@ -255,5 +311,4 @@ fn sql(arguments: &SchemaArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliE
 }
 
 #[cfg(test)]
-#[path = "audit_tests.rs"]
 mod tests;

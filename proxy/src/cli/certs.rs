@@ -40,12 +40,20 @@ pub(super) fn certs(command: &CertsCommand, terminal: &mut Terminal<'_>) -> Resu
         CertsCommand::Init(arguments) => {
             let files = dev::init(&arguments.dir, &arguments.dns, &arguments.client)
                 .map_err(|error| CliError::Usage(error.to_string()))?;
-            for file in [files.ca, files.ca_key, files.server, files.server_key, files.client, files.client_key] {
+            for file in [
+                files.ca,
+                files.ca_key,
+                files.server,
+                files.server_key,
+                files.client,
+                files.client_key,
+            ] {
                 writeln!(terminal.out, "{}", file.display())?;
             }
         }
         CertsCommand::Show(arguments) => {
-            let shown = safeguard_certs::show::show(&arguments.file).map_err(|error| CliError::Usage(error.to_string()))?;
+            let shown = safeguard_certs::show::show(&arguments.file)
+                .map_err(|error| CliError::Usage(error.to_string()))?;
             write!(terminal.out, "{shown}")?;
         }
     }
@@ -63,11 +71,27 @@ mod tests {
         let dir = folder.path().join("dev");
         let text = dir.to_str().unwrap();
         let made = run(&["certs", "init", text, "--client", "web.example.com"], "");
-        assert_eq!((made.exit, made.out.lines().count()), (Exit::Well, 6), "{}", made.err);
-        assert_eq!(run(&["certs", "init", text], "").exit, Exit::Usage, "nothing is overwritten");
+        assert_eq!(
+            (made.exit, made.out.lines().count()),
+            (Exit::Well, 6),
+            "{}",
+            made.err
+        );
+        assert_eq!(
+            run(&["certs", "init", text], "").exit,
+            Exit::Usage,
+            "nothing is overwritten"
+        );
         let client = dir.join("client.pem");
-        assert!(run(&["certs", "show", client.to_str().unwrap()], "").out.contains("web.example.com"));
-        let key = run(&["certs", "show", dir.join("client.key").to_str().unwrap()], "");
+        assert!(
+            run(&["certs", "show", client.to_str().unwrap()], "")
+                .out
+                .contains("web.example.com")
+        );
+        let key = run(
+            &["certs", "show", dir.join("client.key").to_str().unwrap()],
+            "",
+        );
         assert_eq!(key.exit, Exit::Usage);
         assert!(!key.err.contains("BEGIN"));
     }

@@ -25,15 +25,25 @@ enum Format {
 pub(super) fn check(arguments: &CheckArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let chosen = load(&arguments.config.paths, Mode::Check)?;
     match arguments.format {
-        Format::Text => terminal.out.write_all(render(&chosen.findings, terminal.out_colour).as_bytes())?,
+        Format::Text => terminal
+            .out
+            .write_all(render(&chosen.findings, terminal.out_colour).as_bytes())?,
         Format::Json => writeln!(terminal.out, "{:#}", to_json(&chosen.findings))?,
         Format::Sarif => writeln!(terminal.out, "{:#}", to_sarif(&chosen.findings))?,
     }
     let accepted = chosen.configuration.is_some();
     if accepted && arguments.format == Format::Text {
-        writeln!(terminal.out, "the configuration is accepted ({} files)", chosen.files.len())?;
+        writeln!(
+            terminal.out,
+            "the configuration is accepted ({} files)",
+            chosen.files.len()
+        )?;
     }
-    Ok(if accepted { Exit::Well } else { Exit::Configuration })
+    Ok(if accepted {
+        Exit::Well
+    } else {
+        Exit::Configuration
+    })
 }
 
 #[cfg(test)]
@@ -52,7 +62,11 @@ mod tests {
         std::fs::write(folder.path().join("more.yaml"), "tsl: {}\n").unwrap();
         let bad = run(&["check", "--config", path], "");
         assert_eq!(bad.exit, Exit::Configuration);
-        assert!(bad.out.contains("more.yaml:1:1") && bad.out.contains("did you mean `tls`"), "{}", bad.out);
+        assert!(
+            bad.out.contains("more.yaml:1:1") && bad.out.contains("did you mean `tls`"),
+            "{}",
+            bad.out
+        );
         for format in ["json", "sarif"] {
             let ended = run(&["check", "--config", path, "--format", format], "");
             assert!(serde_json::from_str::<serde_json::Value>(&ended.out).is_ok());

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
 use safeguard_policy::document::limits::SOURCE_BYTES_MAX;
-use safeguard_policy::{Colour, Configuration, Environment, Finding, Severity, Source, codes, render};
+use safeguard_policy::{
+    Colour, Configuration, Environment, Finding, Severity, Source, codes, render,
+};
 use zeroize::Zeroizing;
 
 use super::{CliError, Terminal};
@@ -55,15 +57,21 @@ pub(super) struct Ready {
 }
 
 impl Chosen {
-    /// The configuration, its warnings shown on standard error.
+    /// The configuration, if no finding is an error; warnings are for `check` and `run` to show.
     ///
     /// # Errors
-    /// Its findings, if one of them is an error.
-    pub(super) fn ready(self, terminal: &mut Terminal<'_>) -> Result<Ready, CliError> {
-        let text = render(&self.findings, terminal.err_colour);
-        let Some(configuration) = self.configuration else { return Err(CliError::Findings(text)) };
-        terminal.err.write_all(text.as_bytes())?;
-        Ok(Ready { configuration, files: self.files })
+    /// Its findings, warnings too.
+    pub(super) fn ready(self, terminal: &Terminal<'_>) -> Result<Ready, CliError> {
+        match self.configuration {
+            Some(configuration) => Ok(Ready {
+                configuration,
+                files: self.files,
+            }),
+            None => Err(CliError::Findings(render(
+                &self.findings,
+                terminal.err_colour,
+            ))),
+        }
     }
 }
 
@@ -82,7 +90,9 @@ pub struct Start {
 
 impl std::fmt::Debug for Start {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Start").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Start")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,9 +100,15 @@ impl std::fmt::Debug for Start {
 pub(super) fn start(ready: Ready, paths: Vec<PathBuf>) -> Start {
     let reload = Box::new(move || {
         let chosen = load(&paths, Mode::Run).map_err(|error| error.to_string())?;
-        chosen.configuration.ok_or_else(|| render(&chosen.findings, Colour::Off))
+        chosen
+            .configuration
+            .ok_or_else(|| render(&chosen.findings, Colour::Off))
     });
-    Start { configuration: ready.configuration, files: ready.files, reload }
+    Start {
+        configuration: ready.configuration,
+        files: ready.files,
+        reload,
+    }
 }
 
 /// Reads, merges and checks what the paths name.
@@ -101,7 +117,10 @@ pub(super) fn start(ready: Ready, paths: Vec<PathBuf>) -> Start {
 /// A path can't be read. What is wrong with the contents stands in the findings.
 pub(super) fn load(paths: &[PathBuf], mode: Mode) -> Result<Chosen, CliError> {
     let mut files = files(paths)?;
-    let sources = files.iter().map(|path| source(path)).collect::<Result<Vec<_>, _>>()?;
+    let sources = files
+        .iter()
+        .map(|path| source(path))
+        .collect::<Result<Vec<_>, _>>()?;
     let loaded = match mode {
         Mode::Check => safeguard_policy::load(&sources, &CheckEnvironment),
         Mode::Use | Mode::Run => {
@@ -111,7 +130,11 @@ pub(super) fn load(paths: &[PathBuf], mode: Mode) -> Result<Chosen, CliError> {
             loaded
         }
     };
-    let mut chosen = Chosen { configuration: loaded.configuration, findings: loaded.findings, files };
+    let mut chosen = Chosen {
+        configuration: loaded.configuration,
+        findings: loaded.findings,
+        files,
+    };
     if mode == Mode::Run {
         raise(&mut chosen);
     }
@@ -139,7 +162,9 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
             files.push(path.clone());
         }
         if files.len() > FILES_MAX {
-            return Err(CliError::Configuration(format!("--config names more than {FILES_MAX} files")));
+            return Err(CliError::Configuration(format!(
+                "--config names more than {FILES_MAX} files"
+            )));
         }
     }
     Ok(files)
@@ -154,13 +179,18 @@ fn in_directory(directory: &Path) -> Result<Vec<PathBuf>, CliError> {
         let entry = entry.map_err(words)?;
         let path = entry.path();
         let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let is_yaml = path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml");
         // A dangling link is kept: that it can't be read is worth an error.
         if !is_hidden && is_yaml && !path.is_dir() {
             files.push(path);
         }
         if files.len() > FILES_MAX {
-            return Err(unreadable(directory, &format!("it holds more than {FILES_MAX} files")));
+            return Err(unreadable(
+                directory,
+                &format!("it holds more than {FILES_MAX} files"),
+            ));
         }
     }
     if files.is_empty() {
@@ -172,19 +202,29 @@ fn in_directory(directory: &Path) -> Result<Vec<PathBuf>, CliError> {
 
 fn source(path: &Path) -> Result<Source, CliError> {
     let text = text_of(path, SOURCE_BYTES_MAX).map_err(|why| unreadable(path, &why))?;
-    Ok(Source { name: path.display().to_string(), text })
+    Ok(Source {
+        name: path.display().to_string(),
+        text,
+    })
 }
 
 fn unreadable(path: &Path, why: &str) -> CliError {
-    CliError::Configuration(format!("{}: {why}; name the configuration's files or directories with --config", path.display()))
+    CliError::Configuration(format!(
+        "{}: {why}; name the configuration's files or directories with --config",
+        path.display()
+    ))
 }
 
 /// A bounded file's text. The error says why, without the contents.
 fn text_of(path: &Path, bytes_max: usize) -> Result<String, String> {
     let mut bytes = Zeroizing::new(Vec::new());
-    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(bytes_max)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
     let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
     if bytes.len() > bytes_max {
         return Err(format!("it has more than {bytes_max} bytes"));
     }
@@ -230,5 +270,4 @@ impl Environment for CheckEnvironment {
 }
 
 #[cfg(test)]
-#[path = "config_tests.rs"]
 pub(super) mod tests;

@@ -85,7 +85,14 @@ mod tests {
 
     #[test]
     fn the_codes_are_those_of_the_documentation() {
-        let codes = [Exit::Well, Exit::Finding, Exit::Usage, Exit::Unavailable, Exit::Internal, Exit::Configuration];
+        let codes = [
+            Exit::Well,
+            Exit::Finding,
+            Exit::Usage,
+            Exit::Unavailable,
+            Exit::Internal,
+            Exit::Configuration,
+        ];
         assert_eq!(codes.map(|exit| exit as u8), [0, 1, 2, 69, 70, 78]);
     }
 

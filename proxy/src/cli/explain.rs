@@ -26,8 +26,13 @@ pub(super) struct ExplainArgs {
     purpose: Option<String>,
 }
 
-pub(super) fn explain(arguments: &ExplainArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
-    let configuration = load(&arguments.config.paths, Mode::Check)?.ready(terminal)?.configuration;
+pub(super) fn explain(
+    arguments: &ExplainArgs,
+    terminal: &mut Terminal<'_>,
+) -> Result<Exit, CliError> {
+    let configuration = load(&arguments.config.paths, Mode::Check)?
+        .ready(terminal)?
+        .configuration;
     let policy = &configuration.policy;
     let roles = policy.roles();
     if !roles.contains(&arguments.role.as_str()) {
@@ -37,8 +42,15 @@ pub(super) fn explain(arguments: &ExplainArgs, terminal: &mut Terminal<'_>) -> R
     if !known.contains(&arguments.tool.as_str()) {
         return Err(unknown("tool, prompt or resource", &arguments.tool, &known));
     }
-    let explanation = safeguard_policy::explain(policy, &arguments.role, &arguments.tool, arguments.purpose.as_deref());
-    terminal.out.write_all(text(arguments, &explanation, policy).as_bytes())?;
+    let explanation = safeguard_policy::explain(
+        policy,
+        &arguments.role,
+        &arguments.tool,
+        arguments.purpose.as_deref(),
+    );
+    terminal
+        .out
+        .write_all(text(arguments, &explanation, policy).as_bytes())?;
     Ok(Exit::Well)
 }
 
@@ -47,11 +59,16 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> CliError {
         || format!("the policy has {}", known.join(", ")),
         |meant| format!("did you mean `{meant}`?"),
     );
-    CliError::Usage(format!("no {what} `{name}` in the policy, so every call is denied: {meant}"))
+    CliError::Usage(format!(
+        "no {what} `{name}` in the policy, so every call is denied: {meant}"
+    ))
 }
 
 fn text(arguments: &ExplainArgs, explanation: &Explanation, policy: &Policy) -> String {
-    let mut lines = vec![("call", format!("{} of `{}`", arguments.role, arguments.tool))];
+    let mut lines = vec![(
+        "call",
+        format!("{} of `{}`", arguments.role, arguments.tool),
+    )];
     if let Some(rule) = &explanation.rule {
         lines.push(("rule", format!("{}:{} {}", rule.file, rule.line, rule.name)));
     }
@@ -62,18 +79,37 @@ fn text(arguments: &ExplainArgs, explanation: &Explanation, policy: &Policy) -> 
         Some(reason) => lines.push(("decision", format!("denied: {}", reason.code()))),
         None => lines.push(("decision", permitted(explanation))),
     }
-    let optional = [("purpose", &explanation.purpose), ("patient", &explanation.patient), ("record", &explanation.record)];
-    lines.extend(optional.into_iter().filter_map(|(label, value)| Some((label, value.clone()?))));
+    let optional = [
+        ("purpose", &explanation.purpose),
+        ("patient", &explanation.patient),
+        ("record", &explanation.record),
+    ];
+    lines.extend(
+        optional
+            .into_iter()
+            .filter_map(|(label, value)| Some((label, value.clone()?))),
+    );
     if explanation.denied.is_none() {
         lines.push(("unlisted", unlisted(explanation)));
-        lines.push(("text", if explanation.text == TextView::Reveal { "reveal" } else { "withhold" }.to_owned()));
+        lines.push((
+            "text",
+            if explanation.text == TextView::Reveal {
+                "reveal"
+            } else {
+                "withhold"
+            }
+            .to_owned(),
+        ));
     }
     let mut out = String::new();
     for (label, value) in lines {
         // Writing to a String does not fail.
         let _ = writeln!(out, "{label:<10}{value}");
     }
-    explanation.clients.iter().for_each(|client| fields(&mut out, client, policy));
+    explanation
+        .clients
+        .iter()
+        .for_each(|client| fields(&mut out, client, policy));
     out
 }
 
@@ -94,7 +130,13 @@ fn permitted(explanation: &Explanation) -> String {
 }
 
 fn unlisted(explanation: &Explanation) -> String {
-    let word = |of, pass| if of == Unlisted::Reveal { pass } else { "withhold" };
+    let word = |of, pass| {
+        if of == Unlisted::Reveal {
+            pass
+        } else {
+            "withhold"
+        }
+    };
     format!(
         "{} in results, {} in arguments",
         word(explanation.unlisted_results, "reveal"),
@@ -103,12 +145,27 @@ fn unlisted(explanation: &Explanation) -> String {
 }
 
 fn fields(out: &mut String, client: &ClientView, policy: &Policy) {
-    let cap = client.at_most.as_ref().map_or_else(String::new, |role| format!(" (at most what {role} sees)"));
+    let cap = client
+        .at_most
+        .as_ref()
+        .map_or_else(String::new, |role| format!(" (at most what {role} sees)"));
     let _ = writeln!(out, "\nclient {}{cap}", client.client);
-    let width = policy.fields().map(|(_, name)| name.chars().count()).max().unwrap_or(0);
+    let width = policy
+        .fields()
+        .map(|(_, name)| name.chars().count())
+        .max()
+        .unwrap_or(0);
     for field in &client.fields {
-        let group = field.group.as_ref().map_or_else(String::new, |group| format!("  [{group}]"));
-        let _ = writeln!(out, "  {:<width$}  {:<12}{group}", field.field, view(field.view));
+        let group = field
+            .group
+            .as_ref()
+            .map_or_else(String::new, |group| format!("  [{group}]"));
+        let _ = writeln!(
+            out,
+            "  {:<width$}  {:<12}{group}",
+            field.field,
+            view(field.view)
+        );
     }
 }
 
@@ -130,15 +187,31 @@ mod tests {
         let folder = example();
         let ask = |role, tool| {
             let path = folder.path().to_str().unwrap();
-            run(&["explain", "--config", path, "--role", role, "--tool", tool], "")
+            run(
+                &["explain", "--config", path, "--role", role, "--tool", tool],
+                "",
+            )
         };
         let nurse = ask("nurse", "read_record").out;
-        for part in ["policy.yaml:54 tools.read_record", "mask last4", "withhold", "client care-agent (at most"] {
+        for part in [
+            "policy.yaml:54 tools.read_record",
+            "mask last4",
+            "withhold",
+            "client care-agent (at most",
+        ] {
             assert!(nurse.contains(part), "{part}: {nurse}");
         }
-        assert!(ask("nurse", "store_record").out.contains("denied: role_not_allowed"));
+        assert!(
+            ask("nurse", "store_record")
+                .out
+                .contains("denied: role_not_allowed")
+        );
         let unknown = ask("nurce", "read_record");
         assert_eq!(unknown.exit, Exit::Usage);
-        assert!(unknown.err.contains("did you mean `nurse`"), "{}", unknown.err);
+        assert!(
+            unknown.err.contains("did you mean `nurse`"),
+            "{}",
+            unknown.err
+        );
     }
 }

@@ -41,9 +41,13 @@ impl KeyFileArgs {
     /// # Errors
     /// The file can't be read, is too large or empty, or is not in the format.
     pub(super) fn bytes(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
-        let content = self.read().map_err(|error| self.wrong(&error.to_string()))?;
+        let content = self
+            .read()
+            .map_err(|error| self.wrong(&error.to_string()))?;
         if content.len() > usize::try_from(KEY_FILE_BYTES_MAX).unwrap_or(usize::MAX) {
-            return Err(self.wrong(&format!("it has more than {KEY_FILE_BYTES_MAX} bytes, which is no key")));
+            return Err(self.wrong(&format!(
+                "it has more than {KEY_FILE_BYTES_MAX} bytes, which is no key"
+            )));
         }
         if content.is_empty() {
             return Err(self.wrong("it is empty"));
@@ -66,13 +70,18 @@ impl KeyFileArgs {
 
     fn read(&self) -> std::io::Result<Zeroizing<Vec<u8>>> {
         // Room for all of it at once: a buffer that grows leaves copies behind.
-        let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(KEY_FILE_BYTES_MAX + 1).unwrap_or(0)));
-        File::open(&self.key_file)?.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+        let mut content = Zeroizing::new(Vec::with_capacity(
+            usize::try_from(KEY_FILE_BYTES_MAX + 1).unwrap_or(0),
+        ));
+        File::open(&self.key_file)?
+            .take(KEY_FILE_BYTES_MAX + 1)
+            .read_to_end(&mut content)?;
         Ok(content)
     }
 
     fn text<'c>(&self, content: &'c [u8]) -> Result<&'c str, CliError> {
-        std::str::from_utf8(content).map_err(|_| self.wrong("it is no text; for the bytes themselves say --key-format raw"))
+        std::str::from_utf8(content)
+            .map_err(|_| self.wrong("it is no text; for the bytes themselves say --key-format raw"))
     }
 
     fn wrong(&self, why: &str) -> CliError {
@@ -95,8 +104,14 @@ pub(super) mod tests {
 
     fn read(content: &[u8], key_format: KeyFormat) -> Result<Vec<u8>, String> {
         let (_folder, path) = key_file(content);
-        let arguments = KeyFileArgs { key_file: path.into(), key_format };
-        arguments.bytes().map(|bytes| bytes.to_vec()).map_err(|error| error.to_string())
+        let arguments = KeyFileArgs {
+            key_file: path.into(),
+            key_format,
+        };
+        arguments
+            .bytes()
+            .map(|bytes| bytes.to_vec())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -117,7 +132,10 @@ pub(super) mod tests {
             (&[b'a'; 70_000], KeyFormat::Raw),
         ] {
             let refusal = read(content, format).unwrap_err();
-            assert!(refusal.contains("/key: ") && !refusal.contains("canary"), "{refusal}");
+            assert!(
+                refusal.contains("/key: ") && !refusal.contains("canary"),
+                "{refusal}"
+            );
         }
     }
 }

@@ -29,7 +29,9 @@ pub(super) struct ListArgs {
 pub(super) fn keys(command: &KeysCommand, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     match command {
         KeysCommand::Generate => {
-            let key = random_key().map_err(|error| CliError::Internal(error.to_string()))?.to_base64();
+            let key = random_key()
+                .map_err(|error| CliError::Internal(error.to_string()))?
+                .to_base64();
             writeln!(terminal.out, "{}", key.as_str())?;
         }
         KeysCommand::List(arguments) => list(arguments, terminal)?,
@@ -39,14 +41,36 @@ pub(super) fn keys(command: &KeysCommand, terminal: &mut Terminal<'_>) -> Result
 
 /// Names and dates only, so no secret is opened for it.
 fn list(arguments: &ListArgs, terminal: &mut Terminal<'_>) -> Result<(), CliError> {
-    let keys = load(&arguments.config.paths, Mode::Check)?.ready(terminal)?.configuration.keys;
-    let rings = [("phi", &keys.phi), ("integrity", &keys.integrity), ("audit", &keys.audit)];
-    let width = rings.iter().flat_map(|(_, ring)| ring.iter()).map(|key| key.id.chars().count()).max().unwrap_or(0);
-    writeln!(terminal.out, "{:<9}  {:<width$}  {:<16}  {:<10}  STATE", "RING", "ID", "KID", "FROM")?;
+    let keys = load(&arguments.config.paths, Mode::Check)?
+        .ready(terminal)?
+        .configuration
+        .keys;
+    let rings = [
+        ("phi", &keys.phi),
+        ("integrity", &keys.integrity),
+        ("audit", &keys.audit),
+    ];
+    let width = rings
+        .iter()
+        .flat_map(|(_, ring)| ring.iter())
+        .map(|key| key.id.chars().count())
+        .max()
+        .unwrap_or(0);
+    writeln!(
+        terminal.out,
+        "{:<9}  {:<width$}  {:<16}  {:<10}  STATE",
+        "RING", "ID", "KID", "FROM"
+    )?;
     for (name, ring) in rings {
         for row in rows(ring, clock::now_unix()) {
             let id = printable(&row.key.id);
-            writeln!(terminal.out, "{name:<9}  {id:<width$}  {}  {}  {}", Kid::of(&row.key.id), date(row.key.from_unix), row.state)?;
+            writeln!(
+                terminal.out,
+                "{name:<9}  {id:<width$}  {}  {}  {}",
+                Kid::of(&row.key.id),
+                date(row.key.from_unix),
+                row.state
+            )?;
         }
     }
     Ok(())
@@ -67,7 +91,10 @@ fn rows(ring: &[Key], now_unix: i64) -> Vec<Row<'_>> {
         false => std::mem::replace(&mut sealing, "opens only"),
     };
     let states: Vec<_> = keys.iter().copied().map(state).collect();
-    keys.into_iter().zip(states).map(|(key, state)| Row { key, state }).collect()
+    keys.into_iter()
+        .zip(states)
+        .map(|(key, state)| Row { key, state })
+        .collect()
 }
 
 fn date(unix: i64) -> String {
@@ -90,17 +117,40 @@ mod tests {
 
     #[test]
     fn the_newest_key_whose_date_is_reached_seals() {
-        let key = |id: &str, from_unix| Key { id: id.into(), from_unix, key: None };
+        let key = |id: &str, from_unix| Key {
+            id: id.into(),
+            from_unix,
+            key: None,
+        };
         let ring = [key("old", 10), key("future", 30), key("new", 20)];
-        let states: Vec<_> = rows(&ring, 25).iter().map(|row| (row.key.id.as_str(), row.state)).collect();
-        assert_eq!(states, [("future", "not yet"), ("new", "seals"), ("old", "opens only")]);
+        let states: Vec<_> = rows(&ring, 25)
+            .iter()
+            .map(|row| (row.key.id.as_str(), row.state))
+            .collect();
+        assert_eq!(
+            states,
+            [
+                ("future", "not yet"),
+                ("new", "seals"),
+                ("old", "opens only")
+            ]
+        );
         assert_eq!(date(1_793_491_200), "2026-11-01");
     }
 
     #[test]
     fn the_rings_are_listed_without_a_key() {
         let folder = example();
-        let listed = run(&["keys", "list", "--config", folder.path().to_str().unwrap()], "").out;
-        assert!(listed.contains("int-2026-11") && listed.contains("2026-11-01") && !listed.contains("qqqq"), "{listed}");
+        let listed = run(
+            &["keys", "list", "--config", folder.path().to_str().unwrap()],
+            "",
+        )
+        .out;
+        assert!(
+            listed.contains("int-2026-11")
+                && listed.contains("2026-11-01")
+                && !listed.contains("qqqq"),
+            "{listed}"
+        );
     }
 }

@@ -25,7 +25,8 @@ mod shell;
 mod terminal;
 mod token;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -60,6 +61,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the whole product at work, with nothing else installed
+    Demo(DemoArgs),
+    #[command(flatten)]
+    Work(Box<Work>),
+}
+
+/// Everything that works on the streams that it is handed.
+#[derive(Debug, Subcommand)]
+enum Work {
     /// Run the sidecar
     Run(run::RunArgs),
     /// Say everything that is wrong with a configuration; opens no file and no socket that it names
@@ -68,8 +78,6 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Print the JSON Schema of the configuration
     Schema,
-    /// Show the whole product at work, with nothing else installed
-    Demo(DemoArgs),
     /// The sample MCP server of the demo
     #[command(hide = true)]
     DemoUpstream(DemoUpstreamArgs),
@@ -102,33 +110,54 @@ enum Command {
 pub struct Hooks {
     /// Runs the sidecar until it is told to stop.
     pub run: fn(Start) -> Result<Exit, CliError>,
-    /// Plays the demo.
-    pub demo: fn(DemoArgs) -> Result<Exit, CliError>,
+    /// Plays the demo, on the process's own streams.
+    pub demo: fn(DemoArgs) -> ExitCode,
     /// Serves the demo's MCP server.
     pub demo_upstream: fn(DemoUpstreamArgs) -> Result<Exit, CliError>,
 }
 
 /// Parses the command line, runs the command and says how it ended.
-pub fn main(hooks: &Hooks) -> Exit {
+pub fn main(hooks: &Hooks) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are asked for, the rest is a usage error; a reader that went away needs neither.
             let _gone = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Well };
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Well
+            }
+            .into();
         }
     };
-    let (stdout, stderr) = (io::stdout(), io::stderr());
-    let (out_colour, err_colour) = (terminal::colour(&stdout), terminal::colour(&stderr));
-    // Locked only while a command writes: `run` and `demo` use the streams on their own.
-    let (mut input, mut out, mut err) = (io::BufReader::new(io::stdin()), BufWriter::new(stdout), stderr);
-    let mut terminal =
-        Terminal { input: &mut input, out: &mut out, err: &mut err, out_colour, err_colour };
-    run_parsed(cli, hooks, &mut terminal)
+    match cli.command {
+        Command::Demo(arguments) => (hooks.demo)(arguments),
+        Command::Work(work) => on_the_terminal(*work, hooks).into(),
+    }
 }
 
-fn run_parsed(cli: Cli, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Exit {
-    let ended = dispatch(cli.command, hooks, terminal);
+fn on_the_terminal(work: Work, hooks: &Hooks) -> Exit {
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let (out_colour, err_colour) = (terminal::colour(&stdout), terminal::colour(&stderr));
+    // Not locked: the sidecar's log goes to standard error too.
+    let (mut input, mut out, mut err) = (
+        io::BufReader::new(io::stdin()),
+        BufWriter::new(stdout),
+        stderr,
+    );
+    let mut terminal = Terminal {
+        input: &mut input,
+        out: &mut out,
+        err: &mut err,
+        out_colour,
+        err_colour,
+    };
+    perform(work, hooks, &mut terminal)
+}
+
+fn perform(work: Work, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Exit {
+    let ended = dispatch(work, hooks, terminal);
     let flushed = terminal.out.flush().map_err(CliError::from);
     match ended.and_then(|exit| flushed.map(|()| exit)) {
         Ok(exit) => exit,
@@ -140,22 +169,21 @@ fn run_parsed(cli: Cli, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Exit {
     }
 }
 
-fn dispatch(command: Command, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
-    match command {
-        Command::Run(arguments) => run::run(&arguments, hooks, terminal),
-        Command::Check(arguments) => check::check(&arguments, terminal),
-        Command::Explain(arguments) => explain::explain(&arguments, terminal),
-        Command::Schema => schema::schema(terminal),
-        Command::Demo(arguments) => (hooks.demo)(arguments),
-        Command::DemoUpstream(arguments) => (hooks.demo_upstream)(arguments),
-        Command::Certs(command) => certs::certs(&command, terminal),
-        Command::Token(command) => token::token(&command, terminal),
-        Command::Keys(command) => keys::keys(&command, terminal),
-        Command::Phi(command) => phi::phi(&command, terminal),
-        Command::Integrity(command) => integrity::integrity(&command, terminal),
-        Command::Audit(command) => audit::audit(&command, terminal),
-        Command::Completions(arguments) => shell::completions(&arguments, terminal),
-        Command::Man(arguments) => shell::man(&arguments, terminal),
+fn dispatch(work: Work, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
+    match work {
+        Work::Run(arguments) => run::run(&arguments, hooks, terminal),
+        Work::Check(arguments) => check::check(&arguments, terminal),
+        Work::Explain(arguments) => explain::explain(&arguments, terminal),
+        Work::Schema => schema::schema(terminal),
+        Work::DemoUpstream(arguments) => (hooks.demo_upstream)(arguments),
+        Work::Certs(command) => certs::certs(&command, terminal),
+        Work::Token(command) => token::token(&command, terminal),
+        Work::Keys(command) => keys::keys(&command, terminal),
+        Work::Phi(command) => phi::phi(&command, terminal),
+        Work::Integrity(command) => integrity::integrity(&command, terminal),
+        Work::Audit(command) => audit::audit(&command, terminal),
+        Work::Completions(arguments) => shell::completions(&arguments, terminal),
+        Work::Man(arguments) => shell::man(&arguments, terminal),
     }
 }
 
@@ -171,7 +199,13 @@ mod tests {
 
     #[test]
     fn a_wrong_usage_is_no_command() {
-        for wrong in [&["run"][..], &["run", "--no-such-flag"], &["phi", "seal"], &["token", "mint", "--secret", "x"], &["nothing"]] {
+        for wrong in [
+            &["run"][..],
+            &["run", "--no-such-flag"],
+            &["phi", "seal"],
+            &["token", "mint", "--secret", "x"],
+            &["nothing"],
+        ] {
             let error = Cli::try_parse_from([&["safeguard"], wrong].concat()).unwrap_err();
             assert!(error.use_stderr(), "{wrong:?}");
         }

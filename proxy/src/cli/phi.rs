@@ -28,10 +28,10 @@ pub(super) struct SealArgs {
     #[arg(long, value_enum, default_value_t = SealFormat::Native)]
     format: SealFormat,
     /// The key's id in the configuration (native)
-    #[arg(long, value_name = "ID", required_if_eq("format", "native"))]
+    #[arg(long, value_name = "ID")]
     key_id: Option<String>,
     /// The domain that the values are bound to (native); it may be empty
-    #[arg(long, value_name = "D", required_if_eq("format", "native"))]
+    #[arg(long, value_name = "D")]
     domain: Option<String>,
     /// The patient that the values are bound to; it may be empty
     #[arg(long, value_name = "P")]
@@ -49,7 +49,12 @@ pub(super) struct OpenArgs {
     #[arg(long, value_enum)]
     format: Option<SealFormat>,
     /// The key's id in the configuration (native)
-    #[arg(long, value_name = "ID", required_if_eq("format", "native"), requires = "domain")]
+    #[arg(
+        long,
+        value_name = "ID",
+        required_if_eq("format", "native"),
+        requires = "domain"
+    )]
     key_id: Option<String>,
     /// The domain that the values are bound to (native); it may be empty
     #[arg(long, value_name = "D", requires = "key_id")]
@@ -84,20 +89,38 @@ enum SealFormat {
 pub(super) fn phi(command: &PhiCommand, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     match command {
         PhiCommand::Seal(arguments) => {
-            let ring = ring(arguments.key_id.as_deref(), arguments.common.key.material()?)?;
-            each(&arguments.common, terminal, |text| arguments.seal(&ring, text))
+            arguments.is_bound()?;
+            let ring = ring(
+                arguments.key_id.as_deref(),
+                arguments.common.key.material()?,
+            )?;
+            each(&arguments.common, terminal, |text| {
+                arguments.seal(&ring, text)
+            })
         }
         PhiCommand::Open(arguments) => {
-            let ring = ring(arguments.key_id.as_deref(), arguments.common.key.material()?)?;
-            let opener = Opener::new(Arc::new(ring), arguments.domain.as_deref().unwrap_or_default());
-            each(&arguments.common, terminal, |text| arguments.open(&opener, text))
+            let ring = ring(
+                arguments.key_id.as_deref(),
+                arguments.common.key.material()?,
+            )?;
+            let opener = Opener::new(
+                Arc::new(ring),
+                arguments.domain.as_deref().unwrap_or_default(),
+            );
+            each(&arguments.common, terminal, |text| {
+                arguments.open(&opener, text)
+            })
         }
     }
 }
 
 /// A ring of one key that seals at any time. A Fernet token names no key, so any id serves.
 fn ring(key_id: Option<&str>, key: KeyMaterial) -> Result<KeyRing, CliError> {
-    let key = RingKey { id: key_id.unwrap_or("fernet").to_owned(), from_unix: i64::MIN, key };
+    let key = RingKey {
+        id: key_id.unwrap_or("fernet").to_owned(),
+        from_unix: i64::MIN,
+        key,
+    };
     KeyRing::new(vec![key]).map_err(|error| CliError::Internal(error.to_string()))
 }
 
@@ -119,7 +142,8 @@ fn each(
     let mut number: u64 = 0;
     while let Some(line) = terminal.line()? {
         number += 1;
-        let changed = change(&line).map_err(|why| CliError::Finding(format!("line {number}: {why}")))?;
+        let changed =
+            change(&line).map_err(|why| CliError::Finding(format!("line {number}: {why}")))?;
         terminal.out.write_all(&Zeroizing::new(changed))?;
         terminal.out.write_all(b"\n")?;
     }
@@ -127,17 +151,32 @@ fn each(
 }
 
 impl SealArgs {
+    /// A native value is bound to its key's id and its domain, so neither is guessed.
+    fn is_bound(&self) -> Result<(), CliError> {
+        let is_whole = self.key_id.is_some() && self.domain.is_some();
+        if self.format == SealFormat::Native && !is_whole {
+            let words = "the native format needs --key-id and --domain (or say --format fernet)";
+            return Err(CliError::Usage(words.to_owned()));
+        }
+        Ok(())
+    }
+
     fn seal(&self, ring: &KeyRing, text: &[u8]) -> Result<Vec<u8>, String> {
         let (format, falsy) = match self.format {
             SealFormat::Native => (Format::Native, Falsy::Seal),
             SealFormat::Fernet => (Format::Fernet, Falsy::Leave),
         };
         let domain = self.domain.as_deref().unwrap_or_default();
-        let mut sealer =
-            Sealer::new(ring, domain, format, Wrap::Object, clock::now_unix()).map_err(|error| error.to_string())?;
+        let mut sealer = Sealer::new(ring, domain, format, Wrap::Object, clock::now_unix())
+            .map_err(|error| error.to_string())?;
         let named: Vec<&str> = self.fields.iter().map(String::as_str).collect();
-        let fields = if named.is_empty() { &SEED_FIELDS[..] } else { &named };
-        record::seal(text, fields, falsy, self.patient.as_deref(), &mut sealer).map_err(|error| error.to_string())
+        let fields = if named.is_empty() {
+            &SEED_FIELDS[..]
+        } else {
+            &named
+        };
+        record::seal(text, fields, falsy, self.patient.as_deref(), &mut sealer)
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -160,21 +199,28 @@ impl OpenArgs {
     fn open_named(&self, opener: &Opener, text: &[u8]) -> Result<Vec<u8>, RecordError> {
         // Says what is wrong with the whole before any part of it is looked at.
         canonical::canonicalize(text)?;
-        let limits = Limits { depth_max: u32::MAX, nodes_max: u32::MAX };
+        let limits = Limits {
+            depth_max: u32::MAX,
+            nodes_max: u32::MAX,
+        };
         let tree = Tree::parse(text, &limits).map_err(|_| RecordError::NotAnObject)?;
         if tree.root().kind() != Kind::Object {
             return Err(RecordError::NotAnObject);
         }
         let mut splice = Splice::new(&tree);
         for member in tree.root().children() {
-            let (Some(name), Some(name_raw)) = (member.key(), member.key_raw()) else { continue };
+            let (Some(name), Some(name_raw)) = (member.key(), member.key_raw()) else {
+                continue;
+            };
             if !self.fields.iter().any(|field| *field == name) {
                 continue;
             }
             let head = [b"{", name_raw, b":"].concat();
             let alone = Zeroizing::new([&head, member.raw(), b"}"].concat());
             let opened = Zeroizing::new(record::open(&alone, self.patient.as_deref(), opener)?);
-            let value = opened.strip_prefix(head.as_slice()).and_then(|rest| rest.strip_suffix(b"}"));
+            let value = opened
+                .strip_prefix(head.as_slice())
+                .and_then(|rest| rest.strip_suffix(b"}"));
             splice.replace(member, value.unwrap_or(member.raw()));
         }
         Ok(splice.apply())
@@ -182,5 +228,4 @@ impl OpenArgs {
 }
 
 #[cfg(test)]
-#[path = "phi_tests.rs"]
 mod tests;

@@ -15,8 +15,14 @@ const OWN_TARGET: &str = "safeguard";
 /// # Errors
 /// What the system refused, and why.
 pub fn forbid_core_dumps() -> Result<(), String> {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
-        .map_err(|error| format!("core dumps can't be switched off: {error}"))?;
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )
+    .map_err(|error| format!("core dumps can't be switched off: {error}"))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|error| format!("the process can't be made undumpable: {error}"))
 }
@@ -24,9 +30,10 @@ pub fn forbid_core_dumps() -> Result<(), String> {
 /// A panic says where it happened; what it says may hold a value.
 pub fn quiet_panics() {
     panic::set_hook(Box::new(|information| {
-        let place = information
-            .location()
-            .map_or_else(|| "an unknown place".to_owned(), |at| format!("{}:{}", at.file(), at.line()));
+        let place = information.location().map_or_else(
+            || "an unknown place".to_owned(),
+            |at| format!("{}:{}", at.file(), at.line()),
+        );
         // Nobody is left to tell if standard error is gone.
         let _gone = writeln!(std::io::stderr(), "error: internal fault at {place}");
     }));
@@ -34,7 +41,8 @@ pub fn quiet_panics() {
 
 /// One line a record on standard error; the level from `RUST_LOG`, `info` by default.
 pub fn start_log() {
-    let mut builder = Builder::from_env(Env::default().default_filter_or(LevelFilter::Info.as_str()));
+    let mut builder =
+        Builder::from_env(Env::default().default_filter_or(LevelFilter::Info.as_str()));
     builder.format(|buffer, record| {
         if !is_shown(record.target(), record.level()) {
             return Ok(());
@@ -46,13 +54,27 @@ pub fn start_log() {
 }
 
 fn is_shown(target: &str, level: Level) -> bool {
-    let is_own = target.strip_prefix(OWN_TARGET).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '_']));
+    let is_own = target
+        .strip_prefix(OWN_TARGET)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '_']));
     level <= Level::Info || is_own
 }
 
 fn line(record: &Record<'_>) -> String {
     let text = record.args().to_string();
-    let text: String = text.trim_end().chars().map(|c| if c == '\n' { '⏎' } else if c.is_control() { '·' } else { c }).collect();
+    let text: String = text
+        .trim_end()
+        .chars()
+        .map(|c| {
+            if c == '\n' {
+                '⏎'
+            } else if c.is_control() {
+                '·'
+            } else {
+                c
+            }
+        })
+        .collect();
     format!("{:<5} {}: {text}", record.level(), record.target())
 }
 
@@ -62,13 +84,23 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line_whatever_it_holds() {
-        let record = |text: &str| line(&Record::builder().level(Level::Warn).target("t").args(format_args!("{text}")).build());
+        let record = |text: &str| {
+            line(
+                &Record::builder()
+                    .level(Level::Warn)
+                    .target("t")
+                    .args(format_args!("{text}"))
+                    .build(),
+            )
+        };
         assert_eq!(record("a\nb\u{1b}[2J\n"), "WARN  t: a⏎b·[2J");
     }
 
     #[test]
     fn libraries_say_nothing_below_info() {
-        assert!(is_shown("safeguard::run", Level::Trace) && is_shown("safeguard_audit", Level::Debug));
+        assert!(
+            is_shown("safeguard::run", Level::Trace) && is_shown("safeguard_audit", Level::Debug)
+        );
         assert!(is_shown("pingora", Level::Info) && !is_shown("pingora", Level::Debug));
         assert!(!is_shown("safeguardian", Level::Debug));
     }

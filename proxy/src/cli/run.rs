@@ -1,8 +1,7 @@
 //! `run`: the configuration read and checked, then the sidecar.
 
-use std::io::Write;
-
 use clap::Args;
+use safeguard_policy::render;
 
 use super::config::{ConfigArgs, Mode, load, start};
 use super::{CliError, Exit, Hooks, Terminal};
@@ -14,8 +13,14 @@ pub(super) struct RunArgs {
 }
 
 /// Warnings are shown, then the sidecar starts.
-pub(super) fn run(arguments: &RunArgs, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
-    let ready = load(&arguments.config.paths, Mode::Run)?.ready(terminal)?;
-    terminal.err.flush()?;
+pub(super) fn run(
+    arguments: &RunArgs,
+    hooks: &Hooks,
+    terminal: &mut Terminal<'_>,
+) -> Result<Exit, CliError> {
+    let chosen = load(&arguments.config.paths, Mode::Run)?;
+    let findings = render(&chosen.findings, terminal.err_colour);
+    let ready = chosen.ready(terminal)?;
+    terminal.err.write_all(findings.as_bytes())?;
     (hooks.run)(start(ready, arguments.config.paths.clone()))
 }

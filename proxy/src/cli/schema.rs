@@ -14,6 +14,9 @@ mod tests {
     #[test]
     fn it_is_a_json_schema() {
         let schema: serde_json::Value = serde_json::from_str(&run(&["schema"], "").out).unwrap();
-        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert_eq!(
+            schema["$schema"],
+            "https://json-schema.org/draft/2020-12/schema"
+        );
     }
 }

@@ -19,18 +19,30 @@ pub(super) struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-pub(super) fn completions(arguments: &CompletionsArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
+pub(super) fn completions(
+    arguments: &CompletionsArgs,
+    terminal: &mut Terminal<'_>,
+) -> Result<Exit, CliError> {
     // The generator panics where it can't write, so it writes to memory.
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "safeguard", &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut Cli::command(),
+        "safeguard",
+        &mut script,
+    );
     terminal.out.write_all(&script)?;
     Ok(Exit::Well)
 }
 
 pub(super) fn man(arguments: &ManArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     match &arguments.dir {
-        Some(dir) => clap_mangen::generate_to(Cli::command(), dir)
-            .map_err(|error| CliError::Usage(format!("{}: the pages can't be written: {error}", dir.display())))?,
+        Some(dir) => clap_mangen::generate_to(Cli::command(), dir).map_err(|error| {
+            CliError::Usage(format!(
+                "{}: the pages can't be written: {error}",
+                dir.display()
+            ))
+        })?,
         None => clap_mangen::Man::new(Cli::command()).render(&mut terminal.out)?,
     }
     Ok(Exit::Well)

@@ -37,9 +37,13 @@ impl Terminal<'_> {
     /// It can't be read, or has more than `bytes_max` bytes.
     pub fn document(&mut self, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, CliError> {
         let mut text = Zeroizing::new(Vec::new());
-        let read = (&mut *self.input).take(bytes_max + 1).read_to_end(&mut text).map_err(unreadable)?;
+        let read = Read::take(&mut *self.input, bytes_max + 1)
+            .read_to_end(&mut text)
+            .map_err(unreadable)?;
         if u64::try_from(read).unwrap_or(u64::MAX) > bytes_max {
-            return Err(CliError::Usage(format!("standard input has more than {bytes_max} bytes")));
+            return Err(CliError::Usage(format!(
+                "standard input has more than {bytes_max} bytes"
+            )));
         }
         Ok(text)
     }
@@ -50,7 +54,9 @@ impl Terminal<'_> {
     /// It can't be read, or the line has more than [`INPUT_BYTES_MAX`] bytes.
     pub fn line(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
         let mut line = Zeroizing::new(Vec::new());
-        let read = (&mut *self.input).take(INPUT_BYTES_MAX + 2).read_until(b'\n', &mut line).map_err(unreadable)?;
+        let read = Read::take(&mut *self.input, INPUT_BYTES_MAX + 2)
+            .read_until(b'\n', &mut line)
+            .map_err(unreadable)?;
         if read == 0 {
             return Ok(None);
         }
@@ -61,7 +67,9 @@ impl Terminal<'_> {
             }
         }
         if u64::try_from(line.len()).unwrap_or(u64::MAX) > INPUT_BYTES_MAX {
-            return Err(CliError::Usage(format!("a line of standard input has more than {INPUT_BYTES_MAX} bytes")));
+            return Err(CliError::Usage(format!(
+                "a line of standard input has more than {INPUT_BYTES_MAX} bytes"
+            )));
         }
         Ok(Some(line))
     }
@@ -74,19 +82,26 @@ fn unreadable(error: io::Error) -> CliError {
 /// Whether colour is welcome on a stream: on a terminal, unless `NO_COLOR` is set and not empty (no-color.org).
 pub(super) fn colour(stream: &impl IsTerminal) -> Colour {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if stream.is_terminal() && !refused { Colour::On } else { Colour::Off }
+    if stream.is_terminal() && !refused {
+        Colour::On
+    } else {
+        Colour::Off
+    }
 }
 
 /// A text from outside as a terminal may show it: control characters become `·`.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '·' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::cli::{Cli, Exit, Hooks, run_parsed};
+    use crate::cli::{Cli, Command, Exit, Hooks, perform};
     use clap::Parser;
+    use std::process::ExitCode;
 
     /// What a command wrote, and how it ended.
     pub(in crate::cli) struct Ended {
@@ -97,8 +112,15 @@ pub(super) mod tests {
 
     /// Runs a command line in this process.
     pub(in crate::cli) fn run(arguments: &[&str], input: &str) -> Ended {
-        let hooks = Hooks { run: |_| Ok(Exit::Well), demo: |_| Ok(Exit::Well), demo_upstream: |_| Ok(Exit::Well) };
+        let hooks = Hooks {
+            run: |_| Ok(Exit::Well),
+            demo: |_| ExitCode::SUCCESS,
+            demo_upstream: |_| Ok(Exit::Well),
+        };
         let cli = Cli::try_parse_from([&["safeguard"], arguments].concat()).unwrap();
+        let Command::Work(work) = cli.command else {
+            panic!("the demo has no terminal of its own")
+        };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut terminal = Terminal {
             input: &mut input.as_bytes(),
@@ -107,8 +129,12 @@ pub(super) mod tests {
             out_colour: Colour::Off,
             err_colour: Colour::Off,
         };
-        let exit = run_parsed(cli, &hooks, &mut terminal);
-        Ended { exit, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+        let exit = perform(*work, &hooks, &mut terminal);
+        Ended {
+            exit,
+            out: String::from_utf8(out).unwrap(),
+            err: String::from_utf8(err).unwrap(),
+        }
     }
 
     #[test]
@@ -127,7 +153,8 @@ pub(super) mod tests {
             lines.push(line.to_vec());
         }
         assert_eq!(lines, [&b"a"[..], b"b", b"", b"c"]);
-        terminal.input = &mut &b"12345"[..];
+        let mut longer = &b"12345"[..];
+        terminal.input = &mut longer;
         assert_eq!(terminal.document(4).unwrap_err().exit(), Exit::Usage);
     }
 }

@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 
 use super::config::{ConfigArgs, Mode, load};
 use super::{CliError, Exit, Terminal};
-use crate::authn::{AuthnSettings, Authenticator, MintError, MintRequest, TOKEN_BYTES_MAX, inspect, mint};
+use crate::authn::{
+    Authenticator, AuthnSettings, MintError, MintRequest, TOKEN_BYTES_MAX, inspect, mint,
+};
 use crate::{clock, settings};
 
 /// Room for white space around a token on standard input, in bytes.
@@ -63,9 +65,15 @@ impl FromStr for Claim {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, json) = text.split_once('=').ok_or("write NAME=JSON: department='\"cardiology\"'")?;
-        let value = serde_json::from_str(json).map_err(|_| "what stands behind `=` is no JSON; a text needs its quotes")?;
-        Ok(Self { name: name.to_owned(), value })
+        let (name, json) = text
+            .split_once('=')
+            .ok_or("write NAME=JSON: department='\"cardiology\"'")?;
+        let value = serde_json::from_str(json)
+            .map_err(|_| "what stands behind `=` is no JSON; a text needs its quotes")?;
+        Ok(Self {
+            name: name.to_owned(),
+            value,
+        })
     }
 }
 
@@ -78,19 +86,28 @@ pub(super) fn token(command: &TokenCommand, terminal: &mut Terminal<'_>) -> Resu
 
 fn authn(config: &ConfigArgs, terminal: &mut Terminal<'_>) -> Result<AuthnSettings, CliError> {
     let ready = load(&config.paths, Mode::Use)?.ready(terminal)?;
-    settings::authn(&ready.configuration).map_err(|error| CliError::Configuration(error.to_string()))
+    settings::authn(&ready.configuration)
+        .map_err(|error| CliError::Configuration(error.to_string()))
 }
 
 fn print(arguments: &MintArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let mut claims = Map::new();
     for claim in &arguments.claims {
-        if claims.insert(claim.name.clone(), claim.value.clone()).is_some() {
-            return Err(CliError::Usage(format!("the claim {} is given twice", claim.name)));
+        if claims
+            .insert(claim.name.clone(), claim.value.clone())
+            .is_some()
+        {
+            return Err(CliError::Usage(format!(
+                "the claim {} is given twice",
+                claim.name
+            )));
         }
     }
     let local = authn(&arguments.config, terminal)?.local;
     let local = local.ok_or_else(|| {
-        CliError::Configuration("authentication.jwt.enabled is false: nobody would take a local token".to_owned())
+        CliError::Configuration(
+            "authentication.jwt.enabled is false: nobody would take a local token".to_owned(),
+        )
     })?;
     let request = MintRequest {
         subject: arguments.sub.clone(),
@@ -111,17 +128,27 @@ fn print(arguments: &MintArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliE
 
 fn show(arguments: &InspectArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let settings = authn(&arguments.config, terminal)?;
-    safeguard_certs::install_provider(&Suite::ALL).map_err(|error| CliError::Internal(error.to_string()))?;
-    let authenticator = Authenticator::new(settings).map_err(|error| CliError::Configuration(error.to_string()))?;
-    let bytes_max = u64::try_from(TOKEN_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(AROUND_BYTES_MAX);
+    safeguard_certs::install_provider(&Suite::ALL)
+        .map_err(|error| CliError::Internal(error.to_string()))?;
+    let authenticator =
+        Authenticator::new(settings).map_err(|error| CliError::Configuration(error.to_string()))?;
+    let bytes_max = u64::try_from(TOKEN_BYTES_MAX)
+        .unwrap_or(u64::MAX)
+        .saturating_add(AROUND_BYTES_MAX);
     let input = terminal.document(bytes_max)?;
     // What is no UTF-8 is no token either, and is told so.
     let token = std::str::from_utf8(&input).unwrap_or_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| CliError::Internal(format!("no runtime: {error}")))?;
     let inspection = runtime.block_on(inspect(&authenticator, token, clock::now_unix()));
     write!(terminal.out, "{inspection}")?;
-    Ok(if inspection.accepted() { Exit::Well } else { Exit::Finding })
+    Ok(if inspection.accepted() {
+        Exit::Well
+    } else {
+        Exit::Finding
+    })
 }
 
 #[cfg(test)]
@@ -135,7 +162,20 @@ mod tests {
         let folder = example();
         let path = folder.path().to_str().unwrap();
         let minted = run(
-            &["token", "mint", "--config", path, "--sub", "dr", "--role", "physician", "--amr", "otp", "--claim", "department=\"er\""],
+            &[
+                "token",
+                "mint",
+                "--config",
+                path,
+                "--sub",
+                "dr",
+                "--role",
+                "physician",
+                "--amr",
+                "otp",
+                "--claim",
+                "department=\"er\"",
+            ],
             "",
         );
         assert_eq!(minted.exit, Exit::Well, "{}", minted.err);
@@ -145,7 +185,11 @@ mod tests {
         let token = minted.out.trim();
         let signature = token.rsplit('.').next().unwrap();
         assert!(!good.out.contains(signature), "the signature is not shown");
-        let forged = format!("{}.{}", token.rsplit_once('.').unwrap().0, signature.chars().rev().collect::<String>());
+        let forged = format!(
+            "{}.{}",
+            token.rsplit_once('.').unwrap().0,
+            signature.chars().rev().collect::<String>()
+        );
         let bad = run(&["token", "inspect", "--config", path], &forged);
         assert_eq!(bad.exit, Exit::Finding, "{}", bad.out);
         assert!(bad.out.contains("refused"));
@@ -156,9 +200,29 @@ mod tests {
         let folder = example();
         let path = folder.path().to_str().unwrap();
         let mint = |more: &[&str]| {
-            run(&[&["token", "mint", "--config", path, "--sub", "dr", "--role", "physician"], more].concat(), "")
+            run(
+                &[
+                    &[
+                        "token",
+                        "mint",
+                        "--config",
+                        path,
+                        "--sub",
+                        "dr",
+                        "--role",
+                        "physician",
+                    ],
+                    more,
+                ]
+                .concat(),
+                "",
+            )
         };
-        for more in [&["--expires", "3601"][..], &["--claim", "sub=\"x\""], &["--claim", "a=1", "--claim", "a=2"]] {
+        for more in [
+            &["--expires", "3601"][..],
+            &["--claim", "sub=\"x\""],
+            &["--claim", "a=1", "--claim", "a=2"],
+        ] {
             assert_eq!(mint(more).exit, Exit::Usage, "{more:?}");
         }
         assert!("department=cardiology".parse::<Claim>().is_err());

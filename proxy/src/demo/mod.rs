@@ -22,7 +22,7 @@ mod stage;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use crate::cli::Exit;
+use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -61,9 +61,9 @@ pub struct DemoOptions {
     pub program: PathBuf,
 }
 
-
-
-
+/// The contract's exit codes.
+const EXIT_FINDING: u8 = 1;
+const EXIT_INTERNAL: u8 = 70;
 
 /// Why there is no outcome to judge.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,7 @@ pub async fn demo(
     workshop: &dyn Workshop,
     out: &mut dyn Write,
     err: &mut dyn Write,
-) -> Exit {
+) -> ExitCode {
     let mut interrupts = Interrupts::listen();
     let ended = tokio::select! {
         ended = perform(&options, workshop, out, err) => ended,
@@ -111,12 +111,12 @@ pub async fn demo(
         Err(error) => Err(error),
     };
     match ended {
-        Ok(true) => Exit::Well,
-        Ok(false) => Exit::Finding,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_FINDING),
         Err(error) => {
             // Nobody is left to tell if the error stream is gone too.
             let _told = writeln!(err, "error: {error}");
-            Exit::Internal
+            ExitCode::from(EXIT_INTERNAL)
         }
     }
 }

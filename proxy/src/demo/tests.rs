@@ -25,7 +25,7 @@ fn options(program: &str) -> DemoOptions {
 async fn a_program_that_is_no_clinic_is_an_internal_error_that_says_so() {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = demo(options("/bin/false"), &Bench, &mut out, &mut err).await;
-    assert_eq!(code, Exit::Internal);
+    assert_eq!(code, ExitCode::from(EXIT_INTERNAL));
     assert!(out.is_empty());
     let said = String::from_utf8(err).unwrap();
     assert!(said.contains("the clinic"), "{said}");

@@ -127,7 +127,10 @@ impl<'t> Widening<'_, 't> {
             for property in value.children() {
                 let Some(name) = property.key() else { continue };
                 let class = self.workshop.policy.classify(&name);
-                self.put(property, self.widening(class, output));
+                // An unlisted object or array is entered, not withheld.
+                if class != FieldClass::Unlisted || !is_container(property) {
+                    self.put(property, self.widening(class, output));
+                }
                 if output && class == FieldClass::Unlisted {
                     self.elements(property);
                 }
@@ -154,7 +157,9 @@ impl<'t> Widening<'_, 't> {
         if self.views.unlisted_results() != Unlisted::Withhold {
             return;
         }
-        if let Ok(Some(items)) = property.get("items") {
+        if let Ok(Some(items)) = property.get("items")
+            && !is_container(items)
+        {
             self.put(items, Widen::Null);
         }
     }
@@ -167,4 +172,10 @@ impl<'t> Widening<'_, 't> {
         };
         self.splice.wrap(schema, br#"{"anyOf":["#, after);
     }
+}
+
+/// Whether a schema describes objects or arrays and says so itself.
+fn is_container(schema: Value<'_>) -> bool {
+    let kind = schema.get("type").ok().flatten().and_then(Value::string);
+    matches!(kind.as_deref(), Some("object" | "array"))
 }

@@ -1,0 +1,163 @@
+//! A real spool, verified and asked.
+
+use std::path::Path;
+
+use safeguard_audit::{AuditKey, AuditKeys, Event, EventName, Outcome, SpoolSettings, Trail};
+
+use crate::cli::Exit;
+use crate::cli::config::tests::example;
+use crate::cli::key_file::tests::key_file;
+use crate::cli::terminal::tests::run;
+
+const KEY: [u8; 32] = *b"audit-key-of-the-tests-012345678";
+
+/// A log with three events beside its markers.
+fn spool(folder: &Path) -> String {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let keys = AuditKeys::new(vec![AuditKey::new("aud", 0, KEY)]).unwrap();
+        let patient = keys.pseudonym("p-1");
+        let directory = folder.join("spool");
+        let trail = Trail::open(
+            SpoolSettings::new(&directory, folder.join("spool-state")),
+            keys,
+        )
+        .unwrap();
+        for (name, outcome) in [
+            (EventName::UserLogin, Outcome::Success),
+            (EventName::PhiRead, Outcome::Success),
+            (EventName::PhiAccessDenied, Outcome::Denied),
+        ] {
+            let mut event = Event::new(name, outcome);
+            if name == EventName::PhiRead {
+                event.patients.push(patient);
+            }
+            trail.record(event).durable().await.unwrap();
+        }
+        trail.close().await.unwrap();
+        directory.to_str().unwrap().to_owned()
+    })
+}
+
+#[test]
+fn a_log_is_verified_and_asked_with_a_key_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(folder.path());
+    let (_keys, key) = key_file(&KEY);
+    let with = |verb: &str, more: &[&str]| {
+        let arguments = [
+            "audit",
+            verb,
+            "--spool",
+            &spool,
+            "--key-file",
+            &key,
+            "--key-format",
+            "raw",
+            "--key-id",
+            "aud",
+        ];
+        run(&[&arguments[..], more].concat(), "")
+    };
+    let whole = with("verify", &[]);
+    assert_eq!(whole.exit, Exit::Well, "{}", whole.err);
+    assert!(whole.out.starts_with("whole: 5 records"), "{}", whole.out);
+    assert_eq!(with("query", &["--format", "jsonl"]).out.lines().count(), 5);
+    assert_eq!(
+        with("query", &["--format", "jsonl", "--patient", "p-1"])
+            .out
+            .lines()
+            .count(),
+        1
+    );
+    assert_eq!(
+        with("query", &["--format", "jsonl", "--outcome", "denied"])
+            .out
+            .lines()
+            .count(),
+        1
+    );
+    let both = with(
+        "query",
+        &[
+            "--format",
+            "csv",
+            "--event",
+            "phi_read",
+            "--event",
+            "user_login",
+        ],
+    );
+    assert_eq!(both.out.lines().count(), 3, "a header and two");
+    assert!(both.err.contains("not recorded"));
+    assert!(with("query", &[]).out.contains("audit_stopped"));
+
+    let segment = std::fs::read_dir(&spool)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    assert_eq!(with("verify", &[]).exit, Exit::Finding);
+    assert_eq!(with("query", &["--format", "jsonl"]).exit, Exit::Finding);
+}
+
+#[test]
+fn the_configuration_names_the_log() {
+    let folder = example();
+    let path = folder.path().join("spool.yaml");
+    let spool = folder.path().join("none");
+    let text = format!(
+        "state: {{ directory: {} }}\n",
+        folder.path().join("state").display()
+    );
+    std::fs::write(path, text).unwrap();
+    let ended = run(
+        &[
+            "audit",
+            "verify",
+            "--config",
+            folder.path().to_str().unwrap(),
+            "--spool",
+            spool.to_str().unwrap(),
+        ],
+        "",
+    );
+    assert_eq!(ended.exit, Exit::Unavailable, "{}{}", ended.out, ended.err);
+}
+
+#[test]
+fn the_sql_is_that_of_the_table() {
+    assert!(
+        run(&["audit", "schema"], "")
+            .out
+            .contains("CREATE TABLE IF NOT EXISTS \"audit_logs\"")
+    );
+    assert!(
+        run(&["audit", "schema", "--table", "a.b"], "")
+            .out
+            .contains("\"a\".\"b\"")
+    );
+    assert_eq!(
+        run(&["audit", "schema", "--table", "a.b.c"], "").exit,
+        Exit::Usage
+    );
+    let folder = example();
+    assert!(
+        run(
+            &[
+                "audit",
+                "schema",
+                "--config",
+                folder.path().to_str().unwrap()
+            ],
+            ""
+        )
+        .out
+        .contains("\"audit_logs\"")
+    );
+}
