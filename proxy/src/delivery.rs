@@ -26,14 +26,26 @@ impl Deliveries {
     /// # Errors
     /// When an output's settings or files are unusable; the text says which and how to mend it.
     pub fn start(configuration: &Configuration, trail: &Trail) -> Result<Self, String> {
-        let names: Vec<EventName> =
-            configuration.audit.events.iter().filter_map(|name| EventName::parse(name)).collect();
-        let settings = DeliverySettings { selection: Selection::new(&names), ..DeliverySettings::default() };
-        let mut deliveries = Self { stop: watch::Sender::new(false), tasks: JoinSet::new() };
+        let names: Vec<EventName> = configuration
+            .audit
+            .events
+            .iter()
+            .filter_map(|name| EventName::parse(name))
+            .collect();
+        let settings = DeliverySettings {
+            selection: Selection::new(&names),
+            ..DeliverySettings::default()
+        };
+        let mut deliveries = Self {
+            stop: watch::Sender::new(false),
+            tasks: JoinSet::new(),
+        };
         for output in &configuration.audit.outputs {
             let Output::Postgresql(output) = output;
-            let sink = Postgres::new(postgres(output)?, trail).map_err(|error| error.to_string())?;
-            let delivery = Delivery::new(trail, sink, settings.clone()).map_err(|error| error.to_string())?;
+            let sink =
+                Postgres::new(postgres(output)?, trail).map_err(|error| error.to_string())?;
+            let delivery =
+                Delivery::new(trail, sink, settings.clone()).map_err(|error| error.to_string())?;
             let mut stop = deliveries.stop.subscribe();
             deliveries.tasks.spawn(delivery.run(async move {
                 // A sender that is gone has stopped too.
@@ -48,19 +60,25 @@ impl Deliveries {
         let _ = self.stop.send(true);
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(deadline, all).await.is_err() {
-            log::warn!("an audit output has not taken every event yet: the next run goes on from its cursor");
+            log::warn!(
+                "an audit output has not taken every event yet: the next run goes on from its cursor"
+            );
         }
     }
 }
 
 fn postgres(output: &Postgresql) -> Result<PostgresSettings, String> {
-    let table = TableName::parse(&output.table).map_err(|error| format!("audit_logging.output.table: {error}"))?;
+    let table = TableName::parse(&output.table)
+        .map_err(|error| format!("audit_logging.output.table: {error}"))?;
     let ca_pem = match &output.ca_file {
         Some(path) => read(path, "ca_file")?.to_vec(),
         None => system_roots()?,
     };
     let client_pem = match (&output.cert_file, &output.key_file) {
-        (Some(certificate), Some(key)) => Some((read(certificate, "cert_file")?.to_vec(), read(key, "key_file")?)),
+        (Some(certificate), Some(key)) => Some((
+            read(certificate, "cert_file")?.to_vec(),
+            read(key, "key_file")?,
+        )),
         _ => None,
     };
     Ok(PostgresSettings {
@@ -68,7 +86,10 @@ fn postgres(output: &Postgresql) -> Result<PostgresSettings, String> {
         port: output.port,
         database: output.database.clone(),
         user: output.user.clone(),
-        password: output.password.as_ref().map(|secret| Zeroizing::new(secret.expose().to_owned())),
+        password: output
+            .password
+            .as_ref()
+            .map(|secret| Zeroizing::new(secret.expose().to_owned())),
         ca_pem,
         client_pem,
         table,
@@ -77,10 +98,14 @@ fn postgres(output: &Postgresql) -> Result<PostgresSettings, String> {
 }
 
 fn read(path: &Path, key: &str) -> Result<Zeroizing<Vec<u8>>, String> {
-    let words = |error: std::io::Error| format!("audit_logging.output.{key}: {}: {error}", path.display());
+    let words =
+        |error: std::io::Error| format!("audit_logging.output.{key}: {}: {error}", path.display());
     let length = std::fs::metadata(path).map_err(words)?.len();
     if length > PEM_BYTES_MAX {
-        return Err(format!("audit_logging.output.{key}: {}: larger than {PEM_BYTES_MAX} bytes", path.display()));
+        return Err(format!(
+            "audit_logging.output.{key}: {}: larger than {PEM_BYTES_MAX} bytes",
+            path.display()
+        ));
     }
     std::fs::read(path).map(Zeroizing::new).map_err(words)
 }
@@ -99,7 +124,10 @@ fn system_roots() -> Result<Vec<u8>, String> {
         pem.extend_from_slice(b"-----END CERTIFICATE-----\n");
     }
     if pem.is_empty() {
-        return Err("audit_logging.output.ca_file: the system has no certificate authorities: name a file".to_owned());
+        return Err(
+            "audit_logging.output.ca_file: the system has no certificate authorities: name a file"
+                .to_owned(),
+        );
     }
     Ok(pem)
 }

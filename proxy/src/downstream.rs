@@ -43,14 +43,20 @@ impl<'h> Downstream<'h> {
         if declared_length(self.http).is_some_and(|length| length > bytes_max) {
             return Err(Refusal::TooLarge);
         }
-        tokio::time::timeout(deadline, self.read_all(bytes_max)).await.map_err(|_| Refusal::TooSlow)?
+        tokio::time::timeout(deadline, self.read_all(bytes_max))
+            .await
+            .map_err(|_| Refusal::TooSlow)?
     }
 
     async fn read_all(&mut self, bytes_max: usize) -> Result<Bytes, Refusal> {
         let mut whole: Option<Bytes> = None;
         let mut gathered = BytesMut::new();
         loop {
-            let piece = self.http.read_request_body().await.map_err(|_| Refusal::BadRequest("the body breaks off"))?;
+            let piece = self
+                .http
+                .read_request_body()
+                .await
+                .map_err(|_| Refusal::BadRequest("the body breaks off"))?;
             let Some(piece) = piece else { break };
             if gathered.len() + whole.as_ref().map_or(0, Bytes::len) + piece.len() > bytes_max {
                 return Err(Refusal::TooLarge);
@@ -77,7 +83,9 @@ impl<'h> Downstream<'h> {
             Some(head) => head,
             None => return Ok(()),
         };
-        if reply.status != StatusCode::ACCEPTED && reply.status != StatusCode::NO_CONTENT || !reply.body.is_empty() {
+        if reply.status != StatusCode::ACCEPTED && reply.status != StatusCode::NO_CONTENT
+            || !reply.body.is_empty()
+        {
             let _ = head.insert_header(header::CONTENT_LENGTH, reply.body.len());
         } else {
             let _ = head.insert_header(header::CONTENT_LENGTH, 0);
@@ -86,7 +94,10 @@ impl<'h> Downstream<'h> {
             self.http.write_response_header(head).await?;
             self.http.write_response_body(reply.body, true).await
         };
-        if !matches!(tokio::time::timeout(WRITE_DEADLINE, write).await, Ok(Ok(()))) {
+        if !matches!(
+            tokio::time::timeout(WRITE_DEADLINE, write).await,
+            Ok(Ok(()))
+        ) {
             self.http.set_keepalive(None);
         }
         Ok(())
@@ -100,10 +111,14 @@ impl<'h> Downstream<'h> {
         let mut head = self.head(StatusCode::OK, headers).ok_or(Gone)?;
         if !self.http.is_http2() {
             // Without it the stream's end would be the connection's.
-            head.insert_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Gone)?;
+            head.insert_header(header::TRANSFER_ENCODING, "chunked")
+                .map_err(|_| Gone)?;
         }
         let write = self.http.write_response_header(head);
-        tokio::time::timeout(WRITE_DEADLINE, write).await.map_err(|_| Gone)?.map_err(|_| Gone)
+        tokio::time::timeout(WRITE_DEADLINE, write)
+            .await
+            .map_err(|_| Gone)?
+            .map_err(|_| Gone)
     }
 
     /// Writes one piece of a stream, and nothing behind it waits for more.
@@ -112,7 +127,10 @@ impl<'h> Downstream<'h> {
     /// When the client is gone or does not read.
     pub async fn write(&mut self, bytes: Bytes, end: bool) -> Result<(), Gone> {
         let write = self.http.write_response_body(bytes, end);
-        tokio::time::timeout(WRITE_DEADLINE, write).await.map_err(|_| Gone)?.map_err(|_| Gone)
+        tokio::time::timeout(WRITE_DEADLINE, write)
+            .await
+            .map_err(|_| Gone)?
+            .map_err(|_| Gone)
     }
 
     /// Resolves when the client closes its side (or sends what it must not).
@@ -144,7 +162,10 @@ impl<'h> Downstream<'h> {
             return;
         }
         let small = declared_length(self.http).is_none_or(|length| length <= DISCARD_BYTES_MAX);
-        let done = small && tokio::time::timeout(DISCARD_DEADLINE, self.discard_small()).await.unwrap_or(false);
+        let done = small
+            && tokio::time::timeout(DISCARD_DEADLINE, self.discard_small())
+                .await
+                .unwrap_or(false);
         if !done {
             self.http.set_keepalive(None);
         }
@@ -163,5 +184,9 @@ impl<'h> Downstream<'h> {
 }
 
 fn declared_length(http: &ServerSession) -> Option<usize> {
-    http.get_header(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    http.get_header(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }

@@ -11,8 +11,8 @@ use safeguard_policy::policy::{Operation, Rule};
 use uuid::Uuid;
 
 use crate::authn::Authenticated;
-use crate::exchange::asked::{Call, method_name};
 use crate::exchange::Caller;
+use crate::exchange::asked::{Call, method_name};
 use crate::listener::Connection;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -68,7 +68,8 @@ impl Recorder {
 
     /// No connection came of a handshake.
     pub fn handshake_failed(&self, source: IpAddr, reason: &'static str) {
-        let mut event = Event::new(EventName::NodeAuthenticationFailed, Outcome::Denied).reason(reason);
+        let mut event =
+            Event::new(EventName::NodeAuthenticationFailed, Outcome::Denied).reason(reason);
         event.source = Some(source);
         self.record_stranger(event);
     }
@@ -86,7 +87,14 @@ impl Recorder {
     }
 
     /// A step-up challenge was sent.
-    pub fn mfa_challenge(&self, who: &Authenticated, name: Option<&str>, connection: &Connection, reference: Uuid, reason: &'static str) {
+    pub fn mfa_challenge(
+        &self,
+        who: &Authenticated,
+        name: Option<&str>,
+        connection: &Connection,
+        reference: Uuid,
+        reason: &'static str,
+    ) {
         let mut event = Event::new(EventName::MfaChallenge, Outcome::Denied).reason(reason);
         self.about_connection(&mut event, connection, reference);
         event.subject = Some(subject(who, name.map(str::to_owned), None));
@@ -94,7 +102,14 @@ impl Recorder {
     }
 
     /// A valid token whose session has ended.
-    pub fn session_refused(&self, who: &Authenticated, name: Option<&str>, connection: &Connection, reference: Uuid, reason: &'static str) {
+    pub fn session_refused(
+        &self,
+        who: &Authenticated,
+        name: Option<&str>,
+        connection: &Connection,
+        reference: Uuid,
+        reason: &'static str,
+    ) {
         let mut event = Event::new(EventName::FailedLoginAttempt, Outcome::Denied).reason(reason);
         self.about_connection(&mut event, connection, reference);
         event.subject = Some(subject(who, name.map(str::to_owned), None));
@@ -128,7 +143,8 @@ impl Recorder {
         request_id: Option<&str>,
         denial: &Denial,
     ) {
-        let mut event = Event::new(EventName::PhiAccessDenied, Outcome::Denied).reason(denial.reason.code());
+        let mut event =
+            Event::new(EventName::PhiAccessDenied, Outcome::Denied).reason(denial.reason.code());
         about_caller(&mut event, caller, None);
         event.rule = denial.rule.as_ref().map(rule_text);
         event.configuration_hash = Some(live.hash);
@@ -137,9 +153,17 @@ impl Recorder {
     }
 
     /// The call was permitted, and its arguments were not.
-    pub fn request_refused(&self, caller: &Caller, live: &Live, about: &Refused<'_>, error: &RewriteError) {
+    pub fn request_refused(
+        &self,
+        caller: &Caller,
+        live: &Live,
+        about: &Refused<'_>,
+        error: &RewriteError,
+    ) {
         let (name, outcome, reason) = match error {
-            RewriteError::Integrity(what) => (EventName::IntegrityViolation, Outcome::Failure, *what),
+            RewriteError::Integrity(what) => {
+                (EventName::IntegrityViolation, Outcome::Failure, *what)
+            }
             RewriteError::Vault(what) => (EventName::DecryptFailure, Outcome::Failure, *what),
             RewriteError::Denied(what) => (EventName::PhiAccessDenied, Outcome::Denied, *what),
             RewriteError::Invalid(what) | RewriteError::Upstream(what) => {
@@ -150,7 +174,11 @@ impl Recorder {
         about_caller(&mut event, caller, Some(about.permit));
         event.configuration_hash = Some(live.hash);
         event.mcp = Some(mcp(about.method, &about.tool, Some(about.request_id)));
-        event.patients = about.patient.iter().map(|patient| self.trail.pseudonym(patient)).collect();
+        event.patients = about
+            .patient
+            .iter()
+            .map(|patient| self.trail.pseudonym(patient))
+            .collect();
         self.send(event);
     }
 
@@ -163,7 +191,11 @@ impl Recorder {
 
     /// A permitted call has its answer.
     pub fn outcome(&self, call: &Call, live: &Live, answer: &RewrittenAnswer) -> Pending {
-        let ended = if answer.failed { Outcome::Failure } else { Outcome::Success };
+        let ended = if answer.failed {
+            Outcome::Failure
+        } else {
+            Outcome::Success
+        };
         let mut event = self.about_call(outcome_name(call.permit.operation), ended, call, live);
         if answer.failed {
             event.reason = Some("upstream_error".to_owned());
@@ -185,15 +217,22 @@ impl Recorder {
         let (name, reason) = match error {
             RewriteError::Integrity(what) => (EventName::IntegrityViolation, *what),
             RewriteError::Vault(what) => (EventName::DecryptFailure, *what),
-            RewriteError::Denied(what) | RewriteError::Invalid(what) | RewriteError::Upstream(what) => {
-                (outcome_name(call.permit.operation), *what)
-            }
+            RewriteError::Denied(what)
+            | RewriteError::Invalid(what)
+            | RewriteError::Upstream(what) => (outcome_name(call.permit.operation), *what),
         };
-        let mut event = self.about_call(name, Outcome::Failure, call, live).reason(reason);
+        let mut event = self
+            .about_call(name, Outcome::Failure, call, live)
+            .reason(reason);
         event.fields = call.touched.for_event(&live.policy);
         if name != outcome_name(call.permit.operation) && call.concerns_phi() {
             // The intent has its outcome whatever else is said of it.
-            let outcome = self.about_call(outcome_name(call.permit.operation), Outcome::Failure, call, live);
+            let outcome = self.about_call(
+                outcome_name(call.permit.operation),
+                Outcome::Failure,
+                call,
+                live,
+            );
             self.send(outcome.reason(name.as_str()));
         }
         self.record(event)
@@ -211,13 +250,24 @@ impl Recorder {
             UpstreamError::TooLarge => "upstream_answer_too_large",
             UpstreamError::Invalid => "upstream_answer_invalid",
         };
-        self.send(self.about_call(outcome_name(call.permit.operation), Outcome::Failure, call, live).reason(reason));
+        self.send(
+            self.about_call(
+                outcome_name(call.permit.operation),
+                Outcome::Failure,
+                call,
+                live,
+            )
+            .reason(reason),
+        );
     }
 
     /// Counts what became of fields.
     pub fn fields(&self, touched: &Touched, outcome: &str) {
         for (action, count) in touched.counts() {
-            self.metrics.phi_fields_total.with_label_values(&[action.as_str(), outcome]).inc_by(u64::from(count));
+            self.metrics
+                .phi_fields_total
+                .with_label_values(&[action.as_str(), outcome])
+                .inc_by(u64::from(count));
         }
     }
 
@@ -225,8 +275,16 @@ impl Recorder {
         let mut event = Event::new(name, outcome);
         about_caller(&mut event, &call.caller, Some(&call.permit));
         event.configuration_hash = Some(live.hash);
-        event.mcp = Some(mcp(method_name(call.method), &call.tool, Some(&call.request_id)));
-        event.patients = call.patient.iter().map(|patient| self.trail.pseudonym(patient)).collect();
+        event.mcp = Some(mcp(
+            method_name(call.method),
+            &call.tool,
+            Some(&call.request_id),
+        ));
+        event.patients = call
+            .patient
+            .iter()
+            .map(|patient| self.trail.pseudonym(patient))
+            .collect();
         event
     }
 
@@ -282,15 +340,19 @@ fn subject(who: &Authenticated, mtls_name: Option<String>, permit: Option<&Permi
         Some(permit) => permit.roles.iter().map(|role| role.to_string()).collect(),
         None => who.roles().to_vec(),
     };
-    let client = permit.map(|permit| permit.client.to_string()).filter(|client| !client.is_empty());
+    let client = permit
+        .map(|permit| permit.client.to_string())
+        .filter(|client| !client.is_empty());
     Subject {
         sub: who.subject().to_owned(),
         iss: who.issuer().to_owned(),
         roles,
         client: client.or_else(|| who.authorized_party().map(str::to_owned)),
         mtls_name,
-        second_factor: who.second_factor().map(<[String]>::to_vec).unwrap_or_default(),
+        second_factor: who
+            .second_factor()
+            .map(<[String]>::to_vec)
+            .unwrap_or_default(),
         auth_time: who.authenticated_at(),
     }
 }
-

@@ -22,8 +22,14 @@ static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The only headers that go up: whatever else a client sends could be a token or PHI, and no upstream needs it.
-static FORWARDED: [&HeaderName; 6] =
-    [&header::ACCEPT, &header::CONTENT_TYPE, &SESSION_ID, &PROTOCOL_VERSION, &LAST_EVENT_ID, &TRACEPARENT];
+static FORWARDED: [&HeaderName; 6] = [
+    &header::ACCEPT,
+    &header::CONTENT_TYPE,
+    &SESSION_ID,
+    &PROTOCOL_VERSION,
+    &LAST_EVENT_ID,
+    &TRACEPARENT,
+];
 
 /// What of the configuration the gate looks at.
 #[derive(Debug, Clone)]
@@ -44,22 +50,46 @@ pub struct Face {
 /// 400 for ambiguous framing (RFC 9112 §6.1), 413 for headers over their bounds.
 pub fn framing(request: &RequestHeader) -> Result<(), Refusal> {
     let headers = &request.headers;
-    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
-        return Err(Refusal::BadRequest("Content-Length together with Transfer-Encoding is ambiguous"));
+    if headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.contains_key(header::CONTENT_LENGTH)
+    {
+        return Err(Refusal::BadRequest(
+            "Content-Length together with Transfer-Encoding is ambiguous",
+        ));
     }
     if headers.contains_key(header::UPGRADE) {
-        return Err(Refusal::BadRequest("upgrading the connection is not offered"));
+        return Err(Refusal::BadRequest(
+            "upgrading the connection is not offered",
+        ));
     }
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
     if bytes > HEADER_BYTES_MAX || headers.len() > HEADERS_MAX {
         return Err(Refusal::TooLarge);
     }
-    if request.uri.query().is_some_and(|query| query.contains("access_token=")) {
-        return Err(Refusal::BadRequest("a token never stands in a URL: send it in Authorization"));
+    if request
+        .uri
+        .query()
+        .is_some_and(|query| query.contains("access_token="))
+    {
+        return Err(Refusal::BadRequest(
+            "a token never stands in a URL: send it in Authorization",
+        ));
     }
-    for single in [&header::AUTHORIZATION, &header::HOST, &header::ORIGIN, &SESSION_ID, &PROTOCOL_VERSION, &header::CONTENT_TYPE] {
+    for single in [
+        &header::AUTHORIZATION,
+        &header::HOST,
+        &header::ORIGIN,
+        &SESSION_ID,
+        &PROTOCOL_VERSION,
+        &header::CONTENT_TYPE,
+    ] {
         if headers.get_all(single).iter().nth(1).is_some() {
-            return Err(Refusal::BadRequest("a header that must stand once stands twice"));
+            return Err(Refusal::BadRequest(
+                "a header that must stand once stands twice",
+            ));
         }
     }
     Ok(())
@@ -72,22 +102,37 @@ pub fn framing(request: &RequestHeader) -> Result<(), Refusal> {
 pub fn face(request: &RequestHeader, face: &Face) -> Result<(), Refusal> {
     let host = match request.uri.authority() {
         Some(authority) => Some(authority.as_str()),
-        None => request.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+        None => request
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok()),
     };
-    let host = host.map(|host| without_default_port(&host.to_ascii_lowercase())).ok_or(Refusal::ForeignOrigin)?;
+    let host = host
+        .map(|host| without_default_port(&host.to_ascii_lowercase()))
+        .ok_or(Refusal::ForeignOrigin)?;
     if host != face.authority {
         return Err(Refusal::ForeignOrigin);
     }
     match request.headers.get(header::ORIGIN) {
         None => Ok(()),
-        Some(origin) if face.origins.iter().any(|ours| origin.as_bytes().eq_ignore_ascii_case(ours.as_bytes())) => Ok(()),
+        Some(origin)
+            if face
+                .origins
+                .iter()
+                .any(|ours| origin.as_bytes().eq_ignore_ascii_case(ours.as_bytes())) =>
+        {
+            Ok(())
+        }
         Some(_) => Err(Refusal::ForeignOrigin),
     }
 }
 
 /// An authority as it is compared: https's own port says nothing.
 pub fn without_default_port(authority: &str) -> String {
-    authority.strip_suffix(":443").unwrap_or(authority).to_owned()
+    authority
+        .strip_suffix(":443")
+        .unwrap_or(authority)
+        .to_owned()
 }
 
 /// Refuses a revision that the upstream does not carry, before it reaches one that dies of it.
@@ -106,14 +151,20 @@ pub fn revision(headers: &HeaderMap, face: &Face) -> Result<(), Refusal> {
 /// # Errors
 /// 415 for any other media type, a body in another character set, or an encoded one.
 pub fn media_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let value = text(headers, &header::CONTENT_TYPE)?.unwrap_or_default().to_ascii_lowercase();
+    let value = text(headers, &header::CONTENT_TYPE)?
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let mut parts = value.split(';').map(str::trim);
     let json = parts.next() == Some("application/json");
     let charset = parts.all(|part| match part.split_once('=') {
         Some(("charset", name)) => name.trim_matches('"') == "utf-8",
         _ => true,
     });
-    if json && charset && !headers.contains_key(header::CONTENT_ENCODING) { Ok(()) } else { Err(Refusal::MediaType) }
+    if json && charset && !headers.contains_key(header::CONTENT_ENCODING) {
+        Ok(())
+    } else {
+        Err(Refusal::MediaType)
+    }
 }
 
 /// The MCP session that a request names.
@@ -124,20 +175,25 @@ pub fn session_id(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     match text(headers, &SESSION_ID)? {
         None => Ok(None),
         Some(id) if is_session_id(&id) => Ok(Some(id)),
-        Some(_) => Err(Refusal::BadRequest("Mcp-Session-Id is not visible ASCII of at most 256 characters")),
+        Some(_) => Err(Refusal::BadRequest(
+            "Mcp-Session-Id is not visible ASCII of at most 256 characters",
+        )),
     }
 }
 
 /// Visible ASCII, bounded (MCP 2025-11-25, Session Management).
 pub fn is_session_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= SESSION_ID_BYTES_MAX && id.bytes().all(|byte| (0x21..=0x7e).contains(&byte))
+    !id.is_empty()
+        && id.len() <= SESSION_ID_BYTES_MAX
+        && id.bytes().all(|byte| (0x21..=0x7e).contains(&byte))
 }
 
 /// The trace id of a W3C `traceparent`, for the events.
 pub fn trace_id(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(&TRACEPARENT)?.to_str().ok()?;
     let id = value.split('-').nth(1)?;
-    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_ascii_lowercase())
+    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .then(|| id.to_ascii_lowercase())
 }
 
 /// What of a request's headers goes to the upstream.
@@ -204,8 +260,14 @@ mod tests {
 
     #[test]
     fn a_foreign_host_or_origin_is_refused_and_the_default_port_says_nothing() {
-        assert_eq!(face(&request(&[("host", "agents.example.com:443")]), &ours()), Ok(()));
-        assert_eq!(face(&request(&[("host", "evil.example.com")]), &ours()), Err(Refusal::ForeignOrigin));
+        assert_eq!(
+            face(&request(&[("host", "agents.example.com:443")]), &ours()),
+            Ok(())
+        );
+        assert_eq!(
+            face(&request(&[("host", "evil.example.com")]), &ours()),
+            Err(Refusal::ForeignOrigin)
+        );
         assert_eq!(face(&request(&[]), &ours()), Err(Refusal::ForeignOrigin));
         let foreign = request(&[("host", "agents.example.com"), ("origin", "null")]);
         assert_eq!(face(&foreign, &ours()), Err(Refusal::ForeignOrigin));
@@ -219,9 +281,16 @@ mod tests {
 
     #[test]
     fn only_json_in_utf_8_is_a_body() {
-        assert_eq!(media_type(&request(&[("content-type", "application/json; charset=UTF-8")]).headers), Ok(()));
+        assert_eq!(
+            media_type(&request(&[("content-type", "application/json; charset=UTF-8")]).headers),
+            Ok(())
+        );
         for bad in ["text/plain", "application/json; charset=utf-16", ""] {
-            assert_eq!(media_type(&request(&[("content-type", bad)]).headers), Err(Refusal::MediaType), "{bad}");
+            assert_eq!(
+                media_type(&request(&[("content-type", bad)]).headers),
+                Err(Refusal::MediaType),
+                "{bad}"
+            );
         }
     }
 

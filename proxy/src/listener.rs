@@ -51,7 +51,11 @@ impl Connection {
     ///
     /// # Errors
     /// Why the peer is not to be trusted any more (revoked, expired, its CA removed, its name not allowed).
-    pub fn peer(&self, tls: &ServerTls, now_unix: i64) -> Result<Option<Arc<PeerIdentity>>, PeerError> {
+    pub fn peer(
+        &self,
+        tls: &ServerTls,
+        now_unix: i64,
+    ) -> Result<Option<Arc<PeerIdentity>>, PeerError> {
         match &self.peer {
             None => Ok(None),
             Some(Ok(peer)) => peer.verified(tls, now_unix).map(Some),
@@ -68,11 +72,21 @@ struct RememberPeer {
 
 #[async_trait]
 impl TlsAccept for RememberPeer {
-    async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
-        let chain = tls.peer_cert_chain_der().map(<[_]>::to_vec).filter(|chain| !chain.is_empty());
+    async fn handshake_complete_callback(
+        &self,
+        tls: &TlsRef,
+    ) -> Option<Arc<dyn Any + Send + Sync>> {
+        let chain = tls
+            .peer_cert_chain_der()
+            .map(<[_]>::to_vec)
+            .filter(|chain| !chain.is_empty());
         let now = crate::clock::now_unix();
         let peer = chain.map(|chain| Peer::new(self.sidecar.tls(), chain, now));
-        Some(Arc::new(Arc::new(Connection { source: self.source, opened: Instant::now(), peer })))
+        Some(Arc::new(Arc::new(Connection {
+            source: self.source,
+            opened: Instant::now(),
+            peer,
+        })))
     }
 }
 
@@ -133,12 +147,18 @@ async fn connection(
     // Small answers must not wait for an acknowledgement; a socket that refuses the option still works.
     let _ = socket.set_nodelay(true);
     let acceptor = Acceptor::from_server_config(sidecar.tls().server_config());
-    let remember = RememberPeer { source, sidecar: Arc::clone(&sidecar) };
+    let remember = RememberPeer {
+        source,
+        sidecar: Arc::clone(&sidecar),
+    };
     let handshake = handshake_with_callback(&acceptor, L4Stream::from(socket), &remember);
     let stream = match tokio::time::timeout(limits.handshake, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            sidecar.handshake_failed(source.ip(), safeguard_certs::classify_chain(error.root_cause()).code());
+            sidecar.handshake_failed(
+                source.ip(),
+                safeguard_certs::classify_chain(error.root_cause()).code(),
+            );
             return;
         }
         Err(_elapsed) => {

@@ -49,7 +49,8 @@ impl Live {
 
     /// Whether PHI can be sealed now: a key of the ring is in force, or the upstream's storage is clear.
     pub fn can_seal(&self, now_unix: i64) -> bool {
-        self.policy.phi().storage == Storage::Clear || self.workshop.ring.sealing(now_unix).is_some()
+        self.policy.phi().storage == Storage::Clear
+            || self.workshop.ring.sealing(now_unix).is_some()
     }
 
     /// The name under which the policy lists what is called; empty for what it does not list, so that no event and no

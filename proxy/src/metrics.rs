@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// Buckets of the durations, in seconds: from the sidecar's own tens of microseconds to a slow upstream's seconds.
 const DURATION_BUCKETS: &[f64] = &[
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    10.0, 30.0,
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
 macro_rules! metrics {
@@ -121,14 +121,25 @@ impl Metrics {
     }
 
     /// Counts one finished request.
-    pub fn request(&self, method: &str, tool: &str, outcome: &str, took: Duration, upstream: Option<Duration>) {
-        self.requests_total.with_label_values(&[method, tool, outcome]).inc();
+    pub fn request(
+        &self,
+        method: &str,
+        tool: &str,
+        outcome: &str,
+        took: Duration,
+        upstream: Option<Duration>,
+    ) {
+        self.requests_total
+            .with_label_values(&[method, tool, outcome])
+            .inc();
         self.request_duration_seconds.observe(took.as_secs_f64());
         let upstream = upstream.unwrap_or_default();
         if !upstream.is_zero() {
-            self.upstream_duration_seconds.observe(upstream.as_secs_f64());
+            self.upstream_duration_seconds
+                .observe(upstream.as_secs_f64());
         }
-        self.proxy_overhead_seconds.observe(took.saturating_sub(upstream).as_secs_f64());
+        self.proxy_overhead_seconds
+            .observe(took.saturating_sub(upstream).as_secs_f64());
     }
 
     /// All metrics in Prometheus's text format.
@@ -158,7 +169,10 @@ pub fn method_label(method: &str) -> &'static str {
         "GET",
         "DELETE",
     ];
-    METHODS.into_iter().find(|known| *known == method).unwrap_or("other")
+    METHODS
+        .into_iter()
+        .find(|known| *known == method)
+        .unwrap_or("other")
 }
 
 #[cfg(test)]
@@ -169,9 +183,19 @@ mod tests {
     fn every_metric_of_the_contract_is_registered_under_its_name() {
         let metrics = Metrics::new().unwrap();
         metrics.build_info.with_label_values(&["0", "x"]).set(1);
-        metrics.request("tools/call", "read_record", "ok", Duration::from_millis(1), None);
+        metrics.request(
+            "tools/call",
+            "read_record",
+            "ok",
+            Duration::from_millis(1),
+            None,
+        );
         let text = String::from_utf8(metrics.render()).unwrap();
-        for name in ["safeguard_build_info", "safeguard_requests_total", "safeguard_audit_spool_bytes"] {
+        for name in [
+            "safeguard_build_info",
+            "safeguard_requests_total",
+            "safeguard_audit_spool_bytes",
+        ] {
             assert!(text.contains(name), "{name}");
         }
     }

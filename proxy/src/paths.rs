@@ -34,9 +34,13 @@ pub fn to_serde(value: Value<'_>) -> Option<serde_json::Value> {
         Kind::Bool => serde_json::Value::Bool(value.as_bool()?),
         Kind::Number => number(value)?,
         Kind::String => serde_json::Value::String(value.string()?.into_owned()),
-        Kind::Array => serde_json::Value::Array(value.children().map(to_serde).collect::<Option<_>>()?),
+        Kind::Array => {
+            serde_json::Value::Array(value.children().map(to_serde).collect::<Option<_>>()?)
+        }
         Kind::Object => {
-            let members = value.children().filter_map(|child| Some((child.key()?.into_owned(), to_serde(child)?)));
+            let members = value
+                .children()
+                .filter_map(|child| Some((child.key()?.into_owned(), to_serde(child)?)));
             serde_json::Value::Object(members.collect())
         }
     })
@@ -50,7 +54,9 @@ fn number(value: Value<'_>) -> Option<serde_json::Value> {
         return Some(integer.into());
     }
     let text = std::str::from_utf8(value.raw()).ok()?;
-    let is_integer = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let is_integer = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'-');
     if is_integer {
         return None;
     }

@@ -16,7 +16,9 @@ pub struct Readiness(Vec<Check>);
 
 impl std::fmt::Debug for Readiness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|check| (check.name, check.passes))).finish()
+        f.debug_list()
+            .entries(self.0.iter().map(|check| (check.name, check.passes)))
+            .finish()
     }
 }
 
@@ -26,12 +28,32 @@ impl Readiness {
         let now = crate::clock::now_unix();
         let health = sidecar.trail.health();
         let live = sidecar.live.load();
-        let certificate = sidecar.tls().expiries().iter().all(|(_, until)| until > now);
+        let certificate = sidecar
+            .tls()
+            .expiries()
+            .iter()
+            .all(|(_, until)| until > now);
         Self(vec![
-            Check { name: "audit", passes: health.ready(), detail: "the spool takes events durably" },
-            Check { name: "keys", passes: live.can_seal(now), detail: "a PHI key is in force" },
-            Check { name: "certificates", passes: certificate, detail: "no certificate of ours has run out" },
-            Check { name: "draining", passes: !sidecar.is_draining(), detail: "not shutting down" },
+            Check {
+                name: "audit",
+                passes: health.ready(),
+                detail: "the spool takes events durably",
+            },
+            Check {
+                name: "keys",
+                passes: live.can_seal(now),
+                detail: "a PHI key is in force",
+            },
+            Check {
+                name: "certificates",
+                passes: certificate,
+                detail: "no certificate of ours has run out",
+            },
+            Check {
+                name: "draining",
+                passes: !sidecar.is_draining(),
+                detail: "not shutting down",
+            },
         ])
     }
 
@@ -42,7 +64,11 @@ impl Readiness {
 
     /// One word.
     pub fn brief(&self) -> String {
-        if self.ready() { "ready\n".to_owned() } else { "not ready\n".to_owned() }
+        if self.ready() {
+            "ready\n".to_owned()
+        } else {
+            "not ready\n".to_owned()
+        }
     }
 
     /// A line a condition.

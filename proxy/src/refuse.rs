@@ -80,54 +80,136 @@ struct Row {
     message: &'static str,
 }
 
-const fn row(status: StatusCode, code: Option<i32>, label: &'static str, message: &'static str) -> Row {
-    Row { status, code, label, message }
+const fn row(
+    status: StatusCode,
+    code: Option<i32>,
+    label: &'static str,
+    message: &'static str,
+) -> Row {
+    Row {
+        status,
+        code,
+        label,
+        message,
+    }
 }
 
 impl Refusal {
     fn row(&self) -> Row {
         use StatusCode as S;
         match self {
-            Self::Unauthorized(_) => row(S::UNAUTHORIZED, None, "unauthorized", "authentication is required"),
-            Self::Forbidden(_) => row(S::FORBIDDEN, None, "denied", "the token's scope is not sufficient"),
-            Self::ForeignOrigin => row(S::FORBIDDEN, None, "foreign_origin", "Origin or Host is not allowed here"),
+            Self::Unauthorized(_) => row(
+                S::UNAUTHORIZED,
+                None,
+                "unauthorized",
+                "authentication is required",
+            ),
+            Self::Forbidden(_) => row(
+                S::FORBIDDEN,
+                None,
+                "denied",
+                "the token's scope is not sufficient",
+            ),
+            Self::ForeignOrigin => row(
+                S::FORBIDDEN,
+                None,
+                "foreign_origin",
+                "Origin or Host is not allowed here",
+            ),
             Self::NotFound => row(S::NOT_FOUND, None, "not_found", "nothing is served here"),
-            Self::MethodNotAllowed => row(S::METHOD_NOT_ALLOWED, None, "method", "use POST, GET or DELETE"),
-            Self::UnknownSession => row(S::NOT_FOUND, Some(code::INVALID), "session", "no such MCP session: initialize again"),
+            Self::MethodNotAllowed => row(
+                S::METHOD_NOT_ALLOWED,
+                None,
+                "method",
+                "use POST, GET or DELETE",
+            ),
+            Self::UnknownSession => row(
+                S::NOT_FOUND,
+                Some(code::INVALID),
+                "session",
+                "no such MCP session: initialize again",
+            ),
             Self::BadRequest(what) => row(S::BAD_REQUEST, Some(code::INVALID), "framing", what),
-            Self::TooLarge => row(S::PAYLOAD_TOO_LARGE, Some(code::INVALID), "too_large", "the request is larger than allowed"),
-            Self::TooSlow => row(S::REQUEST_TIMEOUT, Some(code::INVALID), "too_slow", "the request did not arrive in time"),
-            Self::MediaType => {
-                row(S::UNSUPPORTED_MEDIA_TYPE, Some(code::INVALID), "media_type", "send Content-Type: application/json")
-            }
+            Self::TooLarge => row(
+                S::PAYLOAD_TOO_LARGE,
+                Some(code::INVALID),
+                "too_large",
+                "the request is larger than allowed",
+            ),
+            Self::TooSlow => row(
+                S::REQUEST_TIMEOUT,
+                Some(code::INVALID),
+                "too_slow",
+                "the request did not arrive in time",
+            ),
+            Self::MediaType => row(
+                S::UNSUPPORTED_MEDIA_TYPE,
+                Some(code::INVALID),
+                "media_type",
+                "send Content-Type: application/json",
+            ),
             // Plain text on purpose: clients of newer revisions fall back to `initialize` only if this is no JSON-RPC.
-            Self::Revision => row(S::BAD_REQUEST, None, "revision", "this revision of MCP is not served here: initialize"),
-            Self::Parse => row(S::BAD_REQUEST, Some(code::PARSE), "parse", "the body is not one valid JSON text"),
+            Self::Revision => row(
+                S::BAD_REQUEST,
+                None,
+                "revision",
+                "this revision of MCP is not served here: initialize",
+            ),
+            Self::Parse => row(
+                S::BAD_REQUEST,
+                Some(code::PARSE),
+                "parse",
+                "the body is not one valid JSON text",
+            ),
             Self::InvalidRequest(what) => row(S::BAD_REQUEST, Some(code::INVALID), "invalid", what),
-            Self::Denied => row(S::OK, Some(code::DENIED), "denied", "not permitted by policy"),
+            Self::Denied => row(
+                S::OK,
+                Some(code::DENIED),
+                "denied",
+                "not permitted by policy",
+            ),
             Self::Integrity => row(
                 S::OK,
                 Some(code::INTEGRITY),
                 "integrity",
                 "the record's integrity could not be established: nothing of it is released",
             ),
-            Self::Vault => row(S::OK, Some(code::VAULT), "vault", "a protected value could not be sealed or opened"),
+            Self::Vault => row(
+                S::OK,
+                Some(code::VAULT),
+                "vault",
+                "a protected value could not be sealed or opened",
+            ),
             Self::Audit => row(
                 S::SERVICE_UNAVAILABLE,
                 Some(code::AUDIT),
                 "audit",
                 "the audit trail can't be written: nothing is released without its record",
             ),
-            Self::IdentityProvider => {
-                row(S::SERVICE_UNAVAILABLE, None, "identity_provider", "the identity provider's keys are out of reach")
-            }
-            Self::Upstream(UpstreamError::TooSlow) => {
-                row(S::GATEWAY_TIMEOUT, Some(code::UPSTREAM), "upstream", "the MCP server did not answer in time")
-            }
-            Self::Upstream(_) => {
-                row(S::BAD_GATEWAY, Some(code::UPSTREAM), "upstream", "the MCP server gave no usable answer")
-            }
-            Self::Busy => row(S::SERVICE_UNAVAILABLE, None, "busy", "too many requests at once: try again"),
+            Self::IdentityProvider => row(
+                S::SERVICE_UNAVAILABLE,
+                None,
+                "identity_provider",
+                "the identity provider's keys are out of reach",
+            ),
+            Self::Upstream(UpstreamError::TooSlow) => row(
+                S::GATEWAY_TIMEOUT,
+                Some(code::UPSTREAM),
+                "upstream",
+                "the MCP server did not answer in time",
+            ),
+            Self::Upstream(_) => row(
+                S::BAD_GATEWAY,
+                Some(code::UPSTREAM),
+                "upstream",
+                "the MCP server gave no usable answer",
+            ),
+            Self::Busy => row(
+                S::SERVICE_UNAVAILABLE,
+                None,
+                "busy",
+                "too many requests at once: try again",
+            ),
         }
     }
 
@@ -153,10 +235,17 @@ impl Refusal {
         self.headers(&mut headers);
         let (body, media) = match row.code {
             Some(code) => (error(id, code, row.message, reference), "application/json"),
-            None => (format!("{}\n", row.message).into_bytes(), "text/plain; charset=utf-8"),
+            None => (
+                format!("{}\n", row.message).into_bytes(),
+                "text/plain; charset=utf-8",
+            ),
         };
         put(&mut headers, header::CONTENT_TYPE, media);
-        Reply { status, headers, body: Bytes::from(body) }
+        Reply {
+            status,
+            headers,
+            body: Bytes::from(body),
+        }
     }
 
     /// The refusal as one JSON-RPC error message, for a stream that is already under way.
@@ -171,7 +260,10 @@ impl Refusal {
                 headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
             }
             Self::MethodNotAllowed => put(headers, header::ALLOW, "POST, GET, DELETE"),
-            Self::Audit | Self::Busy | Self::IdentityProvider | Self::Upstream(UpstreamError::Unreachable) => {
+            Self::Audit
+            | Self::Busy
+            | Self::IdentityProvider
+            | Self::Upstream(UpstreamError::Unreachable) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
             }
             _ => {}
@@ -241,7 +333,10 @@ mod tests {
         assert_eq!(request.status, StatusCode::OK);
         assert_eq!(body(&Refusal::Denied, Some(b"7"))["error"]["code"], -32050);
         assert_eq!(body(&Refusal::Denied, Some(b"7"))["id"], 7);
-        assert_eq!(Refusal::Denied.answer(None, Uuid::nil()).status, StatusCode::FORBIDDEN);
+        assert_eq!(
+            Refusal::Denied.answer(None, Uuid::nil()).status,
+            StatusCode::FORBIDDEN
+        );
     }
 
     #[test]
@@ -258,7 +353,11 @@ mod tests {
         ];
         for (refusal, status, code) in rows {
             assert_eq!(refusal.status().as_u16(), status, "{refusal:?}");
-            assert_eq!(body(&refusal, Some(b"\"a\""))["error"]["code"], code, "{refusal:?}");
+            assert_eq!(
+                body(&refusal, Some(b"\"a\""))["error"]["code"],
+                code,
+                "{refusal:?}"
+            );
         }
     }
 
@@ -271,6 +370,11 @@ mod tests {
 
     #[test]
     fn an_unwritable_trail_tells_when_to_come_back() {
-        assert!(Refusal::Audit.answer(Some(b"1"), Uuid::nil()).headers.contains_key(header::RETRY_AFTER));
+        assert!(
+            Refusal::Audit
+                .answer(Some(b"1"), Uuid::nil())
+                .headers
+                .contains_key(header::RETRY_AFTER)
+        );
     }
 }

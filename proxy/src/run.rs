@@ -98,17 +98,35 @@ pub enum StartError {
 ///
 /// # Errors
 /// Only before the first connection was accepted.
-pub async fn run(configuration: Configuration, config_files: Vec<PathBuf>, reload: Reload) -> Result<(), StartError> {
+pub async fn run(
+    configuration: Configuration,
+    config_files: Vec<PathBuf>,
+    reload: Reload,
+) -> Result<(), StartError> {
     let listeners = Listeners::bind(&configuration).await?;
     let listener_limits = settings::listener(&configuration);
     let (sidecar, deliveries) = build(configuration)?;
     let (stop, stopping) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(listener::serve(listeners.data, Arc::clone(&sidecar), listener_limits, stopping.clone()));
-    tasks.spawn(admin(listeners.admin, Arc::clone(&sidecar), stopping.clone()));
+    tasks.spawn(listener::serve(
+        listeners.data,
+        Arc::clone(&sidecar),
+        listener_limits,
+        stopping.clone(),
+    ));
+    tasks.spawn(admin(
+        listeners.admin,
+        Arc::clone(&sidecar),
+        stopping.clone(),
+    ));
     tasks.spawn(sweep(Arc::clone(&sidecar), stopping.clone()));
     tasks.spawn(fresh_keys(Arc::clone(&sidecar), stopping.clone()));
-    tasks.spawn(watch_files(Arc::clone(&sidecar), config_files, reload, stopping));
+    tasks.spawn(watch_files(
+        Arc::clone(&sidecar),
+        config_files,
+        reload,
+        stopping,
+    ));
     log::info!("safeguard {} is ready", env!("CARGO_PKG_VERSION"));
     wait_for_stop().await?;
     drain(&sidecar, &stop).await;
@@ -130,7 +148,13 @@ struct Listeners {
 impl Listeners {
     async fn bind(configuration: &Configuration) -> Result<Self, StartError> {
         let bind = |what, address: SocketAddr| async move {
-            TcpListener::bind(address).await.map_err(|error| StartError::Bind { what, address, error })
+            TcpListener::bind(address)
+                .await
+                .map_err(|error| StartError::Bind {
+                    what,
+                    address,
+                    error,
+                })
         };
         Ok(Self {
             data: bind("listen.address", configuration.listen.address).await?,
@@ -154,14 +178,20 @@ fn build(configuration: Configuration) -> Result<(Arc<Sidecar>, Deliveries), Sta
     let upstream = Upstream::new(settings::upstream(&configuration)?);
     let sessions = SessionTable::new(settings::sessions(&configuration), clock::now_unix());
     let live = settings::live(configuration)?;
-    metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), "release"]).set(1);
+    metrics
+        .build_info
+        .with_label_values(&[env!("CARGO_PKG_VERSION"), "release"])
+        .set(1);
     announce(&metrics, &live);
     let sidecar = Sidecar {
         live: ArcSwap::from_pointee(live),
         tls,
         authenticator: Arc::new(authenticator),
         sessions: Arc::new(sessions),
-        mcp_sessions: McpSessions::new(McpLimits { sessions_max: settings::MCP_SESSIONS_MAX, ..McpLimits::default() }),
+        mcp_sessions: McpSessions::new(McpLimits {
+            sessions_max: settings::MCP_SESSIONS_MAX,
+            ..McpLimits::default()
+        }),
         recorder: Recorder::new(trail.clone(), Arc::clone(&metrics)),
         trail,
         metrics,
@@ -182,7 +212,10 @@ fn build(configuration: Configuration) -> Result<(Arc<Sidecar>, Deliveries), Sta
 pub fn audit_keys(configuration: &Configuration) -> Result<AuditKeys, StartError> {
     let mut keys = Vec::new();
     for key in &configuration.keys.audit {
-        let bytes = key.key.as_ref().ok_or(SettingsError::Missing("keys.audit"))?;
+        let bytes = key
+            .key
+            .as_ref()
+            .ok_or(SettingsError::Missing("keys.audit"))?;
         keys.push(AuditKey::new(&key.id, key.from_unix, *bytes.expose()));
     }
     Ok(AuditKeys::new(keys)?)
@@ -203,7 +236,8 @@ pub fn spool_settings(configuration: &Configuration) -> SpoolSettings {
 fn open_trail(configuration: &Configuration) -> Result<Trail, StartError> {
     let settings = spool_settings(configuration);
     let directory = settings.directory.clone();
-    Trail::open(settings, audit_keys(configuration)?).map_err(|error| StartError::Spool { directory, error })
+    Trail::open(settings, audit_keys(configuration)?)
+        .map_err(|error| StartError::Spool { directory, error })
 }
 
 /// The pod's name as Kubernetes gives it, else the host's.
@@ -211,21 +245,40 @@ fn pod_name() -> String {
     std::env::var("HOSTNAME")
         .ok()
         .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+        .unwrap_or_else(|| {
+            rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned()
+        })
 }
 
 fn announce(metrics: &Metrics, live: &Live) {
-    let hash: String = live.hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = live
+        .hash
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     metrics.config_info.reset();
     metrics.config_info.with_label_values(&[&hash]).set(1);
     metrics.config_last_reload_successful.set(1);
-    metrics.config_last_reload_success_timestamp_seconds.set(clock::now_unix());
+    metrics
+        .config_last_reload_success_timestamp_seconds
+        .set(clock::now_unix());
     metrics.key_info.reset();
     let now = clock::now_unix();
     let sealing = live.workshop.ring.sealing(now).map(|key| key.kid());
     for key in live.workshop.ring.keys() {
-        let state = if Some(key.kid()) == sealing { "active" } else { "decrypt_only" };
-        metrics.key_info.with_label_values(&[&key.kid().to_string(), state]).set(1);
+        let state = if Some(key.kid()) == sealing {
+            "active"
+        } else {
+            "decrypt_only"
+        };
+        metrics
+            .key_info
+            .with_label_values(&[&key.kid().to_string(), state])
+            .set(1);
     }
 }
 
@@ -268,10 +321,17 @@ async fn fresh_keys(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) 
     }
 }
 
-async fn watch_files(sidecar: Arc<Sidecar>, config_files: Vec<PathBuf>, reload: Reload, mut stopping: watch::Receiver<bool>) {
+async fn watch_files(
+    sidecar: Arc<Sidecar>,
+    config_files: Vec<PathBuf>,
+    reload: Reload,
+    mut stopping: watch::Receiver<bool>,
+) {
     let mut configuration = Watch::new(config_files);
     let mut certificates = Watch::new(sidecar.tls.files());
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return;
+    };
     let mut ticks = tokio::time::interval(WATCH_INTERVAL);
     loop {
         let forced = tokio::select! {
@@ -293,14 +353,16 @@ fn reload_certificates(sidecar: &Sidecar) {
         Ok(changed) if changed.any() => {
             let parts = changed.parts().join(",");
             log::info!("certificates were reloaded: {parts}");
-            let event = Event::new(EventName::ConfigurationChange, Outcome::Success).reason("certificates_reloaded");
+            let event = Event::new(EventName::ConfigurationChange, Outcome::Success)
+                .reason("certificates_reloaded");
             sidecar.recorder.send(event.detail("changed", parts));
         }
         Ok(_) => {}
         Err(error) => {
             log::error!("the new certificates are not usable, the old ones stay: {error}");
             sidecar.metrics.config_last_reload_successful.set(0);
-            let event = Event::new(EventName::PolicyReloadRejected, Outcome::Failure).reason("certificates_unusable");
+            let event = Event::new(EventName::PolicyReloadRejected, Outcome::Failure)
+                .reason("certificates_unusable");
             sidecar.recorder.send(event);
         }
     }
@@ -308,30 +370,38 @@ fn reload_certificates(sidecar: &Sidecar) {
 
 fn reload_configuration(sidecar: &Sidecar, reload: &Reload) {
     let old = sidecar.live.load();
-    let new = reload().and_then(|configuration| settings::live(configuration).map_err(|error| error.to_string()));
+    let new = reload()
+        .and_then(|configuration| settings::live(configuration).map_err(|error| error.to_string()));
     match new {
         Ok(new) if new.hash == old.hash && !new.keys_differ(&old) => {}
         Ok(new) => {
             announce(&sidecar.metrics, &new);
-            let event = Event::new(EventName::ConfigurationChange, Outcome::Success).reason("configuration_reloaded");
+            let event = Event::new(EventName::ConfigurationChange, Outcome::Success)
+                .reason("configuration_reloaded");
             let mut event = event.detail("previous", old.hash_text());
             event.configuration_hash = Some(new.hash);
             log::info!("the configuration was reloaded");
             sidecar.live.store(Arc::new(new));
             // What was decided under the old policy is not carried on: streams end, and their clients come again.
-            sidecar.generation.send_modify(|generation| *generation += 1);
+            sidecar
+                .generation
+                .send_modify(|generation| *generation += 1);
             sidecar.recorder.send(event);
         }
         Err(words) => {
             log::error!("the new configuration is not usable, the old one stays:\n{words}");
             sidecar.metrics.config_last_reload_successful.set(0);
-            sidecar.recorder.send(Event::new(EventName::PolicyReloadRejected, Outcome::Failure).reason("configuration_invalid"));
+            sidecar.recorder.send(
+                Event::new(EventName::PolicyReloadRejected, Outcome::Failure)
+                    .reason("configuration_invalid"),
+            );
         }
     }
 }
 
 async fn wait_for_stop() -> Result<(), StartError> {
-    let words = |error: std::io::Error| StartError::System(format!("signals can't be handled: {error}"));
+    let words =
+        |error: std::io::Error| StartError::System(format!("signals can't be handled: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(words)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(words)?;
     tokio::select! {
@@ -353,6 +423,9 @@ async fn drain(sidecar: &Sidecar, stop: &watch::Sender<bool>) {
         }
     };
     if tokio::time::timeout(DRAIN_DEADLINE, idle).await.is_err() {
-        log::warn!("requests were still under way after {} s and are cut", DRAIN_DEADLINE.as_secs());
+        log::warn!(
+            "requests were still under way after {} s and are cut",
+            DRAIN_DEADLINE.as_secs()
+        );
     }
 }

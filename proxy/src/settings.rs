@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::authn::{
-    AuthnSettings, CACHED_TOKENS_DEFAULT, Challenges, KeycloakSettings, LocalSettings, Secret, SecondFactorSettings, StepUp,
+    AuthnSettings, CACHED_TOKENS_DEFAULT, Challenges, KeycloakSettings, LocalSettings,
+    SecondFactorSettings, Secret, StepUp,
 };
 use crate::gate::{Face, without_default_port};
 use crate::listener::ListenerLimits;
@@ -59,9 +60,17 @@ pub fn tls(configuration: &Configuration) -> TlsSettings {
         ca_file: tls.ca_file.clone(),
         crl_file: tls.crl_file.clone(),
         suites: tls.cipher_suites.iter().copied().map(suite).collect(),
-        mutual: if tls.mutual_tls.required { Mutual::Required } else { Mutual::Off },
+        mutual: if tls.mutual_tls.required {
+            Mutual::Required
+        } else {
+            Mutual::Off
+        },
         allowed_dns_names: tls.mutual_tls.allowed_dns_names.clone(),
-        key_permissions: if strict { KeyPermissions::Enforce } else { KeyPermissions::Warn },
+        key_permissions: if strict {
+            KeyPermissions::Enforce
+        } else {
+            KeyPermissions::Warn
+        },
     }
 }
 
@@ -81,7 +90,10 @@ pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsErr
     let authentication = &configuration.authentication;
     let jwt = &authentication.jwt;
     let local = if jwt.enabled {
-        let secret = jwt.secret.as_ref().ok_or(SettingsError::Missing("authentication.jwt.secret"))?;
+        let secret = jwt
+            .secret
+            .as_ref()
+            .ok_or(SettingsError::Missing("authentication.jwt.secret"))?;
         Some(LocalSettings {
             secret: Secret::new(secret.expose().as_bytes().to_vec()),
             issuer: jwt.issuer.clone(),
@@ -92,10 +104,16 @@ pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsErr
         None
     };
     let keycloak = configuration.keycloak.as_ref().map(|keycloak| {
-        let mut settings = KeycloakSettings::new(&keycloak.server_url, &keycloak.realm, &configuration.listen.public_url);
+        let mut settings = KeycloakSettings::new(
+            &keycloak.server_url,
+            &keycloak.realm,
+            &configuration.listen.public_url,
+        );
         settings.audiences.clone_from(&keycloak.audiences);
         settings.ca_file.clone_from(&keycloak.ca_file);
-        settings.roles_from.clone_from(&configuration.identity.roles_from);
+        settings
+            .roles_from
+            .clone_from(&configuration.identity.roles_from);
         settings
     });
     let mfa = &authentication.mfa;
@@ -164,7 +182,9 @@ pub fn upstream(configuration: &Configuration) -> Result<UpstreamSettings, Setti
     let upstream = &configuration.upstream;
     let address = match upstream.host.as_str() {
         "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        host => host.parse().map_err(|_| SettingsError::Upstream(host.to_owned()))?,
+        host => host
+            .parse()
+            .map_err(|_| SettingsError::Upstream(host.to_owned()))?,
     };
     let authority = match address {
         IpAddr::V6(Ipv6Addr::LOCALHOST) => format!("[::1]:{}", upstream.port),
@@ -185,16 +205,45 @@ pub fn upstream(configuration: &Configuration) -> Result<UpstreamSettings, Setti
 /// When a key has no value, a ring is unusable, or the public URL is none.
 pub fn live(configuration: Configuration) -> Result<Live, SettingsError> {
     let face = face(&configuration);
-    let issuer = configuration.keycloak.as_ref().map(safeguard_policy::Keycloak::issuer);
-    let challenges = Challenges::new(&configuration.listen.public_url, &["openid".to_owned()], issuer.as_deref())
-        .map_err(|_| SettingsError::PublicUrl)?;
-    let second_factor = StepUp { acr_values: configuration.authentication.mfa.acr.clone(), max_age: None };
+    let issuer = configuration
+        .keycloak
+        .as_ref()
+        .map(safeguard_policy::Keycloak::issuer);
+    let challenges = Challenges::new(
+        &configuration.listen.public_url,
+        &["openid".to_owned()],
+        issuer.as_deref(),
+    )
+    .map_err(|_| SettingsError::PublicUrl)?;
+    let second_factor = StepUp {
+        acr_values: configuration.authentication.mfa.acr.clone(),
+        max_age: None,
+    };
     let resource_metadata = Bytes::from(challenges.metadata().to_string());
     let hash = configuration.hash;
-    let keys_fingerprint = fingerprint(configuration.keys.phi.iter().chain(&configuration.keys.integrity));
+    let keys_fingerprint = fingerprint(
+        configuration
+            .keys
+            .phi
+            .iter()
+            .chain(&configuration.keys.integrity),
+    );
     let policy = Arc::new(configuration.policy);
-    let workshop = workshop(Arc::clone(&policy), &configuration.keys.phi, &configuration.keys.integrity)?;
-    Ok(Live { hash, keys_fingerprint, policy, workshop, face, second_factor, challenges, resource_metadata })
+    let workshop = workshop(
+        Arc::clone(&policy),
+        &configuration.keys.phi,
+        &configuration.keys.integrity,
+    )?;
+    Ok(Live {
+        hash,
+        keys_fingerprint,
+        policy,
+        workshop,
+        face,
+        second_factor,
+        challenges,
+        resource_metadata,
+    })
 }
 
 fn fingerprint<'k>(keys: impl Iterator<Item = &'k Key>) -> [u8; 32] {
@@ -209,21 +258,52 @@ fn face(configuration: &Configuration) -> Face {
     let listen = &configuration.listen;
     let authority = without_default_port(&listen.host.to_ascii_lowercase());
     let mut origins = vec![format!("https://{authority}")];
-    origins.extend(listen.allowed_origins.iter().map(|origin| origin.to_ascii_lowercase()));
-    let path = listen.path.strip_suffix('/').unwrap_or(&listen.path).to_owned();
-    Face { authority, origins, path, revisions: REVISIONS.map(str::to_owned).to_vec() }
+    origins.extend(
+        listen
+            .allowed_origins
+            .iter()
+            .map(|origin| origin.to_ascii_lowercase()),
+    );
+    let path = listen
+        .path
+        .strip_suffix('/')
+        .unwrap_or(&listen.path)
+        .to_owned();
+    Face {
+        authority,
+        origins,
+        path,
+        revisions: REVISIONS.map(str::to_owned).to_vec(),
+    }
 }
 
-fn workshop(policy: Arc<Policy>, phi: &[Key], integrity: &[Key]) -> Result<Workshop, SettingsError> {
+fn workshop(
+    policy: Arc<Policy>,
+    phi: &[Key],
+    integrity: &[Key],
+) -> Result<Workshop, SettingsError> {
     let mut keys = Vec::with_capacity(phi.len());
     for key in phi {
-        keys.push(RingKey { id: key.id.clone(), from_unix: key.from_unix, key: material(key, "keys.phi")? });
+        keys.push(RingKey {
+            id: key.id.clone(),
+            from_unix: key.from_unix,
+            key: material(key, "keys.phi")?,
+        });
     }
-    let ring = Arc::new(KeyRing::new(keys).map_err(|error| SettingsError::Ring("phi", error.to_string()))?);
+    let ring = Arc::new(
+        KeyRing::new(keys).map_err(|error| SettingsError::Ring("phi", error.to_string()))?,
+    );
     let mut macs = Vec::with_capacity(integrity.len());
     for key in integrity {
-        let bytes = key.key.as_ref().ok_or(SettingsError::Missing("keys.integrity"))?;
-        macs.push(RingMac { id: key.id.clone(), from_unix: key.from_unix, mac: RecordMac::new(bytes.expose()) });
+        let bytes = key
+            .key
+            .as_ref()
+            .ok_or(SettingsError::Missing("keys.integrity"))?;
+        macs.push(RingMac {
+            id: key.id.clone(),
+            from_unix: key.from_unix,
+            mac: RecordMac::new(bytes.expose()),
+        });
     }
     let domain = policy.phi().domain.clone();
     Ok(Workshop {
@@ -241,5 +321,6 @@ fn workshop(policy: Arc<Policy>, phi: &[Key], integrity: &[Key]) -> Result<Works
 /// When the key stands in a file that was not opened.
 pub fn material(key: &Key, ring: &'static str) -> Result<KeyMaterial, SettingsError> {
     let bytes = key.key.as_ref().ok_or(SettingsError::Missing(ring))?;
-    KeyMaterial::from_raw(bytes.expose()).map_err(|error| SettingsError::Ring(ring, error.to_string()))
+    KeyMaterial::from_raw(bytes.expose())
+        .map_err(|error| SettingsError::Ring(ring, error.to_string()))
 }

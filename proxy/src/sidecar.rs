@@ -127,7 +127,10 @@ impl Sidecar {
             metrics.jwks_last_refresh_timestamp_seconds.set(at);
         }
         for (of, until) in self.tls.expiries().iter() {
-            metrics.certificate_expiry_timestamp_seconds.with_label_values(&[of]).set(until);
+            metrics
+                .certificate_expiry_timestamp_seconds
+                .with_label_values(&[of])
+                .set(until);
         }
         self.refresh_audit_gauges();
     }
@@ -135,12 +138,21 @@ impl Sidecar {
     fn refresh_audit_gauges(&self) {
         let metrics = &self.metrics;
         let audit = self.trail.metrics();
-        metrics.audit_spool_bytes.set(i64::try_from(audit.spool_bytes).unwrap_or(i64::MAX));
-        metrics.audit_spool_records.set(i64::try_from(audit.spool_records).unwrap_or(i64::MAX));
-        metrics.audit_last_checkpoint_timestamp_seconds.set(audit.last_checkpoint_micros.div_euclid(1_000_000));
+        metrics
+            .audit_spool_bytes
+            .set(i64::try_from(audit.spool_bytes).unwrap_or(i64::MAX));
+        metrics
+            .audit_spool_records
+            .set(i64::try_from(audit.spool_records).unwrap_or(i64::MAX));
+        metrics
+            .audit_last_checkpoint_timestamp_seconds
+            .set(audit.last_checkpoint_micros.div_euclid(1_000_000));
         metrics.audit_events_total.reset();
         for (name, count) in &audit.events {
-            metrics.audit_events_total.with_label_values(&[name.as_str()]).inc_by(*count);
+            metrics
+                .audit_events_total
+                .with_label_values(&[name.as_str()])
+                .inc_by(*count);
         }
         metrics.audit_sink_events_total.reset();
         for (sink, numbers) in &audit.sinks {
@@ -151,11 +163,17 @@ impl Sidecar {
                 ("failure", numbers.failures),
             ];
             for (result, count) in results {
-                metrics.audit_sink_events_total.with_label_values(&[sink.as_str(), result]).inc_by(count);
+                metrics
+                    .audit_sink_events_total
+                    .with_label_values(&[sink.as_str(), result])
+                    .inc_by(count);
             }
             let age = numbers.oldest_unsent_age_micros.unwrap_or(0);
             let seconds = Duration::from_micros(u64::try_from(age).unwrap_or(0)).as_secs_f64();
-            metrics.audit_oldest_unsent_age_seconds.with_label_values(&[sink.as_str()]).set(seconds);
+            metrics
+                .audit_oldest_unsent_age_seconds
+                .with_label_values(&[sink.as_str()])
+                .set(seconds);
         }
     }
 
@@ -164,14 +182,17 @@ impl Sidecar {
         let reference = Uuid::now_v7();
         let Some(connection) = connection_of(http) else {
             // Unreachable by construction: every connection came through the listener. Refused all the same.
-            let _ = Downstream::new(http).reply(Refusal::NotFound.answer(None, reference)).await;
+            let _ = Downstream::new(http)
+                .reply(Refusal::NotFound.answer(None, reference))
+                .await;
             return;
         };
         if connection.age() > self.limits.connection_age || *shutdown.borrow() {
             http.set_keepalive(None);
         }
         let live = self.live.load_full();
-        let mut exchange = exchange::Exchange::new(self, live, connection, reference, began, shutdown.clone());
+        let mut exchange =
+            exchange::Exchange::new(self, live, connection, reference, began, shutdown.clone());
         if let Err(refusal) = self.route(http, &mut exchange).await {
             let reply = refusal.answer(exchange.request_id(), reference);
             exchange.refused(&refusal);
@@ -180,7 +201,11 @@ impl Sidecar {
         exchange.finished();
     }
 
-    async fn route(&self, http: &mut ServerSession, exchange: &mut exchange::Exchange<'_>) -> Result<(), Refusal> {
+    async fn route(
+        &self,
+        http: &mut ServerSession,
+        exchange: &mut exchange::Exchange<'_>,
+    ) -> Result<(), Refusal> {
         let request = http.req_header();
         gate::framing(request)?;
         let face = &exchange.live().face;
@@ -212,7 +237,12 @@ fn signed(number: usize) -> i64 {
 
 /// What the handshake left for the requests of this connection.
 fn connection_of(http: &ServerSession) -> Option<Arc<Connection>> {
-    http.digest()?.ssl_digest.as_ref()?.extension.get::<Arc<Connection>>().cloned()
+    http.digest()?
+        .ssl_digest
+        .as_ref()?
+        .extension
+        .get::<Arc<Connection>>()
+        .cloned()
 }
 
 /// Marks a connection whose first request has been served: the wait for the next may be the keep-alive's.
@@ -245,7 +275,11 @@ impl HttpServerApp for Sidecar {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let reused = http.take_connection_user_context().is_some();
-        let deadline = if reused { KEEPALIVE + self.limits.header } else { self.limits.header };
+        let deadline = if reused {
+            KEEPALIVE + self.limits.header
+        } else {
+            self.limits.header
+        };
         let mut ending = shutdown.clone();
         let read = tokio::select! {
             biased;
@@ -261,8 +295,11 @@ impl HttpServerApp for Sidecar {
             Ok(Err(error)) => {
                 let malformed = matches!(error.etype(), pingora::ErrorType::InvalidHTTPHeader);
                 if malformed {
-                    let refusal = Refusal::BadRequest("the request's headers are malformed or too large");
-                    let _ = Downstream::new(&mut http).reply(refusal.answer(None, Uuid::now_v7())).await;
+                    let refusal =
+                        Refusal::BadRequest("the request's headers are malformed or too large");
+                    let _ = Downstream::new(&mut http)
+                        .reply(refusal.answer(None, Uuid::now_v7()))
+                        .await;
                 }
                 http.shutdown().await;
                 return None;
@@ -271,8 +308,13 @@ impl HttpServerApp for Sidecar {
         match Place::take(self) {
             Some(_place) => self.serve(&mut http, shutdown).await,
             None => {
-                self.metrics.limits_reached_total.with_label_values(&["requests"]).inc();
-                let _ = Downstream::new(&mut http).reply(Refusal::Busy.answer(None, Uuid::now_v7())).await;
+                self.metrics
+                    .limits_reached_total
+                    .with_label_values(&["requests"])
+                    .inc();
+                let _ = Downstream::new(&mut http)
+                    .reply(Refusal::Busy.answer(None, Uuid::now_v7()))
+                    .await;
             }
         }
         if !http.is_body_done() {
@@ -304,8 +346,18 @@ impl Live {
     /// The answer at `/.well-known/oauth-protected-resource` (RFC 9728).
     fn resource_metadata(&self) -> Reply {
         let mut headers = http::HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("max-age=300"));
-        Reply { status: http::StatusCode::OK, headers, body: self.resource_metadata.clone() }
+        headers.insert(
+            header::CONTENT_TYPE,
+            http::HeaderValue::from_static("application/json"),
+        );
+        headers.insert(
+            header::CACHE_CONTROL,
+            http::HeaderValue::from_static("max-age=300"),
+        );
+        Reply {
+            status: http::StatusCode::OK,
+            headers,
+            body: self.resource_metadata.clone(),
+        }
     }
 }

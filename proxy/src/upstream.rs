@@ -61,7 +61,9 @@ pub struct Upstream {
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upstream").field("address", &self.settings.address).finish_non_exhaustive()
+        f.debug_struct("Upstream")
+            .field("address", &self.settings.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,7 +74,11 @@ impl Upstream {
         peer.options.connection_timeout = Some(settings.connect);
         peer.options.total_connection_timeout = Some(settings.connect);
         peer.options.idle_timeout = Some(IDLE_CONNECTION);
-        Self { connector: Connector::new(None), peer, settings }
+        Self {
+            connector: Connector::new(None),
+            peer,
+            settings,
+        }
     }
 
     /// Sends one request and reads the answer's headers.
@@ -113,7 +119,13 @@ impl Upstream {
         let outcome = self.exchange(&mut session, method, headers, body).await;
         // A whole body has a deadline of its own; a stream may be silent for as long as its session lives.
         session.read_timeout = None;
-        (outcome.map(|()| Answer { upstream: self, session: Some(session) }), reused)
+        (
+            outcome.map(|()| Answer {
+                upstream: self,
+                session: Some(session),
+            }),
+            reused,
+        )
     }
 
     async fn exchange(
@@ -124,14 +136,28 @@ impl Upstream {
         body: Option<Bytes>,
     ) -> Result<(), UpstreamError> {
         let request = self.request(method, headers, body.as_ref().map(Bytes::len))?;
-        session.write_request_header(request).await.map_err(|_| UpstreamError::Broken)?;
+        session
+            .write_request_header(request)
+            .await
+            .map_err(|_| UpstreamError::Broken)?;
         if let Some(body) = body {
-            session.write_body(&body).await.map_err(|_| UpstreamError::Broken)?;
+            session
+                .write_body(&body)
+                .await
+                .map_err(|_| UpstreamError::Broken)?;
         }
-        session.finish_body().await.map_err(|_| UpstreamError::Broken)?;
+        session
+            .finish_body()
+            .await
+            .map_err(|_| UpstreamError::Broken)?;
         loop {
-            session.read_response().await.map_err(|error| of_read(&error))?;
-            let informational = session.get_status().is_some_and(|status| status.is_informational());
+            session
+                .read_response()
+                .await
+                .map_err(|error| of_read(&error))?;
+            let informational = session
+                .get_status()
+                .is_some_and(|status| status.is_informational());
             // 1xx answers announce, they do not answer; switching protocols was never asked for.
             match session.get_status() {
                 Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(UpstreamError::Invalid),
@@ -148,20 +174,31 @@ impl Upstream {
         length: Option<usize>,
     ) -> Result<Box<RequestHeader>, UpstreamError> {
         let invalid = |_| UpstreamError::Invalid;
-        let mut request =
-            RequestHeader::build(method.clone(), self.settings.path.as_bytes(), Some(headers.len() + 3)).map_err(invalid)?;
-        request.insert_header(http::header::HOST, self.settings.authority.as_str()).map_err(invalid)?;
+        let mut request = RequestHeader::build(
+            method.clone(),
+            self.settings.path.as_bytes(),
+            Some(headers.len() + 3),
+        )
+        .map_err(invalid)?;
+        request
+            .insert_header(http::header::HOST, self.settings.authority.as_str())
+            .map_err(invalid)?;
         // What the upstream compresses could not be judged.
-        request.insert_header(http::header::ACCEPT_ENCODING, "identity").map_err(invalid)?;
+        request
+            .insert_header(http::header::ACCEPT_ENCODING, "identity")
+            .map_err(invalid)?;
         if let Some(length) = length {
-            request.insert_header(http::header::CONTENT_LENGTH, length).map_err(invalid)?;
+            request
+                .insert_header(http::header::CONTENT_LENGTH, length)
+                .map_err(invalid)?;
         }
         for (name, value) in headers {
-            request.append_header(name.clone(), value.clone()).map_err(invalid)?;
+            request
+                .append_header(name.clone(), value.clone())
+                .map_err(invalid)?;
         }
         Ok(Box::new(request))
     }
-
 }
 
 fn of_read(error: &pingora::Error) -> UpstreamError {
@@ -180,30 +217,46 @@ pub struct Answer<'u> {
 
 impl std::fmt::Debug for Answer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer").field("status", &self.status()).finish_non_exhaustive()
+        f.debug_struct("Answer")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 
 impl Answer<'_> {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
-        self.session.as_ref().and_then(HttpSession::get_status).unwrap_or(StatusCode::BAD_GATEWAY)
+        self.session
+            .as_ref()
+            .and_then(HttpSession::get_status)
+            .unwrap_or(StatusCode::BAD_GATEWAY)
     }
 
     /// One header of the answer.
     pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
-        self.session.as_ref().and_then(|session| session.get_header(name))
+        self.session
+            .as_ref()
+            .and_then(|session| session.get_header(name))
     }
 
     /// The media type without its parameters, in lower case.
     pub fn media_type(&self) -> String {
-        let value = self.header(&http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+        let value = self
+            .header(&http::header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("");
+        value
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim()
+            .to_ascii_lowercase()
     }
 
     /// Whether the body was encoded although identity was asked for.
     pub fn is_encoded(&self) -> bool {
-        self.header(&http::header::CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+        self.header(&http::header::CONTENT_ENCODING)
+            .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
     }
 
     /// The next piece of the body; none at its end.
@@ -211,8 +264,13 @@ impl Answer<'_> {
     /// # Errors
     /// When the connection breaks or the next piece takes too long.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
-        let Some(session) = self.session.as_mut() else { return Ok(None) };
-        session.read_body_bytes().await.map_err(|error| of_read(&error))
+        let Some(session) = self.session.as_mut() else {
+            return Ok(None);
+        };
+        session
+            .read_body_bytes()
+            .await
+            .map_err(|error| of_read(&error))
     }
 
     /// The whole body, at most `bytes_max` of it.
@@ -221,17 +279,23 @@ impl Answer<'_> {
     /// As [`Answer::chunk`], and when the body is larger, or takes longer as a whole than the upstream may.
     pub async fn whole(mut self, bytes_max: usize) -> Result<Bytes, UpstreamError> {
         let patience = self.upstream.settings.answer;
-        let body = tokio::time::timeout(patience, self.read_all(bytes_max)).await.map_err(|_| UpstreamError::TooSlow)??;
+        let body = tokio::time::timeout(patience, self.read_all(bytes_max))
+            .await
+            .map_err(|_| UpstreamError::TooSlow)??;
         self.release().await;
         Ok(body)
     }
 
     async fn read_all(&mut self, bytes_max: usize) -> Result<Bytes, UpstreamError> {
-        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        let Some(first) = self.chunk().await? else {
+            return Ok(Bytes::new());
+        };
         if first.len() > bytes_max {
             return Err(UpstreamError::TooLarge);
         }
-        let Some(second) = self.chunk().await? else { return Ok(first) };
+        let Some(second) = self.chunk().await? else {
+            return Ok(first);
+        };
         let mut body = BytesMut::from(first);
         let mut next = Some(second);
         while let Some(piece) = next {
@@ -250,7 +314,10 @@ impl Answer<'_> {
         if let Some(mut session) = self.session.take()
             && session.is_body_done()
         {
-            upstream.connector.release_http_session(session, &upstream.peer, Some(IDLE_CONNECTION)).await;
+            upstream
+                .connector
+                .release_http_session(session, &upstream.peer, Some(IDLE_CONNECTION))
+                .await;
         }
     }
 }

@@ -43,9 +43,9 @@ impl Asked {
         match message {
             Message::Request { method, params, .. } => Self::request(method, *params),
             Message::Notification { method, .. } => Ok(match method.as_ref() {
-                "notifications/initialized" | "notifications/cancelled" | "notifications/roots/list_changed" => {
-                    Self::Notification
-                }
+                "notifications/initialized"
+                | "notifications/cancelled"
+                | "notifications/roots/list_changed" => Self::Notification,
                 other => Self::ForeignNotification(other.to_owned()),
             }),
             Message::Response { id, .. } => Ok(Self::Response(id.key())),
@@ -71,8 +71,14 @@ impl Asked {
 
 fn named(params: Option<Value<'_>>, member: &'static str) -> Result<String, Refusal> {
     let missing = Refusal::InvalidRequest("params lack the name or uri of what is called");
-    let value = params.ok_or_else(|| missing.clone())?.get(member).map_err(|_| missing.clone())?;
-    value.and_then(Value::string).map(|name| name.into_owned()).ok_or(missing)
+    let value = params
+        .ok_or_else(|| missing.clone())?
+        .get(member)
+        .map_err(|_| missing.clone())?;
+    value
+        .and_then(Value::string)
+        .map(|name| name.into_owned())
+        .ok_or(missing)
 }
 
 /// The path of member names to a method's arguments, inside the message.

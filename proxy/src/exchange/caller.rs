@@ -12,8 +12,8 @@ use crate::clock;
 use crate::exchange::Exchange;
 use crate::gate;
 use crate::refuse::Refusal;
-use crate::session::{self, InSession};
 use crate::session::mcp::Owner;
+use crate::session::{self, InSession};
 
 /// A caller whom every check has passed. Only [`Exchange::caller`] makes one.
 #[derive(Debug)]
@@ -44,7 +44,10 @@ impl Caller {
             roles: who.roles(),
             claims: who.claims(),
             purpose: who.purpose(),
-            certificate_names: self.peer.as_ref().map_or(&[], |peer| peer.dns_names.as_slice()),
+            certificate_names: self
+                .peer
+                .as_ref()
+                .map_or(&[], |peer| peer.dns_names.as_slice()),
             second_factor: who.second_factor().is_some(),
             authenticated_at: who.authenticated_at(),
             acr: who.acr(),
@@ -54,7 +57,11 @@ impl Caller {
     /// The one to whom an MCP session belongs.
     pub fn owner(&self) -> Owner {
         let client = self.peer.as_ref().map_or("", |peer| peer.name.as_str());
-        Owner::new(self.authenticated.issuer(), self.authenticated.subject(), client)
+        Owner::new(
+            self.authenticated.issuer(),
+            self.authenticated.subject(),
+            client,
+        )
     }
 }
 
@@ -66,9 +73,13 @@ impl Exchange<'_> {
         let peer = match self.connection.peer(sidecar.tls(), now_unix) {
             Ok(peer) => peer,
             Err(error) => {
-                sidecar.recorder.peer_refused(self.connection.source(), error.reason().code());
+                sidecar
+                    .recorder
+                    .peer_refused(self.connection.source(), error.reason().code());
                 let words = "the client certificate is not trusted any more";
-                return Err(Refusal::Unauthorized(self.live.challenges.invalid_token(words)));
+                return Err(Refusal::Unauthorized(
+                    self.live.challenges.invalid_token(words),
+                ));
             }
         };
         let name = peer.as_ref().map(|peer| peer.name.as_str());
@@ -77,23 +88,46 @@ impl Exchange<'_> {
             Err(error) => Err(error),
         };
         let authenticated = judged.map_err(|error| self.not_authenticated(&error, name))?;
-        sidecar.metrics.authentications_total.with_label_values(&["ok", "none"]).inc();
+        sidecar
+            .metrics
+            .authentications_total
+            .with_label_values(&["ok", "none"])
+            .inc();
         let certificate = peer.as_ref().map(|peer| peer.leaf_sha256);
-        let session = match sidecar.sessions.admit(&authenticated, certificate.as_ref(), now_unix) {
+        let session = match sidecar
+            .sessions
+            .admit(&authenticated, certificate.as_ref(), now_unix)
+        {
             Ok(admitted) => {
-                sidecar.recorder.session_events(&admitted.events, Some(self.connection.source()));
+                sidecar
+                    .recorder
+                    .session_events(&admitted.events, Some(self.connection.source()));
                 admitted.session
             }
             Err(refused) => {
                 let code = refused.refusal.code();
-                sidecar.metrics.authentications_total.with_label_values(&["refused", code]).inc();
-                sidecar.recorder.session_events(&refused.events, Some(self.connection.source()));
-                sidecar.recorder.session_refused(&authenticated, name, &self.connection, self.reference, code);
+                sidecar
+                    .metrics
+                    .authentications_total
+                    .with_label_values(&["refused", code])
+                    .inc();
+                sidecar
+                    .recorder
+                    .session_events(&refused.events, Some(self.connection.source()));
+                sidecar.recorder.session_refused(
+                    &authenticated,
+                    name,
+                    &self.connection,
+                    self.reference,
+                    code,
+                );
                 if refused.refusal == session::Refusal::TableFull {
                     return Err(Refusal::Busy);
                 }
                 let words = "the session has ended: sign in again";
-                return Err(Refusal::Unauthorized(self.live.challenges.invalid_token(words)));
+                return Err(Refusal::Unauthorized(
+                    self.live.challenges.invalid_token(words),
+                ));
             }
         };
         Ok(Arc::new(Caller {
@@ -110,12 +144,24 @@ impl Exchange<'_> {
     /// A refused token is an event; a missing one only a challenge; a missing second factor both.
     fn not_authenticated(&self, error: &AuthnError, name: Option<&str>) -> Refusal {
         let sidecar = self.sidecar;
-        sidecar.metrics.authentications_total.with_label_values(&["refused", error.code()]).inc();
+        sidecar
+            .metrics
+            .authentications_total
+            .with_label_values(&["refused", error.code()])
+            .inc();
         if let Some(who) = error.principal() {
             sidecar.metrics.mfa_challenges_total.inc();
-            sidecar.recorder.mfa_challenge(who, name, &self.connection, self.reference, error.code());
+            sidecar.recorder.mfa_challenge(
+                who,
+                name,
+                &self.connection,
+                self.reference,
+                error.code(),
+            );
         } else if error.presented() {
-            sidecar.recorder.failed_login(&self.connection, self.reference, error.code());
+            sidecar
+                .recorder
+                .failed_login(&self.connection, self.reference, error.code());
         }
         match self.live.challenges.answer(error, &self.live.second_factor) {
             (_, Some(challenge)) => Refusal::Unauthorized(challenge),

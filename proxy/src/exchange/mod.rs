@@ -57,7 +57,9 @@ pub struct Exchange<'s> {
 
 impl std::fmt::Debug for Exchange<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Exchange").field("reference", &self.reference).finish_non_exhaustive()
+        f.debug_struct("Exchange")
+            .field("reference", &self.reference)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,8 +106,18 @@ impl<'s> Exchange<'s> {
 
     /// Counts the request.
     pub fn finished(&self) {
-        let took = if self.streamed { Duration::ZERO } else { self.began.elapsed() };
-        self.sidecar.metrics.request(self.method, &self.tool, self.outcome, took, self.upstream_time);
+        let took = if self.streamed {
+            Duration::ZERO
+        } else {
+            self.began.elapsed()
+        };
+        self.sidecar.metrics.request(
+            self.method,
+            &self.tool,
+            self.outcome,
+            took,
+            self.upstream_time,
+        );
     }
 
     fn named(&mut self, method: &str) {
@@ -123,8 +135,15 @@ impl<'s> Exchange<'s> {
         gate::revision(&headers, &self.live.face)?;
         let session = self.mcp_session(&headers, &caller)?;
         let up = gate::forwarded(&headers);
-        let answer = self.sidecar.upstream.send(&Method::GET, &up, None, true).await?;
-        if answer.status() == StatusCode::OK && answer.media_type() == "text/event-stream" && !answer.is_encoded() {
+        let answer = self
+            .sidecar
+            .upstream
+            .send(&Method::GET, &up, None, true)
+            .await?;
+        if answer.status() == StatusCode::OK
+            && answer.media_type() == "text/event-stream"
+            && !answer.is_encoded()
+        {
             return self.stream(http, &caller, answer, session, None).await;
         }
         self.pass_status(http, answer).await
@@ -141,7 +160,11 @@ impl<'s> Exchange<'s> {
         gate::revision(&headers, &self.live.face)?;
         let session = self.mcp_session(&headers, &caller)?;
         let up = gate::forwarded(&headers);
-        let answer = self.sidecar.upstream.send(&Method::DELETE, &up, None, true).await?;
+        let answer = self
+            .sidecar
+            .upstream
+            .send(&Method::DELETE, &up, None, true)
+            .await?;
         if let (true, Some(bound)) = (answer.status().is_success(), session) {
             // Another DELETE may have been first; either way it is closed.
             let _ = self.sidecar.mcp_sessions.close(&bound.id, caller.owner());
@@ -151,19 +174,31 @@ impl<'s> Exchange<'s> {
 
     /// The MCP session that the request names, if it is this principal's.
     fn mcp_session(&self, headers: &HeaderMap, caller: &Caller) -> Result<Option<Bound>, Refusal> {
-        let Some(id) = gate::session_id(headers)? else { return Ok(None) };
-        let session = self.sidecar.mcp_sessions.find(&id, caller.owner()).map_err(|_| Refusal::UnknownSession)?;
+        let Some(id) = gate::session_id(headers)? else {
+            return Ok(None);
+        };
+        let session = self
+            .sidecar
+            .mcp_sessions
+            .find(&id, caller.owner())
+            .map_err(|_| Refusal::UnknownSession)?;
         Ok(Some(Bound { id, session }))
     }
 
     /// An upstream's status without its body, which nobody judged.
-    async fn pass_status(&mut self, http: &mut ServerSession, answer: Answer<'_>) -> Result<(), Refusal> {
+    async fn pass_status(
+        &mut self,
+        http: &mut ServerSession,
+        answer: Answer<'_>,
+    ) -> Result<(), Refusal> {
         let status = answer.status();
         let reply = match status {
             StatusCode::NOT_FOUND => return Err(Refusal::UnknownSession),
-            status if status.is_success() || status.is_client_error() => {
-                Reply { status, headers: HeaderMap::new(), body: bytes::Bytes::new() }
-            }
+            status if status.is_success() || status.is_client_error() => Reply {
+                status,
+                headers: HeaderMap::new(),
+                body: bytes::Bytes::new(),
+            },
             _ => return Err(Refusal::Upstream(crate::upstream::UpstreamError::Invalid)),
         };
         // The body is read to its end only to give the connection back; it goes nowhere.

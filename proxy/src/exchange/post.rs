@@ -17,8 +17,8 @@ use super::asked::{Call, arguments_of, method_name};
 use super::{Asked, Bound, Caller, Exchange, Known};
 use crate::authn::StepUp;
 use crate::clock;
-use crate::events::Refused;
 use crate::downstream::Downstream;
+use crate::events::Refused;
 use crate::gate;
 use crate::refuse::{Refusal, Reply};
 use crate::rewrite::answer::{Method, patient_of_arguments};
@@ -47,13 +47,20 @@ impl Exchange<'_> {
         gate::revision(&headers, &self.live.face)?;
         let session = self.mcp_session(&headers, &caller)?;
         let limits = self.sidecar.limits;
-        let body = Downstream::new(http).body(limits.body_bytes_max, limits.body).await?;
+        let body = Downstream::new(http)
+            .body(limits.body_bytes_max, limits.body)
+            .await?;
         let outgoing = self.judge(&caller, body, session.as_ref()).await?;
         self.send(http, &headers, &caller, outgoing, session).await
     }
 
     /// Reads the message and decides it.
-    async fn judge(&mut self, caller: &Arc<Caller>, body: Bytes, session: Option<&Bound>) -> Result<Outgoing, Refusal> {
+    async fn judge(
+        &mut self,
+        caller: &Arc<Caller>,
+        body: Bytes,
+        session: Option<&Bound>,
+    ) -> Result<Outgoing, Refusal> {
         let tree = Tree::parse(&body, &LIMITS).map_err(|_| Refusal::Parse)?;
         let message = Message::parse(tree.root()).map_err(|error| invalid(&error))?;
         self.named(method_of(&message));
@@ -65,13 +72,19 @@ impl Exchange<'_> {
             Message::Notification { .. } | Message::Response { .. } => None,
         };
         let asked = Asked::of(&message)?;
-        let plain = |known, repeatable| Outgoing { body: body.clone(), known, repeatable };
+        let plain = |known, repeatable| Outgoing {
+            body: body.clone(),
+            known,
+            repeatable,
+        };
         match asked {
             Asked::Initialize => Ok(plain(Known::Plain, false)),
             Asked::Ping => Ok(plain(Known::Plain, true)),
             Asked::List(list) => Ok(plain(Known::List(list, Arc::clone(caller)), true)),
             Asked::Notification => Ok(plain(Known::Plain, false)),
-            Asked::Response(id) => self.response(session, &id).map(|()| plain(Known::Plain, false)),
+            Asked::Response(id) => self
+                .response(session, &id)
+                .map(|()| plain(Known::Plain, false)),
             Asked::Call(method, name) => {
                 let key = key.unwrap_or_default();
                 self.call(caller, &body, &tree, method, name, key).await
@@ -91,13 +104,24 @@ impl Exchange<'_> {
     }
 
     fn other(&mut self, caller: &Arc<Caller>, method: &str) -> Refusal {
-        let decision = decide::decide(&self.live.policy, &caller.principal(), &Action::Method(method), caller.now_unix);
+        let decision = decide::decide(
+            &self.live.policy,
+            &caller.principal(),
+            &Action::Method(method),
+            caller.now_unix,
+        );
         let denial = match decision {
             Decision::Denial(denial) => denial,
             // No rule of this slice permits another method; a permit without its rules is no permit.
             Decision::Permit(_) => return Refusal::Denied,
         };
-        self.deny(caller, crate::metrics::method_label(method), "", None, &denial)
+        self.deny(
+            caller,
+            crate::metrics::method_label(method),
+            "",
+            None,
+            &denial,
+        )
     }
 
     async fn call(
@@ -111,11 +135,16 @@ impl Exchange<'_> {
     ) -> Result<Outgoing, Refusal> {
         let permit = match self.decide(caller, tree, method, &name) {
             Ok(permit) => permit,
-            Err(denial) => return Err(self.deny(caller, method_name(method), &name, Some(&key), &denial)),
+            Err(denial) => {
+                return Err(self.deny(caller, method_name(method), &name, Some(&key), &denial));
+            }
         };
         self.tool = rule_label(&permit.rule);
         let patient = patient(tree, method, &permit).map_err(|error| Refusal::from(&error))?;
-        let stamp = Stamp { created_by: caller.authenticated.subject(), now_micros: clock::now_micros() };
+        let stamp = Stamp {
+            created_by: caller.authenticated.subject(),
+            now_micros: clock::now_micros(),
+        };
         let rewritten = request::request(
             body,
             arguments_of(method),
@@ -128,14 +157,30 @@ impl Exchange<'_> {
         let rewritten = match rewritten {
             Ok(rewritten) => rewritten,
             Err(error) => {
-                let about = Refused { method: method_name(method), tool: self.tool.clone(), permit: &permit, request_id: &key, patient: patient.as_deref() };
-                self.sidecar.recorder.request_refused(caller, &self.live, &about, &error);
+                let about = Refused {
+                    method: method_name(method),
+                    tool: self.tool.clone(),
+                    permit: &permit,
+                    request_id: &key,
+                    patient: patient.as_deref(),
+                };
+                self.sidecar
+                    .recorder
+                    .request_refused(caller, &self.live, &about, &error);
                 return Err(Refusal::from(&error));
             }
         };
         let tool = rule_label(&permit.rule);
         let writes = permit.operation.writes();
-        let call = Call { method, tool, permit, patient, caller: Arc::clone(caller), touched: rewritten.touched, request_id: key };
+        let call = Call {
+            method,
+            tool,
+            permit,
+            patient,
+            caller: Arc::clone(caller),
+            touched: rewritten.touched,
+            request_id: key,
+        };
         if call.concerns_phi() {
             let intent = self.sidecar.recorder.intent(&call, &self.live);
             // Law 1: what changes anything upstream waits for its record; a read's record overlaps the upstream.
@@ -146,12 +191,25 @@ impl Exchange<'_> {
             }
         }
         let body = rewritten.body.map_or_else(|| body.clone(), Bytes::from);
-        let repeatable = matches!(call.permit.operation, Operation::None | Operation::Search | Operation::Read);
-        Ok(Outgoing { body, known: Known::Call(Arc::new(call)), repeatable })
+        let repeatable = matches!(
+            call.permit.operation,
+            Operation::None | Operation::Search | Operation::Read
+        );
+        Ok(Outgoing {
+            body,
+            known: Known::Call(Arc::new(call)),
+            repeatable,
+        })
     }
 
     /// The one decision.
-    fn decide(&self, caller: &Caller, tree: &Tree<'_>, method: Method, name: &str) -> Result<Permit, Denial> {
+    fn decide(
+        &self,
+        caller: &Caller,
+        tree: &Tree<'_>,
+        method: Method,
+        name: &str,
+    ) -> Result<Permit, Denial> {
         let arguments = match request::locate(tree, arguments_of(method)) {
             Ok(Some(arguments)) if method != Method::Resource && !arguments.has_duplicates() => {
                 crate::paths::to_serde(arguments).unwrap_or(serde_json::Value::Null)
@@ -160,27 +218,56 @@ impl Exchange<'_> {
             _ => serde_json::Value::Null,
         };
         let action = match method {
-            Method::Tool => Action::Tool { name, args: &arguments },
+            Method::Tool => Action::Tool {
+                name,
+                args: &arguments,
+            },
             Method::Resource => Action::Resource { uri: name },
-            Method::Prompt => Action::Prompt { name, args: &arguments },
+            Method::Prompt => Action::Prompt {
+                name,
+                args: &arguments,
+            },
         };
-        match decide::decide(&self.live.policy, &caller.principal(), &action, caller.now_unix) {
+        match decide::decide(
+            &self.live.policy,
+            &caller.principal(),
+            &action,
+            caller.now_unix,
+        ) {
             Decision::Permit(permit) => Ok(permit),
             Decision::Denial(denial) => Err(denial),
         }
     }
 
     /// A denial is an event; one that a fresh login would cure is a challenge.
-    fn deny(&mut self, caller: &Arc<Caller>, method: &'static str, name: &str, key: Option<&str>, denial: &Denial) -> Refusal {
+    fn deny(
+        &mut self,
+        caller: &Arc<Caller>,
+        method: &'static str,
+        name: &str,
+        key: Option<&str>,
+        denial: &Denial,
+    ) -> Refusal {
         let listed = self.live.policy_label(method, name);
         self.tool.clone_from(&listed);
-        self.sidecar.recorder.denied(caller, &self.live, method, &listed, key, denial);
+        self.sidecar
+            .recorder
+            .denied(caller, &self.live, method, &listed, key, denial);
         match &denial.step_up {
             Some(step_up) => {
                 self.sidecar.metrics.mfa_challenges_total.inc();
                 let name = caller.peer.as_ref().map(|peer| peer.name.as_str());
-                self.sidecar.recorder.mfa_challenge(&caller.authenticated, name, &self.connection, self.reference, "step_up");
-                let asked = StepUp { acr_values: step_up.acr.iter().cloned().collect(), max_age: step_up.max_age };
+                self.sidecar.recorder.mfa_challenge(
+                    &caller.authenticated,
+                    name,
+                    &self.connection,
+                    self.reference,
+                    "step_up",
+                );
+                let asked = StepUp {
+                    acr_values: step_up.acr.iter().cloned().collect(),
+                    max_age: step_up.max_age,
+                };
                 Refusal::Unauthorized(self.live.challenges.step_up(&asked))
             }
             None => Refusal::Denied,
@@ -195,20 +282,36 @@ impl Exchange<'_> {
         outgoing: Outgoing,
         session: Option<Bound>,
     ) -> Result<(), Refusal> {
-        let Outgoing { body, known, repeatable } = outgoing;
+        let Outgoing {
+            body,
+            known,
+            repeatable,
+        } = outgoing;
         let key = self.request_id.as_deref().map(id_key);
         if let (Some(bound), Some(key)) = (&session, &key) {
-            bound.session.begin(key, known.clone()).map_err(|error| match error {
-                PendingError::Duplicate => Refusal::InvalidRequest("a request with this id is still under way"),
-                PendingError::Full => Refusal::Busy,
-            })?;
+            bound
+                .session
+                .begin(key, known.clone())
+                .map_err(|error| match error {
+                    PendingError::Duplicate => {
+                        Refusal::InvalidRequest("a request with this id is still under way")
+                    }
+                    PendingError::Full => Refusal::Busy,
+                })?;
         }
         let began = Instant::now();
         let up = gate::forwarded(headers);
-        let answer = self.sidecar.upstream.send(&Verb::POST, &up, Some(body), repeatable).await;
+        let answer = self
+            .sidecar
+            .upstream
+            .send(&Verb::POST, &up, Some(body), repeatable)
+            .await;
         self.upstream_time = Some(began.elapsed());
         let answered = match answer {
-            Ok(answer) => self.answer(http, caller, answer, session.clone(), &known, began).await,
+            Ok(answer) => {
+                self.answer(http, caller, answer, session.clone(), &known, began)
+                    .await
+            }
             Err(error) => Err(self.failed(&known, error)),
         };
         if let (Some(bound), Some(key), false) = (&session, &key, self.streamed) {
@@ -234,13 +337,18 @@ impl Exchange<'_> {
         match (status, answer.media_type().as_str()) {
             (StatusCode::OK, "text/event-stream") => {
                 let session = new_session.or(session);
-                self.stream(http, caller, answer, session, Some(known.clone())).await
+                self.stream(http, caller, answer, session, Some(known.clone()))
+                    .await
             }
             (StatusCode::ACCEPTED | StatusCode::NO_CONTENT, _) if self.request_id.is_none() => {
                 self.pass_status(http, answer).await
             }
-            (StatusCode::NOT_FOUND, _) if session.is_some() => Err(self.failed_as(known, UpstreamError::Invalid, Refusal::UnknownSession)),
-            (status, "application/json") if status == StatusCode::OK || status.is_client_error() => {
+            (StatusCode::NOT_FOUND, _) if session.is_some() => {
+                Err(self.failed_as(known, UpstreamError::Invalid, Refusal::UnknownSession))
+            }
+            (status, "application/json")
+                if status == StatusCode::OK || status.is_client_error() =>
+            {
                 let text = match answer.whole(self.sidecar.limits.answer_bytes_max).await {
                     Ok(text) => text,
                     Err(error) => return Err(self.failed(known, error)),
@@ -263,25 +371,39 @@ impl Exchange<'_> {
         let expected = self.request_id.as_deref().map(id_key);
         let settled = self.settle(known, &text, expected.as_deref()).await?;
         let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         put_session(&mut headers, new_session.as_ref());
         let body = settled.map_or(text, Bytes::from);
-        Downstream::new(http).reply(Reply { status, headers, body }).await
+        Downstream::new(http)
+            .reply(Reply {
+                status,
+                headers,
+                body,
+            })
+            .await
     }
 
     /// Binds the MCP session that an answer brings to this principal.
     fn new_session(&self, answer: &Answer<'_>, caller: &Caller) -> Result<Option<Bound>, Refusal> {
-        let Some(id) = answer.header(&gate::SESSION_ID) else { return Ok(None) };
+        let Some(id) = answer.header(&gate::SESSION_ID) else {
+            return Ok(None);
+        };
         let id = id.to_str().map_err(|_| UpstreamError::Invalid)?;
         if !answer.status().is_success() {
             return Ok(None);
         }
         match self.sidecar.mcp_sessions.open(id, caller.owner()) {
-            Ok(session) => Ok(Some(Bound { id: id.to_owned(), session })),
+            Ok(session) => Ok(Some(Bound {
+                id: id.to_owned(),
+                session,
+            })),
             Err(McpSessionError::Full) => Err(Refusal::Busy),
-            Err(McpSessionError::NotFound | McpSessionError::IdTaken | McpSessionError::IdInvalid) => {
-                Err(UpstreamError::Invalid.into())
-            }
+            Err(
+                McpSessionError::NotFound | McpSessionError::IdTaken | McpSessionError::IdInvalid,
+            ) => Err(UpstreamError::Invalid.into()),
         }
     }
 
@@ -291,7 +413,9 @@ impl Exchange<'_> {
 
     fn failed_as(&self, known: &Known, error: UpstreamError, refusal: Refusal) -> Refusal {
         if let Known::Call(call) = known {
-            self.sidecar.recorder.upstream_failed(call, &self.live, error);
+            self.sidecar
+                .recorder
+                .upstream_failed(call, &self.live, error);
         }
         refusal
     }
@@ -299,7 +423,10 @@ impl Exchange<'_> {
 
 /// The rule's name without its kind: a tool's name, a resource's template.
 fn rule_label(rule: &Rule) -> String {
-    rule.name.split_once('.').map_or(rule.name.as_ref(), |(_, name)| name).to_owned()
+    rule.name
+        .split_once('.')
+        .map_or(rule.name.as_ref(), |(_, name)| name)
+        .to_owned()
 }
 
 /// What a stream's or answer's headers say of the MCP session.
@@ -335,21 +462,32 @@ fn method_of<'m>(message: &'m Message<'_>) -> &'m str {
 
 fn invalid(error: &InvalidMessage) -> Refusal {
     match error {
-        InvalidMessage::Batch => Refusal::InvalidRequest("batches are not part of this revision: send one message"),
-        _ => Refusal::InvalidRequest("the body is not one JSON-RPC 2.0 message without duplicate members"),
+        InvalidMessage::Batch => {
+            Refusal::InvalidRequest("batches are not part of this revision: send one message")
+        }
+        _ => Refusal::InvalidRequest(
+            "the body is not one JSON-RPC 2.0 message without duplicate members",
+        ),
     }
 }
 
 /// The patient that the arguments or the URI name.
-fn patient(tree: &Tree<'_>, method: Method, permit: &Permit) -> Result<Option<String>, RewriteError> {
-    let Some(path) = &permit.patient else { return Ok(None) };
+fn patient(
+    tree: &Tree<'_>,
+    method: Method,
+    permit: &Permit,
+) -> Result<Option<String>, RewriteError> {
+    let Some(path) = &permit.patient else {
+        return Ok(None);
+    };
     match path.root {
         Root::Uri => Ok(permit.patient_value.clone()),
         Root::Args => {
             let found = patient_of_arguments(tree, arguments_of(method), path)?;
-            found.map(Some).ok_or(RewriteError::Invalid("the argument that names the patient is missing"))
+            found.map(Some).ok_or(RewriteError::Invalid(
+                "the argument that names the patient is missing",
+            ))
         }
         Root::Result | Root::Claims => Ok(permit.patient_value.clone()),
     }
 }
-

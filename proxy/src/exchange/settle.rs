@@ -37,12 +37,19 @@ impl Exchange<'_> {
     /// # Errors
     /// When nothing of the message may be released: it is no answer, it does not verify, it can't be opened, or its
     /// record can't be made durable.
-    pub(super) async fn settle(&self, known: &Known, text: &[u8], expected: Option<&str>) -> Result<Option<Vec<u8>>, Refusal> {
+    pub(super) async fn settle(
+        &self,
+        known: &Known,
+        text: &[u8],
+        expected: Option<&str>,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
         let is_error = match self.is_answer(text, expected) {
             Ok(is_error) => is_error,
             Err(error) => {
                 if let Known::Call(call) = known {
-                    self.sidecar.recorder.upstream_failed(call, &self.live, error);
+                    self.sidecar
+                        .recorder
+                        .upstream_failed(call, &self.live, error);
                 }
                 return Err(error.into());
             }
@@ -63,9 +70,15 @@ impl Exchange<'_> {
                 let is_error = matches!(outcome, Outcome::Error(_));
                 // An error that could not read the id answers with null (JSON-RPC 2.0 §5).
                 let nobody = is_error && id.raw() == b"null";
-                if nobody || expected == Some(id.key().as_str()) { Ok(is_error) } else { Err(UpstreamError::Invalid) }
+                if nobody || expected == Some(id.key().as_str()) {
+                    Ok(is_error)
+                } else {
+                    Err(UpstreamError::Invalid)
+                }
             }
-            Ok(Message::Request { .. } | Message::Notification { .. }) | Err(_) => Err(UpstreamError::Invalid),
+            Ok(Message::Request { .. } | Message::Notification { .. }) | Err(_) => {
+                Err(UpstreamError::Invalid)
+            }
         }
     }
 
@@ -81,7 +94,14 @@ impl Exchange<'_> {
             };
             decide::listed(policy, &principal, &item, caller.now_unix).map(Shown)
         };
-        lists::filter(text, list, &self.live.workshop, &self.sidecar.shapes, listed).map_err(|error| Refusal::from(&error))
+        lists::filter(
+            text,
+            list,
+            &self.live.workshop,
+            &self.sidecar.shapes,
+            listed,
+        )
+        .map_err(|error| Refusal::from(&error))
     }
 
     async fn settle_call(&self, call: &Call, text: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -107,7 +127,11 @@ impl Exchange<'_> {
         self.sidecar.recorder.fields(&call.touched, "request");
         self.sidecar.recorder.fields(&rewritten.touched, "answer");
         if rewritten.records_verified > 0 {
-            let checks = self.sidecar.metrics.integrity_checks_total.with_label_values(&["ok"]);
+            let checks = self
+                .sidecar
+                .metrics
+                .integrity_checks_total
+                .with_label_values(&["ok"]);
             checks.inc_by(u64::from(rewritten.records_verified));
         }
         if call.concerns_phi() {
@@ -118,9 +142,16 @@ impl Exchange<'_> {
     }
 
     async fn withhold(&self, call: &Call, error: &RewriteError) -> Refusal {
-        let recorded = self.sidecar.recorder.answer_refused(call, &self.live, error);
+        let recorded = self
+            .sidecar
+            .recorder
+            .answer_refused(call, &self.live, error);
         if matches!(error, RewriteError::Integrity(_)) {
-            self.sidecar.metrics.integrity_checks_total.with_label_values(&["violation"]).inc();
+            self.sidecar
+                .metrics
+                .integrity_checks_total
+                .with_label_values(&["violation"])
+                .inc();
         }
         // Nothing is released either way; the wait only keeps the refusal from being seen before its event.
         match recorded.durable().await {

@@ -71,11 +71,22 @@ impl Exchange<'_> {
     ) -> Result<(), Refusal> {
         self.streamed = true;
         let mut downstream = Downstream::new(http);
-        if downstream.begin_stream(&stream_headers(session.as_ref())).await.is_err() {
+        if downstream
+            .begin_stream(&stream_headers(session.as_ref()))
+            .await
+            .is_err()
+        {
             return Ok(());
         }
         self.sidecar.metrics.sse_streams.inc();
-        self.relay(&mut downstream, caller, &mut answer, session.as_ref(), known).await;
+        self.relay(
+            &mut downstream,
+            caller,
+            &mut answer,
+            session.as_ref(),
+            known,
+        )
+        .await;
         self.sidecar.metrics.sse_streams.dec();
         answer.release().await;
         let _ = downstream.write(Bytes::new(), true).await;
@@ -108,7 +119,11 @@ impl Exchange<'_> {
             let chunk = match next {
                 Next::Over | Next::Chunk(Ok(None)) => return,
                 Next::Silence => {
-                    if downstream.write(Bytes::from_static(KEEPALIVE_COMMENT), false).await.is_err() {
+                    if downstream
+                        .write(Bytes::from_static(KEEPALIVE_COMMENT), false)
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                     continue;
@@ -120,12 +135,20 @@ impl Exchange<'_> {
                 }
             };
             if framer.push(&chunk).is_err() {
-                self.sidecar.metrics.limits_reached_total.with_label_values(&["event_bytes"]).inc();
-                self.broken(downstream, known.as_ref(), UpstreamError::TooLarge).await;
+                self.sidecar
+                    .metrics
+                    .limits_reached_total
+                    .with_label_values(&["event_bytes"])
+                    .inc();
+                self.broken(downstream, known.as_ref(), UpstreamError::TooLarge)
+                    .await;
                 return;
             }
             for event in framer.by_ref() {
-                match self.event(downstream, &event, session, known.as_ref()).await {
+                match self
+                    .event(downstream, &event, session, known.as_ref())
+                    .await
+                {
                     Ok(true) => {}
                     Ok(false) | Err(Gone) => return,
                 }
@@ -150,17 +173,29 @@ impl Exchange<'_> {
             Verdict::Answered(Some(data)) => (event.with_data(&data), true),
             Verdict::Refused(refusal) => {
                 self.refused(&refusal);
-                (event.with_data(&refusal.message(self.request_id.as_deref(), self.reference)), true)
+                (
+                    event.with_data(&refusal.message(self.request_id.as_deref(), self.reference)),
+                    true,
+                )
             }
         };
         downstream.write(Bytes::from(bytes), false).await?;
         Ok(goes_on)
     }
 
-    async fn judge_event(&self, event: &Event, session: Option<&Bound>, known: Option<&Known>) -> Verdict {
+    async fn judge_event(
+        &self,
+        event: &Event,
+        session: Option<&Bound>,
+        known: Option<&Known>,
+    ) -> Verdict {
         // Priming events, ids, retry lines and comments carry no message.
-        let Some(data) = event.data().filter(|data| !data.is_empty()) else { return Verdict::Pass };
-        let Ok(tree) = Tree::parse(&data, &LIMITS) else { return self.foreign("not_json") };
+        let Some(data) = event.data().filter(|data| !data.is_empty()) else {
+            return Verdict::Pass;
+        };
+        let Ok(tree) = Tree::parse(&data, &LIMITS) else {
+            return self.foreign("not_json");
+        };
         match Message::parse(tree.root()) {
             Ok(Message::Response { id, .. }) => {
                 let key = id.key();
@@ -177,12 +212,20 @@ impl Exchange<'_> {
                 }
                 _ => self.foreign("server_request"),
             },
-            Ok(Message::Notification { method, .. }) => self.judge_notification(&tree, &method, known),
+            Ok(Message::Notification { method, .. }) => {
+                self.judge_notification(&tree, &method, known)
+            }
             Err(_) => self.foreign("not_json_rpc"),
         }
     }
 
-    async fn judge_answer(&self, data: &[u8], key: &str, session: Option<&Bound>, known: Option<&Known>) -> Verdict {
+    async fn judge_answer(
+        &self,
+        data: &[u8],
+        key: &str,
+        session: Option<&Bound>,
+        known: Option<&Known>,
+    ) -> Verdict {
         let own = self.request_id.as_deref().map(super::post::id_key);
         let of_this_post = known.filter(|_| own.as_deref() == Some(key)).cloned();
         let waiting = session.and_then(|bound| bound.session.take(key));
@@ -214,7 +257,10 @@ impl Exchange<'_> {
             Some(Known::Plain | Known::List(..) | Known::ServerRequest) | None => true,
         };
         let params = tree.root().get("params").ok().flatten();
-        let Some(text) = params.and_then(|params| params.get(words).ok().flatten()).filter(|_| withheld) else {
+        let Some(text) = params
+            .and_then(|params| params.get(words).ok().flatten())
+            .filter(|_| withheld)
+        else {
             return Verdict::Pass;
         };
         let mut splice = Splice::new(tree);
@@ -223,17 +269,28 @@ impl Exchange<'_> {
     }
 
     fn foreign(&self, what: &'static str) -> Verdict {
-        self.sidecar.metrics.limits_reached_total.with_label_values(&[what]).inc();
+        self.sidecar
+            .metrics
+            .limits_reached_total
+            .with_label_values(&[what])
+            .inc();
         log::warn!("an event of the MCP server was not released: {what}");
         Verdict::Drop
     }
 
     /// The upstream broke off: the client learns it as the answer to its request, the trail as the outcome.
-    async fn broken(&mut self, downstream: &mut Downstream<'_>, known: Option<&Known>, error: UpstreamError) {
+    async fn broken(
+        &mut self,
+        downstream: &mut Downstream<'_>,
+        known: Option<&Known>,
+        error: UpstreamError,
+    ) {
         let refusal = Refusal::Upstream(error);
         self.refused(&refusal);
         if let Some(Known::Call(call)) = known {
-            self.sidecar.recorder.upstream_failed(call, &self.live, error);
+            self.sidecar
+                .recorder
+                .upstream_failed(call, &self.live, error);
         }
         if let Some(id) = self.request_id.clone() {
             let mut event = Vec::from(b"event: message\ndata: ");
@@ -246,9 +303,18 @@ impl Exchange<'_> {
 
 fn stream_headers(session: Option<&Bound>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store, no-transform"),
+    );
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
     put_session(&mut headers, session);
     headers
 }

@@ -73,7 +73,11 @@ pub struct RewrittenAnswer {
 /// # Errors
 /// When a value can't be opened, a record does not verify, the two copies of the result differ, or the message is
 /// ambiguous where the policy reads it. Then nothing of it may be released.
-pub fn answer(text: &[u8], call: &Call<'_>, workshop: &Workshop) -> Result<RewrittenAnswer, RewriteError> {
+pub fn answer(
+    text: &[u8],
+    call: &Call<'_>,
+    workshop: &Workshop,
+) -> Result<RewrittenAnswer, RewriteError> {
     let mut touched = Touched::default();
     let opened = open_message(text, call, workshop, &mut touched)?;
     let clear: &[u8] = opened.as_deref().unwrap_or(text);
@@ -82,7 +86,11 @@ pub fn answer(text: &[u8], call: &Call<'_>, workshop: &Workshop) -> Result<Rewri
         return error_answer(&tree, call, workshop, touched);
     };
     let failed = member(result, "isError")?.and_then(Value::as_bool) == Some(true);
-    let found = if failed { Found::default() } else { examine(result, call, workshop)? };
+    let found = if failed {
+        Found::default()
+    } else {
+        examine(result, call, workshop)?
+    };
     let mut splice = Splice::new(&tree);
     let mut shower = Shower::new(call, workshop, &mut touched);
     for place in places(call.method, result)? {
@@ -90,7 +98,13 @@ pub fn answer(text: &[u8], call: &Call<'_>, workshop: &Workshop) -> Result<Rewri
     }
     shower.name_withheld(result, &mut splice)?;
     let body = splice.apply();
-    Ok(RewrittenAnswer { body, touched, patients: found.patients, records_verified: found.verified, failed })
+    Ok(RewrittenAnswer {
+        body,
+        touched,
+        patients: found.patients,
+        records_verified: found.verified,
+        failed,
+    })
 }
 
 fn parse(text: &[u8]) -> Result<Tree<'_>, RewriteError> {
@@ -98,7 +112,9 @@ fn parse(text: &[u8]) -> Result<Tree<'_>, RewriteError> {
 }
 
 pub(super) fn member<'t>(value: Value<'t>, name: &str) -> Result<Option<Value<'t>>, RewriteError> {
-    value.get(name).map_err(|_| RewriteError::Upstream("duplicate member"))
+    value
+        .get(name)
+        .map_err(|_| RewriteError::Upstream("duplicate member"))
 }
 
 fn places<'t>(method: Method, result: Value<'t>) -> Result<Vec<Place<'t>>, RewriteError> {
@@ -120,12 +136,23 @@ fn open_message(
     touched: &mut Touched,
 ) -> Result<Option<Vec<u8>>, RewriteError> {
     let tree = parse(text)?;
-    let Some(result) = member(tree.root(), "result")? else { return Ok(None) };
+    let Some(result) = member(tree.root(), "result")? else {
+        return Ok(None);
+    };
     let mut splice = Splice::new(&tree);
-    let mut opener = Opening { call, workshop, touched };
+    let mut opener = Opening {
+        call,
+        workshop,
+        touched,
+    };
     for place in places(call.method, result)? {
         match place.shape {
-            Shape::Json => opener.value(place.value, class_of_place(&place, workshop), &mut splice, 0)?,
+            Shape::Json => opener.value(
+                place.value,
+                class_of_place(&place, workshop),
+                &mut splice,
+                0,
+            )?,
             Shape::Text => opener.text(place.value, &mut splice, 0)?,
             Shape::Blob | Shape::Uri | Shape::Opaque => {}
         }
@@ -135,7 +162,11 @@ fn open_message(
 
 /// What a place's own name means, where the sender chose it; structure's names mean nothing.
 pub(super) fn class_of_place(place: &Place<'_>, workshop: &Workshop) -> FieldClass {
-    if place.named { class(place.value, FieldClass::Unlisted, workshop) } else { FieldClass::Unlisted }
+    if place.named {
+        class(place.value, FieldClass::Unlisted, workshop)
+    } else {
+        FieldClass::Unlisted
+    }
 }
 
 pub(super) fn class(value: Value<'_>, inherited: FieldClass, workshop: &Workshop) -> FieldClass {
@@ -165,7 +196,11 @@ impl Opening<'_> {
         match value.kind() {
             Kind::Object | Kind::Array => {
                 for child in value.children() {
-                    let inherited = if class_of_value == FieldClass::NotPhi { FieldClass::NotPhi } else { FieldClass::Unlisted };
+                    let inherited = if class_of_value == FieldClass::NotPhi {
+                        FieldClass::NotPhi
+                    } else {
+                        FieldClass::Unlisted
+                    };
                     self.value(child, class(child, inherited, self.workshop), splice, level)?;
                 }
                 Ok(())
@@ -175,14 +210,25 @@ impl Opening<'_> {
         }
     }
 
-    fn phi<'t>(&mut self, value: Value<'t>, field: FieldId, splice: &mut Splice<'t>) -> Result<(), RewriteError> {
+    fn phi<'t>(
+        &mut self,
+        value: Value<'t>,
+        field: FieldId,
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
         if let Some(token) = sealed_token(value)? {
             // What nobody will see and no hash covers stays sealed.
-            if self.call.permit.views.of(field) == View::Withhold && self.call.permit.record.is_none() {
+            if self.call.permit.views.of(field) == View::Withhold
+                && self.call.permit.record.is_none()
+            {
                 return Ok(());
             }
             let name = self.workshop.policy.field_name(field);
-            let plain = self.workshop.opener.open(&token, name, None).map_err(|_| RewriteError::Vault("opened"))?;
+            let plain = self
+                .workshop
+                .opener
+                .open(&token, name, None)
+                .map_err(|_| RewriteError::Vault("opened"))?;
             splice.replace(value, plain.expose().as_bytes().to_vec());
             self.touched.add(field, FieldAction::Opened);
             return Ok(());
@@ -196,12 +242,21 @@ impl Opening<'_> {
         Ok(())
     }
 
-    fn text<'t>(&mut self, value: Value<'t>, splice: &mut Splice<'t>, level: u32) -> Result<(), RewriteError> {
+    fn text<'t>(
+        &mut self,
+        value: Value<'t>,
+        splice: &mut Splice<'t>,
+        level: u32,
+    ) -> Result<(), RewriteError> {
         if level >= TEXT_LEVELS_MAX {
             return Ok(());
         }
-        let Some(text) = value.string() else { return Ok(()) };
-        let Some(inner) = json_in(&text) else { return Ok(()) };
+        let Some(text) = value.string() else {
+            return Ok(());
+        };
+        let Some(inner) = json_in(&text) else {
+            return Ok(());
+        };
         let mut inside = Splice::new(&inner);
         self.value(inner.root(), FieldClass::Unlisted, &mut inside, level + 1)?;
         if !inside.is_empty() {
@@ -227,8 +282,14 @@ struct Found {
 /// Verifies the record and reads the patients, where the rule says that they stand in the result.
 fn examine(result: Value<'_>, call: &Call<'_>, workshop: &Workshop) -> Result<Found, RewriteError> {
     let permit = call.permit;
-    let record_path = permit.record.as_ref().filter(|path| path.root == Root::Result);
-    let patient_path = permit.patient.as_ref().filter(|path| path.root == Root::Result);
+    let record_path = permit
+        .record
+        .as_ref()
+        .filter(|path| path.root == Root::Result);
+    let patient_path = permit
+        .patient
+        .as_ref()
+        .filter(|path| path.root == Root::Result);
     if record_path.is_none() && patient_path.is_none() {
         return Ok(Found::default());
     }
@@ -237,16 +298,24 @@ fn examine(result: Value<'_>, call: &Call<'_>, workshop: &Workshop) -> Result<Fo
     } else {
         RewriteError::Upstream("structured content and its text copy differ")
     };
-    let structured = member(result, "structuredContent")?.filter(|value| value.kind() == Kind::Object);
+    let structured =
+        member(result, "structuredContent")?.filter(|value| value.kind() == Kind::Object);
     let text = text_document(result)?;
     let inner = text.as_deref().and_then(json_in);
-    let twin = inner.as_ref().map(Tree::root).filter(|value| value.kind() == Kind::Object);
+    let twin = inner
+        .as_ref()
+        .map(Tree::root)
+        .filter(|value| value.kind() == Kind::Object);
     if let (Some(structured), Some(twin)) = (structured, twin) {
         same(structured, twin).then_some(()).ok_or(differ)?;
     }
     let missing = RewriteError::Integrity("no record where the policy names one");
     let Some(root) = structured.or(twin) else {
-        return if record_path.is_some() { Err(missing) } else { Ok(Found::default()) };
+        return if record_path.is_some() {
+            Err(missing)
+        } else {
+            Ok(Found::default())
+        };
     };
     let mut found = Found::default();
     if let Some(path) = record_path {
@@ -259,18 +328,33 @@ fn examine(result: Value<'_>, call: &Call<'_>, workshop: &Workshop) -> Result<Fo
 }
 
 fn patients(root: Value<'_>, path: &Path) -> Result<Vec<String>, RewriteError> {
-    let values = root.select(&crate::paths::steps(path)).map_err(|_| RewriteError::Upstream("duplicate member"))?;
-    Ok(values.into_iter().filter_map(crate::paths::scalar_text).collect())
+    let values = root
+        .select(&crate::paths::steps(path))
+        .map_err(|_| RewriteError::Upstream("duplicate member"))?;
+    Ok(values
+        .into_iter()
+        .filter_map(crate::paths::scalar_text)
+        .collect())
 }
 
 /// The one text block of a tool result, where there is exactly one.
 fn text_document(result: Value<'_>) -> Result<Option<Cow<'_, str>>, RewriteError> {
-    let Some(content) = member(result, "content")? else { return Ok(None) };
+    let Some(content) = member(result, "content")? else {
+        return Ok(None);
+    };
     let mut documents = Vec::new();
     for block in content.children() {
         let is_text = member(block, "type")?.and_then(Value::string).as_deref() == Some("text");
-        let text = if is_text { member(block, "text")?.and_then(Value::string) } else { None };
-        documents.extend(text.filter(|text| json_in(text).is_some_and(|tree| tree.root().kind() == Kind::Object)));
+        let text = if is_text {
+            member(block, "text")?.and_then(Value::string)
+        } else {
+            None
+        };
+        documents.extend(
+            text.filter(|text| {
+                json_in(text).is_some_and(|tree| tree.root().kind() == Kind::Object)
+            }),
+        );
     }
     let first = documents.pop();
     Ok(if documents.is_empty() { first } else { None })
@@ -295,7 +379,8 @@ fn error_answer(
     _workshop: &Workshop,
     touched: Touched,
 ) -> Result<RewrittenAnswer, RewriteError> {
-    let error = member(tree.root(), "error")?.ok_or(RewriteError::Upstream("neither result nor error"))?;
+    let error =
+        member(tree.root(), "error")?.ok_or(RewriteError::Upstream("neither result nor error"))?;
     let mut splice = Splice::new(tree);
     if call.permit.text == TextView::Withhold {
         if let Some(message) = member(error, "message")? {
@@ -305,7 +390,13 @@ fn error_answer(
             splice.remove(data);
         }
     }
-    Ok(RewrittenAnswer { body: splice.apply(), touched, patients: Vec::new(), records_verified: 0, failed: true })
+    Ok(RewrittenAnswer {
+        body: splice.apply(),
+        touched,
+        patients: Vec::new(),
+        records_verified: 0,
+        failed: true,
+    })
 }
 
 /// The argument (or URI variable) that names the patient, as text.
@@ -317,7 +408,11 @@ pub fn patient_of_arguments(
     arguments: &[&str],
     path: &Path,
 ) -> Result<Option<String>, RewriteError> {
-    let Some(root) = request::locate(tree, arguments)? else { return Ok(None) };
-    let found = root.select(&crate::paths::steps(path)).map_err(|_| RewriteError::Invalid("duplicate member"))?;
+    let Some(root) = request::locate(tree, arguments)? else {
+        return Ok(None);
+    };
+    let found = root
+        .select(&crate::paths::steps(path))
+        .map_err(|_| RewriteError::Invalid("duplicate member"))?;
     Ok(found.into_iter().find_map(crate::paths::scalar_text))
 }

@@ -68,7 +68,9 @@ where
     V: std::ops::Deref<Target = Views>,
 {
     let tree = Tree::parse(text, &LIMITS).map_err(|_| RewriteError::Upstream("not JSON"))?;
-    let Some(result) = member(tree.root(), "result")? else { return Ok(text.to_vec()) };
+    let Some(result) = member(tree.root(), "result")? else {
+        return Ok(text.to_vec());
+    };
     let mut splice = Splice::new(&tree);
     if let Some(items) = member(result, list.member())? {
         for item in items.children() {
@@ -81,7 +83,12 @@ where
             if list == List::Tools {
                 let output = member(item, "outputSchema")?;
                 shapes.learn(&name, output);
-                Widening { views: &views, workshop, splice: &mut splice }.tool(item, output)?;
+                Widening {
+                    views: &views,
+                    workshop,
+                    splice: &mut splice,
+                }
+                .tool(item, output)?;
             }
         }
     }
@@ -89,7 +96,9 @@ where
 }
 
 fn member<'t>(value: Value<'t>, name: &str) -> Result<Option<Value<'t>>, RewriteError> {
-    value.get(name).map_err(|_| RewriteError::Upstream("duplicate member in a list"))
+    value
+        .get(name)
+        .map_err(|_| RewriteError::Upstream("duplicate member in a list"))
 }
 
 /// Widens schemas where this caller's views would break them.
@@ -146,8 +155,12 @@ impl<'t> Widening<'_, 't> {
                 View::Withhold => Widen::Null,
             },
             // A token handed back must fit the input's schema, whatever its pattern or format.
-            (FieldClass::Phi(field), false) if self.views.of(field) == View::Token => Widen::StringOrNull,
-            (FieldClass::Unlisted, true) if self.views.unlisted_results() == Unlisted::Withhold => Widen::Null,
+            (FieldClass::Phi(field), false) if self.views.of(field) == View::Token => {
+                Widen::StringOrNull
+            }
+            (FieldClass::Unlisted, true) if self.views.unlisted_results() == Unlisted::Withhold => {
+                Widen::Null
+            }
             _ => Widen::Not,
         }
     }

@@ -33,7 +33,10 @@ pub const DEPTH_MAX: u32 = 128;
 pub const NODES_MAX: u32 = 1 << 20;
 
 /// The bounds of every parse of a message or of JSON text inside it.
-pub const LIMITS: Limits = Limits { depth_max: DEPTH_MAX, nodes_max: NODES_MAX };
+pub const LIMITS: Limits = Limits {
+    depth_max: DEPTH_MAX,
+    nodes_max: NODES_MAX,
+};
 
 /// Why a message could not be rewritten. Each is a refusal; none holds a value.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -83,7 +86,8 @@ impl Workshop {
             safeguard_policy::policy::Format::Native => Format::Native,
             safeguard_policy::policy::Format::Fernet => Format::Fernet,
         };
-        Sealer::new(&self.ring, &phi.domain, format, wrap, now_unix).map_err(|_| RewriteError::Vault("sealed"))
+        Sealer::new(&self.ring, &phi.domain, format, wrap, now_unix)
+            .map_err(|_| RewriteError::Vault("sealed"))
     }
 
     /// The policy's wrap for tool arguments.

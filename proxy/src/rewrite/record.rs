@@ -33,16 +33,25 @@ pub(super) fn stamp<'t>(
 ) -> Result<(), RewriteError> {
     let records = select(arguments, path)?;
     if records.is_empty() {
-        return Err(RewriteError::Integrity("no record where the policy names one"));
+        return Err(RewriteError::Integrity(
+            "no record where the policy names one",
+        ));
     }
     for record in records {
         let data = hashed_part(record)?;
         belongs_to(record, patient)?;
-        let hash = workshop.macs.hex(&canonical(data)?, stamp.now_micros.div_euclid(1_000_000));
+        let hash = workshop
+            .macs
+            .hex(&canonical(data)?, stamp.now_micros.div_euclid(1_000_000));
         let hash = hash.ok_or(RewriteError::Vault("hashed"))?;
         let version = next_version(record)?;
         put(record, INTEGRITY_HASH, quote(&hash), splice)?;
-        put(record, CREATED_AT, quote(&timestamp(stamp.now_micros)), splice)?;
+        put(
+            record,
+            CREATED_AT,
+            quote(&timestamp(stamp.now_micros)),
+            splice,
+        )?;
         put(record, CREATED_BY, quote(stamp.created_by), splice)?;
         put(record, VERSION, version.into_bytes(), splice)?;
     }
@@ -53,17 +62,26 @@ pub(super) fn stamp<'t>(
 ///
 /// # Errors
 /// When no record is there, or one has no hash, a wrong hash, ambiguous members or another patient.
-pub(super) fn verify(root: Value<'_>, path: &Path, patient: Option<&str>, workshop: &Workshop) -> Result<u32, RewriteError> {
+pub(super) fn verify(
+    root: Value<'_>,
+    path: &Path,
+    patient: Option<&str>,
+    workshop: &Workshop,
+) -> Result<u32, RewriteError> {
     let records = select(root, path)?;
     if records.is_empty() {
-        return Err(RewriteError::Integrity("no record where the policy names one"));
+        return Err(RewriteError::Integrity(
+            "no record where the policy names one",
+        ));
     }
     for record in &records {
         let data = hashed_part(*record)?;
         let hash = member(*record, INTEGRITY_HASH)?.and_then(Value::string);
         let hash = hash.ok_or(RewriteError::Integrity("the record has no integrity_hash"))?;
         if !workshop.macs.verify(&canonical(data)?, &hash) {
-            return Err(RewriteError::Integrity("the record does not match its integrity_hash"));
+            return Err(RewriteError::Integrity(
+                "the record does not match its integrity_hash",
+            ));
         }
         belongs_to(*record, patient)?;
     }
@@ -72,31 +90,40 @@ pub(super) fn verify(root: Value<'_>, path: &Path, patient: Option<&str>, worksh
 
 /// The records that a path names below the value that its root means.
 pub(super) fn select<'t>(root: Value<'t>, path: &Path) -> Result<Vec<Value<'t>>, RewriteError> {
-    root.select(&crate::paths::steps(path)).map_err(|_| RewriteError::Integrity("duplicate members on the record's path"))
+    root.select(&crate::paths::steps(path))
+        .map_err(|_| RewriteError::Integrity("duplicate members on the record's path"))
 }
 
 fn member<'t>(record: Value<'t>, name: &str) -> Result<Option<Value<'t>>, RewriteError> {
-    record.get(name).map_err(|_| RewriteError::Integrity("duplicate members in a record"))
+    record
+        .get(name)
+        .map_err(|_| RewriteError::Integrity("duplicate members in a record"))
 }
 
 fn hashed_part<'t>(record: Value<'t>) -> Result<Value<'t>, RewriteError> {
     if record.kind() != Kind::Object {
         return Err(RewriteError::Integrity("a record is an object"));
     }
-    let data = member(record, "data")?.ok_or(RewriteError::Integrity("the record has no `data`"))?;
+    let data =
+        member(record, "data")?.ok_or(RewriteError::Integrity("the record has no `data`"))?;
     if data.has_duplicates() {
-        return Err(RewriteError::Integrity("duplicate members in a record's `data`"));
+        return Err(RewriteError::Integrity(
+            "duplicate members in a record's `data`",
+        ));
     }
     Ok(data)
 }
 
 fn canonical(data: Value<'_>) -> Result<Vec<u8>, RewriteError> {
-    canonicalize(data.raw()).map_err(|_| RewriteError::Integrity("the record's `data` has no canonical form"))
+    canonicalize(data.raw())
+        .map_err(|_| RewriteError::Integrity("the record's `data` has no canonical form"))
 }
 
 /// A record that says whose it is must say the patient of the rule.
 fn belongs_to(record: Value<'_>, patient: Option<&str>) -> Result<(), RewriteError> {
-    let Some(patient) = patient else { return Ok(()) };
+    let Some(patient) = patient else {
+        return Ok(());
+    };
     match member(record, "patient_id")?.map(crate::paths::scalar_text) {
         Some(Some(named)) if named == patient => Ok(()),
         Some(_) => Err(RewriteError::Integrity("the record is another patient's")),
@@ -106,10 +133,18 @@ fn belongs_to(record: Value<'_>, patient: Option<&str>) -> Result<(), RewriteErr
 
 fn next_version(record: Value<'_>) -> Result<String, RewriteError> {
     let supplied = member(record, VERSION)?.and_then(Value::as_i64);
-    Ok(supplied.and_then(|version| version.checked_add(1)).unwrap_or(1).to_string())
+    Ok(supplied
+        .and_then(|version| version.checked_add(1))
+        .unwrap_or(1)
+        .to_string())
 }
 
-fn put<'t>(record: Value<'t>, name: &str, raw: Vec<u8>, splice: &mut Splice<'t>) -> Result<(), RewriteError> {
+fn put<'t>(
+    record: Value<'t>,
+    name: &str,
+    raw: Vec<u8>,
+    splice: &mut Splice<'t>,
+) -> Result<(), RewriteError> {
     match member(record, name)? {
         Some(old) => splice.replace(old, raw),
         None => splice.insert_member(record, name, &raw),

@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 
 use safeguard_audit::FieldAction;
+use safeguard_policy::Root;
 use safeguard_policy::decide::Permit;
 use safeguard_policy::field::{Unlisted, View};
 use safeguard_policy::policy::{FieldClass, FieldId, Operation, Storage};
-use safeguard_policy::Root;
 use safeguard_vault::{Sealer, Wrap, looks_sealed};
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
 
@@ -69,22 +69,40 @@ pub fn request(
             None => None,
         }
     };
-    let from_token = redeemed.as_ref().map(|(_, fields)| fields.clone()).unwrap_or_default();
+    let from_token = redeemed
+        .as_ref()
+        .map(|(_, fields)| fields.clone())
+        .unwrap_or_default();
     if let Some((body, _)) = redeemed {
         clear = Cow::Owned(body);
     }
     let tree = parse(&clear)?;
     let mut splice = Splice::new(&tree);
     if let Some(arguments) = locate(&tree, params)? {
-        if let Some(path) = permit.record.as_ref().filter(|path| path.root == Root::Args) {
+        if let Some(path) = permit
+            .record
+            .as_ref()
+            .filter(|path| path.root == Root::Args)
+        {
             record::stamp(arguments, path, patient, workshop, stamp, &mut splice)?;
         }
-        let wrap = if strings_only { Wrap::String } else { workshop.wrap() };
+        let wrap = if strings_only {
+            Wrap::String
+        } else {
+            workshop.wrap()
+        };
         let sealer = match workshop.policy.phi().storage {
             Storage::Encrypted => Some(workshop.sealer(wrap, stamp.now_unix())?),
             Storage::Clear => None,
         };
-        let mut walk = Walk { permit, workshop, sealer, splice: &mut splice, touched: &mut touched, from_token };
+        let mut walk = Walk {
+            permit,
+            workshop,
+            sealer,
+            splice: &mut splice,
+            touched: &mut touched,
+            from_token,
+        };
         walk.members(arguments, Inherited::Unlisted)?;
     }
     let spliced = (!splice.is_empty()).then(|| splice.apply());
@@ -101,10 +119,16 @@ fn parse(text: &[u8]) -> Result<Tree<'_>, RewriteError> {
 }
 
 /// The value at a path of member names; a duplicate on the way is ambiguous.
-pub(crate) fn locate<'t>(tree: &'t Tree<'_>, path: &[&str]) -> Result<Option<Value<'t>>, RewriteError> {
+pub(crate) fn locate<'t>(
+    tree: &'t Tree<'_>,
+    path: &[&str],
+) -> Result<Option<Value<'t>>, RewriteError> {
     let mut value = tree.root();
     for name in path {
-        match value.get(name).map_err(|_| RewriteError::Invalid("duplicate member"))? {
+        match value
+            .get(name)
+            .map_err(|_| RewriteError::Invalid("duplicate member"))?
+        {
             Some(next) => value = next,
             None => return Ok(None),
         }
@@ -132,7 +156,10 @@ fn class_of(child: Value<'_>, inherited: Inherited, workshop: &Workshop) -> Fiel
 /// Replaces every token that stands under its own field by the value it carries.
 ///
 /// Gives none where there was no token, so that the common request is parsed once.
-#[expect(clippy::type_complexity, reason = "a pair of the new text and the spans' owners, used once")]
+#[expect(
+    clippy::type_complexity,
+    reason = "a pair of the new text and the spans' owners, used once"
+)]
 fn redeem(
     tree: &Tree<'_>,
     arguments: Value<'_>,
@@ -142,7 +169,14 @@ fn redeem(
     let mut splice = Splice::new(tree);
     let mut fields = Vec::new();
     let mut ordinal = 0_usize;
-    redeem_members(arguments, workshop, touched, &mut splice, &mut fields, &mut ordinal)?;
+    redeem_members(
+        arguments,
+        workshop,
+        touched,
+        &mut splice,
+        &mut fields,
+        &mut ordinal,
+    )?;
     if splice.is_empty() {
         return Ok(None);
     }
@@ -163,9 +197,14 @@ fn redeem_members<'t>(
             // PHI members are numbered in the order of the text, which redeeming does not change.
             let number = *ordinal;
             *ordinal += 1;
-            let Some(token) = child.string().filter(|text| text.starts_with(TOKEN_PREFIX)) else { continue };
+            let Some(token) = child.string().filter(|text| text.starts_with(TOKEN_PREFIX)) else {
+                continue;
+            };
             let name = workshop.policy.field_name(field);
-            let plain = workshop.carrier.redeem(&token, name).map_err(|_| RewriteError::Denied("token_not_valid"))?;
+            let plain = workshop
+                .carrier
+                .redeem(&token, name)
+                .map_err(|_| RewriteError::Denied("token_not_valid"))?;
             splice.replace(child, plain.expose().as_bytes().to_vec());
             fields.push((number, field));
             touched.add(field, FieldAction::Redeemed);
@@ -192,7 +231,12 @@ impl<'t> Walk<'_, '_, 't> {
         self.container(arguments, inherited, &mut ordinal)
     }
 
-    fn container(&mut self, container: Value<'t>, inherited: Inherited, ordinal: &mut usize) -> Result<(), RewriteError> {
+    fn container(
+        &mut self,
+        container: Value<'t>,
+        inherited: Inherited,
+        ordinal: &mut usize,
+    ) -> Result<(), RewriteError> {
         if is_envelope(container) {
             return Err(RewriteError::Denied("envelope_from_client"));
         }
@@ -211,7 +255,12 @@ impl<'t> Walk<'_, '_, 't> {
         Ok(())
     }
 
-    fn phi(&mut self, value: Value<'t>, field: FieldId, redeemed: bool) -> Result<(), RewriteError> {
+    fn phi(
+        &mut self,
+        value: Value<'t>,
+        field: FieldId,
+        redeemed: bool,
+    ) -> Result<(), RewriteError> {
         if is_sealed(value) {
             return Err(RewriteError::Denied("envelope_from_client"));
         }
@@ -224,14 +273,24 @@ impl<'t> Walk<'_, '_, 't> {
         };
         let mut sealed = Vec::with_capacity(value.raw().len() + 160);
         sealer
-            .seal(self.workshop.policy.field_name(field), None, value.raw(), &mut sealed)
+            .seal(
+                self.workshop.policy.field_name(field),
+                None,
+                value.raw(),
+                &mut sealed,
+            )
             .map_err(|_| RewriteError::Vault("sealed"))?;
         self.splice.replace(value, sealed);
         self.touched.add(field, FieldAction::Sealed);
         Ok(())
     }
 
-    fn plain(&mut self, value: Value<'t>, class: Inherited, ordinal: &mut usize) -> Result<(), RewriteError> {
+    fn plain(
+        &mut self,
+        value: Value<'t>,
+        class: Inherited,
+        ordinal: &mut usize,
+    ) -> Result<(), RewriteError> {
         match value.kind() {
             Kind::Object | Kind::Array => self.container(value, class, ordinal),
             Kind::String if is_sealed(value) => Err(RewriteError::Denied("envelope_from_client")),
@@ -255,7 +314,10 @@ impl<'t> Walk<'_, '_, 't> {
 
 /// An object that claims to be sealed, whatever it claims it with.
 fn is_envelope(value: Value<'_>) -> bool {
-    value.kind() == Kind::Object && value.children().any(|member| member.key().is_some_and(|name| name == "_encrypted"))
+    value.kind() == Kind::Object
+        && value
+            .children()
+            .any(|member| member.key().is_some_and(|name| name == "_encrypted"))
 }
 
 fn is_sealed(value: Value<'_>) -> bool {

@@ -65,7 +65,12 @@ fn required(schema: Value<'_>) -> Absence {
     let mut names = HashSet::new();
     for value in schema.descendants() {
         if value.kind() == Kind::Array && value.key().as_deref() == Some("required") {
-            names.extend(value.children().filter_map(Value::string).map(|name| name.into_owned()));
+            names.extend(
+                value
+                    .children()
+                    .filter_map(Value::string)
+                    .map(|name| name.into_owned()),
+            );
         }
         if names.len() > REQUIRED_MAX {
             return Absence::Unknown;

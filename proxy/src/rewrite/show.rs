@@ -8,7 +8,9 @@ use safeguard_policy::policy::{FieldClass, FieldId};
 use safeguard_wire::json::{Kind, Splice, Value, quote};
 use safeguard_wire::mcp::{Place, Shape};
 
-use super::answer::{Call, TEXT_LEVELS_MAX, WITHHELD_MEMBER, WITHHELD_TEXT, class, class_of_place, member, requote};
+use super::answer::{
+    Call, TEXT_LEVELS_MAX, WITHHELD_MEMBER, WITHHELD_TEXT, class, class_of_place, member, requote,
+};
 use super::view::{self, Shown, json_in};
 use super::{RewriteError, Touched, Workshop, record};
 
@@ -31,11 +33,24 @@ struct Standing<'r> {
 }
 
 impl<'s> Shower<'s> {
-    pub(super) fn new(call: &'s Call<'s>, workshop: &'s Workshop, touched: &'s mut Touched) -> Self {
-        Self { call, workshop, touched, withheld: BTreeSet::new() }
+    pub(super) fn new(
+        call: &'s Call<'s>,
+        workshop: &'s Workshop,
+        touched: &'s mut Touched,
+    ) -> Self {
+        Self {
+            call,
+            workshop,
+            touched,
+            withheld: BTreeSet::new(),
+        }
     }
 
-    pub(super) fn place<'t>(&mut self, place: Place<'t>, splice: &mut Splice<'t>) -> Result<(), RewriteError> {
+    pub(super) fn place<'t>(
+        &mut self,
+        place: Place<'t>,
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
         match place.shape {
             Shape::Json => {
                 let of = class_of_place(&place, self.workshop);
@@ -43,7 +58,16 @@ impl<'s> Shower<'s> {
                     Some("structuredContent") => self.records_below(place.value)?,
                     _ => Vec::new(),
                 };
-                self.value(place.value, of, splice, Standing { level: 0, records: &records, in_record: false })
+                self.value(
+                    place.value,
+                    of,
+                    splice,
+                    Standing {
+                        level: 0,
+                        records: &records,
+                        in_record: false,
+                    },
+                )
             }
             Shape::Text => self.block_text(place.value, splice),
             // What can't be read can't be judged: the whole block goes.
@@ -63,9 +87,17 @@ impl<'s> Shower<'s> {
     }
 
     /// Names what was withheld in the result's `_meta`; a claim of the upstream's own is replaced.
-    pub(super) fn name_withheld<'t>(self, result: Value<'t>, splice: &mut Splice<'t>) -> Result<(), RewriteError> {
+    pub(super) fn name_withheld<'t>(
+        self,
+        result: Value<'t>,
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
         let meta = member(result, "_meta")?.filter(|meta| meta.kind() == Kind::Object);
-        if let Some(claimed) = meta.map(|meta| member(meta, WITHHELD_MEMBER)).transpose()?.flatten() {
+        if let Some(claimed) = meta
+            .map(|meta| member(meta, WITHHELD_MEMBER))
+            .transpose()?
+            .flatten()
+        {
             splice.remove(claimed);
         }
         if self.withheld.is_empty() {
@@ -94,10 +126,17 @@ impl<'s> Shower<'s> {
     }
 
     fn records_below(&self, root: Value<'_>) -> Result<Vec<usize>, RewriteError> {
-        match self.call.permit.record.as_ref().filter(|path| path.root == Root::Result) {
-            Some(path) if root.kind() == Kind::Object => {
-                Ok(record::select(root, path)?.into_iter().map(Value::index).collect())
-            }
+        match self
+            .call
+            .permit
+            .record
+            .as_ref()
+            .filter(|path| path.root == Root::Result)
+        {
+            Some(path) if root.kind() == Kind::Object => Ok(record::select(root, path)?
+                .into_iter()
+                .map(Value::index)
+                .collect()),
             _ => Ok(Vec::new()),
         }
     }
@@ -109,14 +148,25 @@ impl<'s> Shower<'s> {
         splice: &mut Splice<'t>,
         standing: Standing<'_>,
     ) -> Result<(), RewriteError> {
-        if standing.in_record && value.key().is_some_and(|name| record::is_integrity_member(&name)) {
+        if standing.in_record
+            && value
+                .key()
+                .is_some_and(|name| record::is_integrity_member(&name))
+        {
             return Ok(());
         }
         match (of, value.kind()) {
             (FieldClass::Phi(field), _) => self.phi(value, field, splice),
             (_, Kind::Object | Kind::Array) => {
-                let inherited = if of == FieldClass::NotPhi { of } else { FieldClass::Unlisted };
-                let below = Standing { in_record: standing.records.contains(&value.index()), ..standing };
+                let inherited = if of == FieldClass::NotPhi {
+                    of
+                } else {
+                    FieldClass::Unlisted
+                };
+                let below = Standing {
+                    in_record: standing.records.contains(&value.index()),
+                    ..standing
+                };
                 for child in value.children() {
                     self.value(child, class(child, inherited, self.workshop), splice, below)?;
                 }
@@ -131,7 +181,12 @@ impl<'s> Shower<'s> {
         }
     }
 
-    fn phi<'t>(&mut self, value: Value<'t>, field: FieldId, splice: &mut Splice<'t>) -> Result<(), RewriteError> {
+    fn phi<'t>(
+        &mut self,
+        value: Value<'t>,
+        field: FieldId,
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
         let workshop = self.workshop;
         let name = workshop.policy.field_name(field);
         let view = self.call.permit.views.of(field);
@@ -166,14 +221,31 @@ impl<'s> Shower<'s> {
     }
 
     /// Judges JSON that stands in a string by its members. False where the string holds none.
-    fn inner_json<'t>(&mut self, value: Value<'t>, splice: &mut Splice<'t>, level: u32) -> Result<bool, RewriteError> {
+    fn inner_json<'t>(
+        &mut self,
+        value: Value<'t>,
+        splice: &mut Splice<'t>,
+        level: u32,
+    ) -> Result<bool, RewriteError> {
         if level >= TEXT_LEVELS_MAX {
             return Ok(false);
         }
-        let Some(text) = value.string() else { return Ok(false) };
-        let Some(inner) = json_in(&text) else { return Ok(false) };
-        let records = if level == 0 { self.records_below(inner.root())? } else { Vec::new() };
-        let standing = Standing { level: level + 1, records: &records, in_record: false };
+        let Some(text) = value.string() else {
+            return Ok(false);
+        };
+        let Some(inner) = json_in(&text) else {
+            return Ok(false);
+        };
+        let records = if level == 0 {
+            self.records_below(inner.root())?
+        } else {
+            Vec::new()
+        };
+        let standing = Standing {
+            level: level + 1,
+            records: &records,
+            in_record: false,
+        };
         let mut inside = Splice::new(&inner);
         self.value(inner.root(), FieldClass::Unlisted, &mut inside, standing)?;
         if !inside.is_empty() {
@@ -183,7 +255,11 @@ impl<'s> Shower<'s> {
     }
 
     /// A text block: JSON in it is judged by its members, prose by the rule's text view.
-    fn block_text<'t>(&mut self, value: Value<'t>, splice: &mut Splice<'t>) -> Result<(), RewriteError> {
+    fn block_text<'t>(
+        &mut self,
+        value: Value<'t>,
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
         if !self.inner_json(value, splice, 0)? && self.call.permit.text == TextView::Withhold {
             splice.replace(value, quote(WITHHELD_TEXT));
             self.withheld.insert("text".to_owned());

@@ -1,10 +1,10 @@
 //! One field's value as one caller may see it.
 
+use safeguard_audit::FieldAction;
 use safeguard_policy::field::{Mask, View};
 use safeguard_vault::carry::Carrier;
 use safeguard_vault::mask;
 use safeguard_wire::json::{Kind, Tree, Value, quote};
-use safeguard_audit::FieldAction;
 
 use super::{LIMITS, RewriteError};
 
@@ -30,7 +30,9 @@ pub(super) fn show(
         View::Reveal => Ok((Shown::AsIs, FieldAction::Revealed)),
         View::Withhold => Ok((Shown::Withheld, FieldAction::Withheld)),
         View::Token => {
-            let token = carrier.issue(field, value.raw(), now_unix).map_err(|_| RewriteError::Vault("sealed"))?;
+            let token = carrier
+                .issue(field, value.raw(), now_unix)
+                .map_err(|_| RewriteError::Vault("sealed"))?;
             Ok((Shown::Instead(quote(&token)), FieldAction::Tokenized))
         }
         View::Mask(how) => Ok(match masked(value, how) {
@@ -58,15 +60,25 @@ fn masked(value: Value<'_>, how: Mask) -> Option<String> {
 /// An object that claims to be sealed and has no token is an error: it can neither be opened nor shown.
 pub(super) fn sealed_token(value: Value<'_>) -> Result<Option<String>, RewriteError> {
     match value.kind() {
-        Kind::String => Ok(value.string().filter(|text| safeguard_vault::looks_sealed(text)).map(Into::into)),
+        Kind::String => Ok(value
+            .string()
+            .filter(|text| safeguard_vault::looks_sealed(text))
+            .map(Into::into)),
         Kind::Object => {
             let ambiguous = |_| RewriteError::Vault("opened");
-            let Some(flag) = value.get("_encrypted").map_err(ambiguous)? else { return Ok(None) };
+            let Some(flag) = value.get("_encrypted").map_err(ambiguous)? else {
+                return Ok(None);
+            };
             if flag.as_bool() != Some(true) {
                 return Ok(None);
             }
-            let token = value.get("_value").map_err(ambiguous)?.and_then(Value::string);
-            token.map(|token| Some(token.into_owned())).ok_or(RewriteError::Vault("opened"))
+            let token = value
+                .get("_value")
+                .map_err(ambiguous)?
+                .and_then(Value::string);
+            token
+                .map(|token| Some(token.into_owned()))
+                .ok_or(RewriteError::Vault("opened"))
         }
         Kind::Null | Kind::Bool | Kind::Number | Kind::Array => Ok(None),
     }
