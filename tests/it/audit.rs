@@ -52,29 +52,6 @@ pub async fn query(sidecar: &Sidecar, more: &[&str]) -> Vec<Value> {
     lines(&output)
 }
 
-/// The same from PostgreSQL, as one who may read there.
-pub async fn query_postgresql(sidecar: &Sidecar, database: &Database) -> Vec<Value> {
-    let mut environment = sidecar.setup.environment.clone();
-    environment.extend(
-        database
-            .reviewer()
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value)),
-    );
-    let config = sidecar.setup.config();
-    let arguments = [
-        "audit",
-        "query",
-        "--format",
-        "jsonl",
-        "--from",
-        "postgresql",
-        "--config",
-        safeguard_tests::sidecar::path_text(&config),
-    ];
-    lines(&safeguard_tests::sidecar::command_in(&sidecar.setup, &environment, &arguments).await)
-}
-
 fn lines(output: &Output) -> Vec<Value> {
     assert!(
         output.status.success(),

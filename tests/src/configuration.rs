@@ -180,7 +180,7 @@ impl Setup {
     pub fn write_tls(&self, server: &Identity, authorities: &str) {
         let tls = self.folder.path().join("tls");
         std::fs::write(tls.join("cert.pem"), &server.certificate_pem).expect("a file");
-        std::fs::write(tls.join("key.pem"), &server.key_pem).expect("a file");
+        crate::pki::write_secret(&tls.join("key.pem"), &server.key_pem);
         std::fs::write(tls.join("ca.pem"), authorities).expect("a file");
     }
 

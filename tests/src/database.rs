@@ -1,6 +1,8 @@
 //! The audit trail's PostgreSQL: the cluster that `tests/run` started, with the table and the roles that
 //! `safeguard audit schema` prints for its owner.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
@@ -89,11 +91,34 @@ impl Database {
         cluster
     }
 
-    /// The environment of a reviewer, who may read and nothing else.
-    pub fn reviewer(&self) -> Vec<(&'static str, String)> {
-        let mut environment = self.environment().to_vec();
-        environment.push(("PGUSER", READER.to_owned()));
-        environment
+    /// Asserts that every outcome and intent among the spool's events is a row here, exactly once, with the same place in its chain.
+    ///
+    /// # Panics
+    /// If not.
+    pub async fn assert_holds_once(&self, spooled: &[Value]) {
+        let place = |event: &Value| {
+            ["uid", "chain", "seq", "event"]
+                .map(|member| event[member].to_string())
+                .join(" ")
+        };
+        let mut rows = BTreeMap::new();
+        for row in self.rows().await {
+            *rows.entry(place(&row)).or_insert(0) += 1;
+        }
+        assert!(
+            rows.values().all(|count| *count == 1),
+            "no event is there twice"
+        );
+        for event in spooled.iter().filter(|event| {
+            ["phi_access_granted", "phi_read"]
+                .map(Some)
+                .contains(&event["event"].as_str())
+        }) {
+            assert!(
+                rows.contains_key(&place(event)),
+                "not in PostgreSQL: {event}"
+            );
+        }
     }
 
     /// All rows of `audit_logs`, whole, in the order of their chain.
@@ -126,8 +151,6 @@ impl Database {
 
 /// The role that `audit schema` makes for the sidecar.
 const WRITER: &str = "audit_writer";
-/// The role that it makes for those who review.
-const READER: &str = "audit_reader";
 
 async fn owner(database: &str) -> Client {
     let configuration = format!(

@@ -30,7 +30,7 @@ impl Identity {
     /// Writes `NAME.pem` and `NAME.key` to `folder`.
     pub fn write(&self, folder: &Path, name: &str) {
         write(&folder.join(format!("{name}.pem")), &self.certificate_pem);
-        write(&folder.join(format!("{name}.key")), &self.key_pem);
+        write_secret(&folder.join(format!("{name}.key")), &self.key_pem);
     }
 
     /// This certificate beside the key of another, which no server can use.
@@ -214,6 +214,13 @@ fn revocation(identity: &Identity, now: OffsetDateTime) -> RevokedCertParams {
         reason_code: Some(RevocationReason::KeyCompromise),
         invalidity_date: None,
     }
+}
+
+/// Writes what only its owner may read.
+pub(crate) fn write_secret(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    write(path, text);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
 fn write(path: &Path, text: &str) {

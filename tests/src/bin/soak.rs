@@ -111,11 +111,7 @@ async fn kills(sidecar: &mut Sidecar, database: &Database) {
         (database.count("phi_read").await >= outcomes).then_some(())
     })
     .await;
-    assert_eq!(
-        database.count("phi_read").await,
-        outcomes,
-        "each event once"
-    );
+    database.assert_holds_once(&events).await;
     assert!(sidecar.stop().await.success(), "it drains");
     println!(
         "{} answered calls survived {KILLS} kills, each recorded once",
