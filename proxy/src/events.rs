@@ -240,9 +240,6 @@ impl Recorder {
 
     /// The upstream gave no usable answer to a permitted call.
     pub fn upstream_failed(&self, call: &Call, live: &Live, error: UpstreamError) {
-        if !call.concerns_phi() {
-            return;
-        }
         let reason = match error {
             UpstreamError::Unreachable => "upstream_unreachable",
             UpstreamError::Broken => "upstream_broken",
@@ -250,15 +247,18 @@ impl Recorder {
             UpstreamError::TooLarge => "upstream_answer_too_large",
             UpstreamError::Invalid => "upstream_answer_invalid",
         };
-        self.send(
-            self.about_call(
-                outcome_name(call.permit.operation),
-                Outcome::Failure,
-                call,
-                live,
-            )
-            .reason(reason),
-        );
+        self.not_released(call, live, reason);
+    }
+
+    /// A permitted call whose answer, if there was one, was not released.
+    pub fn not_released(&self, call: &Call, live: &Live, reason: &'static str) {
+        if call.concerns_phi() {
+            let name = outcome_name(call.permit.operation);
+            self.send(
+                self.about_call(name, Outcome::Failure, call, live)
+                    .reason(reason),
+            );
+        }
     }
 
     /// Counts what became of fields.

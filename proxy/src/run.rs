@@ -14,8 +14,8 @@ use arc_swap::ArcSwap;
 use pingora::apps::ServerApp;
 use pingora::apps::http_app::HttpServer;
 use pingora::protocols::l4::stream::Stream as L4Stream;
-use safeguard_audit::{AuditKey, AuditKeys, Event, EventName, Outcome, SpoolSettings, Trail};
-use safeguard_certs::{ServerTls, Watch};
+use safeguard_audit::{AuditKey, AuditKeys, SpoolSettings, Trail};
+use safeguard_certs::ServerTls;
 use safeguard_policy::Configuration;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -30,14 +30,13 @@ use crate::events::Recorder;
 use crate::listener;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::reload::{Reload, Reloader, Sections};
 use crate::session::SessionTable;
 use crate::session::mcp::{McpLimits, McpSessions};
 use crate::settings::{self, SettingsError};
 use crate::sidecar::Sidecar;
 use crate::upstream::Upstream;
 
-/// How often watched files are looked at.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often sessions that nobody uses are ended.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long requests under way may take to finish at a drain, before their connections are cut.
@@ -46,9 +45,6 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(5);
 /// How often a drain looks whether the last request is answered.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
-
-/// Reads the configuration anew.
-pub use crate::cli::Reload;
 
 /// Why the sidecar does not start. Each text says what, where and how to mend it.
 #[derive(Debug, Error)]
@@ -105,7 +101,9 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let listeners = Listeners::bind(&configuration).await?;
     let listener_limits = settings::listener(&configuration);
+    let sections = Sections::of(&configuration);
     let (sidecar, deliveries) = build(configuration)?;
+    let reloader = Reloader::new(Arc::clone(&sidecar), sections, reload);
     let (stop, stopping) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(listener::serve(
@@ -121,12 +119,7 @@ pub async fn run(
     ));
     tasks.spawn(sweep(Arc::clone(&sidecar), stopping.clone()));
     tasks.spawn(fresh_keys(Arc::clone(&sidecar), stopping.clone()));
-    tasks.spawn(watch_files(
-        Arc::clone(&sidecar),
-        config_files,
-        reload,
-        stopping,
-    ));
+    tasks.spawn(reloader.watch(config_files, stopping));
     log::info!("safeguard {} is ready", env!("CARGO_PKG_VERSION"));
     wait_for_stop().await?;
     drain(&sidecar, &stop).await;
@@ -199,6 +192,7 @@ fn build(configuration: Configuration) -> Result<(Arc<Sidecar>, Deliveries), Sta
         shapes: crate::rewrite::shapes::Shapes::default(),
         limits,
         inflight: AtomicUsize::new(0),
+        streams: crate::streams::Streams::default(),
         generation: watch::Sender::new(0),
         draining: AtomicBool::new(false),
     };
@@ -253,7 +247,8 @@ fn pod_name() -> String {
         })
 }
 
-fn announce(metrics: &Metrics, live: &Live) {
+/// Says in the metrics which configuration and keys are in force.
+pub(crate) fn announce(metrics: &Metrics, live: &Live) {
     let hash: String = live
         .hash
         .iter()
@@ -321,84 +316,6 @@ async fn fresh_keys(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) 
     }
 }
 
-async fn watch_files(
-    sidecar: Arc<Sidecar>,
-    config_files: Vec<PathBuf>,
-    reload: Reload,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let mut configuration = Watch::new(config_files);
-    let mut certificates = Watch::new(sidecar.tls.files());
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return;
-    };
-    let mut ticks = tokio::time::interval(WATCH_INTERVAL);
-    loop {
-        let forced = tokio::select! {
-            _ = ticks.tick() => false,
-            _ = hangup.recv() => true,
-            _ = stopping.changed() => return,
-        };
-        if !certificates.poll().is_empty() || forced {
-            reload_certificates(&sidecar);
-        }
-        if !configuration.poll().is_empty() || forced {
-            reload_configuration(&sidecar, &reload);
-        }
-    }
-}
-
-fn reload_certificates(sidecar: &Sidecar) {
-    match sidecar.tls.reload() {
-        Ok(changed) if changed.any() => {
-            let parts = changed.parts().join(",");
-            log::info!("certificates were reloaded: {parts}");
-            let event = Event::new(EventName::ConfigurationChange, Outcome::Success)
-                .reason("certificates_reloaded");
-            sidecar.recorder.send(event.detail("changed", parts));
-        }
-        Ok(_) => {}
-        Err(error) => {
-            log::error!("the new certificates are not usable, the old ones stay: {error}");
-            sidecar.metrics.config_last_reload_successful.set(0);
-            let event = Event::new(EventName::PolicyReloadRejected, Outcome::Failure)
-                .reason("certificates_unusable");
-            sidecar.recorder.send(event);
-        }
-    }
-}
-
-fn reload_configuration(sidecar: &Sidecar, reload: &Reload) {
-    let old = sidecar.live.load();
-    let new = reload()
-        .and_then(|configuration| settings::live(configuration).map_err(|error| error.to_string()));
-    match new {
-        Ok(new) if new.hash == old.hash && !new.keys_differ(&old) => {}
-        Ok(new) => {
-            announce(&sidecar.metrics, &new);
-            let event = Event::new(EventName::ConfigurationChange, Outcome::Success)
-                .reason("configuration_reloaded");
-            let mut event = event.detail("previous", old.hash_text());
-            event.configuration_hash = Some(new.hash);
-            log::info!("the configuration was reloaded");
-            sidecar.live.store(Arc::new(new));
-            // What was decided under the old policy is not carried on: streams end, and their clients come again.
-            sidecar
-                .generation
-                .send_modify(|generation| *generation += 1);
-            sidecar.recorder.send(event);
-        }
-        Err(words) => {
-            log::error!("the new configuration is not usable, the old one stays:\n{words}");
-            sidecar.metrics.config_last_reload_successful.set(0);
-            sidecar.recorder.send(
-                Event::new(EventName::PolicyReloadRejected, Outcome::Failure)
-                    .reason("configuration_invalid"),
-            );
-        }
-    }
-}
-
 async fn wait_for_stop() -> Result<(), StartError> {
     let words =
         |error: std::io::Error| StartError::System(format!("signals can't be handled: {error}"));
@@ -418,7 +335,7 @@ async fn drain(sidecar: &Sidecar, stop: &watch::Sender<bool>) {
     let _ = stop.send(true);
     let idle = async {
         let mut ticks = tokio::time::interval(DRAIN_POLL);
-        while sidecar.inflight.load(Ordering::Acquire) > 0 {
+        while sidecar.inflight.load(Ordering::Acquire) > 0 || sidecar.streams.count() > 0 {
             ticks.tick().await;
         }
     };

@@ -157,6 +157,8 @@ pub fn requests(configuration: &Configuration) -> RequestLimits {
         body: limits.body,
         connection_age: limits.connection_age,
         requests_max: usize::try_from(limits.requests_max).unwrap_or(usize::MAX),
+        streams_per_session_max: usize::try_from(limits.streams_per_session_max)
+            .unwrap_or(usize::MAX),
     }
 }
 

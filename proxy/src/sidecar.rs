@@ -54,8 +54,10 @@ pub struct RequestLimits {
     pub body: Duration,
     /// How old a connection may be when a request is answered on it with keep-alive.
     pub connection_age: Duration,
-    /// Requests under way at once.
+    /// Requests under way at once; open streams are not among them.
     pub requests_max: usize,
+    /// Open streams of one login session.
+    pub streams_per_session_max: usize,
 }
 
 /// Everything that outlives a request.
@@ -84,6 +86,8 @@ pub struct Sidecar {
     pub limits: RequestLimits,
     /// Requests under way.
     pub inflight: AtomicUsize,
+    /// Open streams, by login session.
+    pub streams: crate::streams::Streams,
     /// Counts reloads of the policy; open streams end when it moves.
     pub generation: watch::Sender<u64>,
     /// Set once a drain has begun.
@@ -113,6 +117,20 @@ impl Sidecar {
         self.recorder.handshake_failed(source, reason);
     }
 
+    /// Counts that a bound was reached.
+    pub fn limit_reached(&self, limit: &str) {
+        self.metrics
+            .limits_reached_total
+            .with_label_values(&[limit])
+            .inc();
+    }
+
+    /// Takes an open stream out of the requests under way for as long as the guard lives: it has a bound of its own.
+    pub fn step_aside(&self) -> Aside<'_> {
+        self.inflight.fetch_sub(1, Ordering::AcqRel);
+        Aside(self)
+    }
+
     /// Whether a drain has begun.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
@@ -123,6 +141,7 @@ impl Sidecar {
         let metrics = &self.metrics;
         metrics.sessions_active.set(signed(self.sessions.active()));
         metrics.mcp_sessions.set(signed(self.mcp_sessions.len()));
+        metrics.sse_streams.set(signed(self.streams.count()));
         if let Some(at) = self.authenticator.keys_refreshed_at() {
             metrics.jwks_last_refresh_timestamp_seconds.set(at);
         }
@@ -267,6 +286,16 @@ impl Drop for Place<'_> {
     }
 }
 
+/// An open stream, which is no request under way.
+#[derive(Debug)]
+pub struct Aside<'s>(&'s Sidecar);
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        self.0.inflight.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 #[async_trait]
 impl HttpServerApp for Sidecar {
     async fn process_new_http(
@@ -308,10 +337,7 @@ impl HttpServerApp for Sidecar {
         match Place::take(self) {
             Some(_place) => self.serve(&mut http, shutdown).await,
             None => {
-                self.metrics
-                    .limits_reached_total
-                    .with_label_values(&["requests"])
-                    .inc();
+                self.limit_reached("requests");
                 let _ = Downstream::new(&mut http)
                     .reply(Refusal::Busy.answer(None, Uuid::now_v7()))
                     .await;

@@ -70,10 +70,10 @@ pub(super) struct QueryArgs {
     #[command(flatten)]
     log: LogArgs,
     /// Not before this time: RFC 3339 in UTC, or the beginning of one (2026-11)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
     /// Before this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<String>,
     /// An event; several: any of them
     #[arg(long = "event", value_name = "NAME", value_parser = event)]
@@ -120,6 +120,23 @@ enum Format {
 
 fn event(word: &str) -> Result<EventName, String> {
     EventName::parse(word).ok_or_else(|| "no event has this name".to_owned())
+}
+
+/// The beginning of a time as the log writes it; times of the log and of the query are compared as texts.
+fn time(word: &str) -> Result<String, String> {
+    const FORM: &str = "0000-00-00T00:00:00.000000";
+    let bare = word.strip_suffix('Z').unwrap_or(word);
+    let fits = |(form, letter): (char, char)| match form {
+        '0' => letter.is_ascii_digit(),
+        mark => letter == mark,
+    };
+    let is_time =
+        (4..=FORM.len()).contains(&bare.len()) && FORM.chars().zip(bare.chars()).all(fits);
+    let words =
+        "write a time in UTC or the beginning of one: 2026, 2026-11-22, 2026-11-22T22:30:00Z";
+    is_time
+        .then(|| bare.to_owned())
+        .ok_or_else(|| words.to_owned())
 }
 
 fn pseudonym(word: &str) -> Result<Pseudonym, String> {

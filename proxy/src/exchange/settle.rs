@@ -54,12 +54,34 @@ impl Exchange<'_> {
                 return Err(error.into());
             }
         };
+        if let Some(refusal) = self.over(known) {
+            return Err(refusal);
+        }
         match known {
             Known::Plain | Known::ServerRequest => Ok(None),
             Known::List(_, _) if is_error => Ok(None),
             Known::List(list, caller) => self.settle_list(*list, caller, text).map(Some),
             Known::Call(call) => self.settle_call(call, text).await.map(Some),
         }
+    }
+
+    /// A session that ended while the upstream worked gets nothing any more; the trail keeps that the call happened.
+    fn over(&self, known: &Known) -> Option<Refusal> {
+        let (caller, call) = match known {
+            Known::Call(call) => (&call.caller, Some(call)),
+            Known::List(_, caller) => (caller, None),
+            Known::Plain | Known::ServerRequest => return None,
+        };
+        let reason = caller.session.is_over()?;
+        if let Some(call) = call {
+            self.sidecar
+                .recorder
+                .not_released(call, &self.live, reason.code());
+        }
+        let words = "the session has ended: sign in again";
+        Some(Refusal::Unauthorized(
+            self.live.challenges.invalid_token(words),
+        ))
     }
 
     /// Whether the text is an answer to this request; true where it is an error answer.

@@ -69,6 +69,14 @@ impl Exchange<'_> {
         session: Option<Bound>,
         known: Option<Known>,
     ) -> Result<(), Refusal> {
+        let limits = self.sidecar.limits;
+        let streams = &self.sidecar.streams;
+        let Some(_open) = streams.open(caller.session.hashed_id(), limits.streams_per_session_max)
+        else {
+            self.sidecar.limit_reached("streams_per_session");
+            return Err(Refusal::Busy);
+        };
+        let _aside = self.sidecar.step_aside();
         self.streamed = true;
         let mut downstream = Downstream::new(http);
         if downstream
@@ -78,7 +86,6 @@ impl Exchange<'_> {
         {
             return Ok(());
         }
-        self.sidecar.metrics.sse_streams.inc();
         self.relay(
             &mut downstream,
             caller,
@@ -87,7 +94,6 @@ impl Exchange<'_> {
             known,
         )
         .await;
-        self.sidecar.metrics.sse_streams.dec();
         answer.release().await;
         let _ = downstream.write(Bytes::new(), true).await;
         Ok(())
@@ -135,11 +141,7 @@ impl Exchange<'_> {
                 }
             };
             if framer.push(&chunk).is_err() {
-                self.sidecar
-                    .metrics
-                    .limits_reached_total
-                    .with_label_values(&["event_bytes"])
-                    .inc();
+                self.sidecar.limit_reached("event_bytes");
                 self.broken(downstream, known.as_ref(), UpstreamError::TooLarge)
                     .await;
                 return;
@@ -269,11 +271,7 @@ impl Exchange<'_> {
     }
 
     fn foreign(&self, what: &'static str) -> Verdict {
-        self.sidecar
-            .metrics
-            .limits_reached_total
-            .with_label_values(&[what])
-            .inc();
+        self.sidecar.limit_reached(what);
         log::warn!("an event of the MCP server was not released: {what}");
         Verdict::Drop
     }

@@ -161,3 +161,24 @@ fn the_sql_is_that_of_the_table() {
         .contains("\"audit_logs\"")
     );
 }
+
+#[test]
+fn a_time_is_the_beginning_of_one_in_the_log() {
+    for good in [
+        "2026",
+        "2026-11",
+        "2026-11-22T22:30:00Z",
+        "2026-11-22T22:30:00.000001Z",
+    ] {
+        assert_eq!(super::time(good).unwrap(), good.trim_end_matches('Z'));
+    }
+    for bad in [
+        "",
+        "26",
+        "yesterday",
+        "2026-11-22 22:30",
+        "2026-11-22T22:30:00+01:00",
+    ] {
+        assert!(super::time(bad).is_err(), "{bad}");
+    }
+}

@@ -1,0 +1,216 @@
+//! Taking a new configuration, new certificates or new keys into use without dropping a connection.
+//!
+//! Looked at on SIGHUP and whenever a watched file changed. A good configuration replaces the old one at once and
+//! whole; one that is not accepted, or that changes what only a restart can change, is reported, audited and the old
+//! one kept.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use safeguard_audit::{Event, EventName, Outcome};
+use safeguard_certs::Watch;
+use safeguard_policy::{Configuration, Policy, explain};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+pub use crate::cli::Reload;
+use crate::live::Live;
+use crate::settings;
+use crate::sidecar::Sidecar;
+
+/// How often watched files are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The sections that only a restart can change, each as its text; secrets are not in it.
+#[derive(PartialEq, Eq)]
+struct Fixed(Vec<(&'static str, String)>);
+
+impl Fixed {
+    fn of(configuration: &Configuration) -> Self {
+        let audit_keys: Vec<_> = configuration
+            .keys
+            .audit
+            .iter()
+            .map(|key| (&key.id, key.from_unix))
+            .collect();
+        Self(vec![
+            ("profile", format!("{:?}", configuration.profile)),
+            ("identity", format!("{:?}", configuration.identity)),
+            (
+                "authentication",
+                format!("{:?}", configuration.authentication),
+            ),
+            ("keycloak", format!("{:?}", configuration.keycloak)),
+            ("audit_logging", format!("{:?}", configuration.audit)),
+            ("listen", format!("{:?}", configuration.listen)),
+            ("admin", format!("{:?}", configuration.admin)),
+            ("upstream", format!("{:?}", configuration.upstream)),
+            ("state", format!("{:?}", configuration.state)),
+            ("keys.audit", format!("{audit_keys:?}")),
+        ])
+    }
+
+    /// The sections in which another configuration differs.
+    fn changed(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = self.0.iter().zip(&other.0);
+        pairs
+            .filter(|(old, new)| old != new)
+            .map(|(old, _)| old.0)
+            .collect()
+    }
+}
+
+/// Watches the files and takes their changes into use.
+pub struct Reloader {
+    sidecar: Arc<Sidecar>,
+    fixed: Fixed,
+    read: Reload,
+}
+
+impl std::fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reloader")
+    }
+}
+
+impl Reloader {
+    /// A reloader of what `read` reads, for a sidecar that was built from `configuration`'s fixed sections.
+    pub(crate) fn new(sidecar: Arc<Sidecar>, fixed: Sections, read: Reload) -> Self {
+        Self {
+            sidecar,
+            fixed: fixed.0,
+            read,
+        }
+    }
+
+    /// Watches until the sidecar stops.
+    pub async fn watch(self, config_files: Vec<PathBuf>, mut stopping: watch::Receiver<bool>) {
+        let mut configuration = Watch::new(config_files);
+        let mut certificates = Watch::new(self.sidecar.tls.files());
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            return;
+        };
+        let mut ticks = tokio::time::interval(WATCH_INTERVAL);
+        loop {
+            let forced = tokio::select! {
+                _ = ticks.tick() => false,
+                _ = hangup.recv() => true,
+                _ = stopping.changed() => return,
+            };
+            // Both are polled, whatever the first says: each poll takes note of what it saw.
+            let new_certificates = !certificates.poll().is_empty();
+            let new_configuration = !configuration.poll().is_empty();
+            if new_configuration || forced {
+                self.configuration();
+            }
+            if new_certificates || forced {
+                self.certificates();
+            }
+        }
+    }
+
+    fn certificates(&self) {
+        match self.sidecar.tls.reload() {
+            Ok(changed) if changed.any() => {
+                let parts = changed.parts().join(",");
+                log::info!("certificates were reloaded: {parts}");
+                let event = Event::new(EventName::ConfigurationChange, Outcome::Success)
+                    .reason("certificates_reloaded");
+                self.sidecar.recorder.send(event.detail("changed", parts));
+            }
+            Ok(_) => {}
+            Err(error) => self.rejected("certificates_unusable", &error.to_string()),
+        }
+    }
+
+    fn configuration(&self) {
+        let new = match (self.read)() {
+            Ok(new) => new,
+            Err(words) => return self.rejected("configuration_invalid", &words),
+        };
+        let changed = self.fixed.changed(&Fixed::of(&new));
+        if !changed.is_empty() {
+            let words = format!(
+                "{} can't change while the sidecar runs: restart it",
+                changed.join(", ")
+            );
+            return self.rejected("needs_restart", &words);
+        }
+        if let Err(error) = self.sidecar.tls.reload_with(settings::tls(&new)) {
+            return self.rejected("certificates_unusable", &error.to_string());
+        }
+        match settings::live(new) {
+            Ok(new) => self.take(new),
+            Err(error) => self.rejected("configuration_invalid", &error.to_string()),
+        }
+    }
+
+    fn take(&self, new: Live) {
+        let sidecar = &self.sidecar;
+        let old = sidecar.live.load_full();
+        let keys_differ = new.keys_differ(&old);
+        if new.hash == old.hash && !keys_differ {
+            return;
+        }
+        let permissions_differ = permissions(&new.policy) != permissions(&old.policy);
+        let event = |name, reason: &str| {
+            let mut event = Event::new(name, Outcome::Success)
+                .reason(reason)
+                .detail("previous", old.hash_text());
+            event.configuration_hash = Some(new.hash);
+            event
+        };
+        let mut events = vec![event(
+            EventName::ConfigurationChange,
+            "configuration_reloaded",
+        )];
+        if permissions_differ {
+            events.push(event(EventName::PermissionChange, "policy_reloaded"));
+        }
+        if keys_differ {
+            events.push(event(EventName::KeyRotated, "keys_reloaded"));
+        }
+        crate::run::announce(&sidecar.metrics, &new);
+        log::info!("the configuration was reloaded");
+        sidecar.live.store(Arc::new(new));
+        // What was decided under the old policy is not carried on: streams end, and their clients come again.
+        sidecar
+            .generation
+            .send_modify(|generation| *generation += 1);
+        for event in events {
+            sidecar.recorder.send(event);
+        }
+    }
+
+    fn rejected(&self, reason: &'static str, words: &str) {
+        log::error!("the change is not taken into use, the old configuration stays: {words}");
+        self.sidecar.metrics.config_last_reload_successful.set(0);
+        let event = Event::new(EventName::PolicyReloadRejected, Outcome::Failure);
+        self.sidecar.recorder.send(event.reason(reason));
+    }
+}
+
+/// The fixed sections of the configuration that a run was started with.
+pub(crate) struct Sections(Fixed);
+
+impl Sections {
+    pub(crate) fn of(configuration: &Configuration) -> Self {
+        Self(Fixed::of(configuration))
+    }
+}
+
+/// What every role may do with everything that the policy lists, as text to compare.
+fn permissions(policy: &Policy) -> String {
+    let mut text = String::new();
+    let listed = [policy.tools(), policy.prompts(), policy.resources()].concat();
+    for role in policy.roles() {
+        for item in &listed {
+            let mut explanation = explain(policy, role, item, None);
+            // Where a rule stands in its file permits nothing.
+            explanation.rule = None;
+            text.push_str(&format!("{role} {item} {explanation:?}\n"));
+        }
+    }
+    text
+}
