@@ -131,9 +131,11 @@ async fn a_denied_tool_is_answered_like_one_that_does_not_exist() {
     ] {
         let mut error = nurse.call(tool, &arguments(tool)).await["error"].clone();
         assert_eq!(error["code"], DENIED);
-        if let Some(message) = error["message"].as_str() {
-            error["message"] = json!(message.replace(tool, "TOOL"));
-        }
+        // A random reference to the trail tells nothing.
+        error["data"]
+            .as_object_mut()
+            .expect("data")
+            .remove("reference");
         errors.push(error);
     }
     assert!(
@@ -228,7 +230,7 @@ async fn a_call_without_a_purpose_that_its_role_has_is_denied() {
 async fn a_login_too_old_for_a_tool_is_asked_for_again() {
     let upstream = willing().await;
     let sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
-    let old = with(physician("dr.old"), &json!({"auth_time": now() - 900}));
+    let old = with(physician("dr.old"), &json!({"auth_time": now() - 400}));
     let mut client = sidecar.client(&sign(&old)).await;
     client.succeed("find_patient", &json!({})).await;
     assert!(

@@ -162,7 +162,7 @@ async fn every_other_byte_goes_up_as_it_came() {
     let (upstream, sidecar) = recorder().await;
     let mut client = sidecar.client(&sign(&physician("dr.bytes"))).await;
     let before = "{ \"jsonrpc\" : \"2.0\",\n\t\"id\":\"\\u00e9-1\" , \"method\":\"tools/call\",\"params\":{\"name\":\"find_patient\", \"arguments\":{\"n\":[1.0,1e5,-0,12345678901234567890123,0.10000000000000000555],\"t\":\"\\u00fc\\/\u{1F600}\\ud83d\\ude00\", \"ssn\" : ";
-    let after = " ,\"z\":{ },\"dup\":1,\"dup\":2 },\"_meta\":{\"vendor\":true}} }";
+    let after = " ,\"z\":{ },\"y\":[] },\"_meta\":{\"vendor\":true}} }";
     let body = format!("{before}\"{}\"{after}", VALUES[0]);
     client
         .post_bytes(body)
@@ -284,7 +284,12 @@ async fn an_upstream_whose_storage_is_clear_gets_values() {
     ))
     .await;
     let sidecar = Sidecar::start(
-        Setup::new(&upstream.url()).with_policy("storage: encrypted", "storage: clear    "),
+        Setup::new(&upstream.url())
+            .with_policy("storage: encrypted", "storage: clear    ")
+            .extended(
+                "profile: development
+",
+            ),
     )
     .await;
     let mut agent = sidecar

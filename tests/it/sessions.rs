@@ -73,6 +73,7 @@ async fn a_session_ends_at_its_absolute_limit_on_open_streams_too() {
         "session_timeout: 900",
         "session_timeout: 3",
     );
+    setup.replace("keycloak.yaml", "idle_timeout: 300", "idle_timeout: 3");
     let sidecar = Sidecar::start(setup).await;
     let mut client = sidecar.client(&sign(&physician("dr.late"))).await;
     let mut stream = sidecar

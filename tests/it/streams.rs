@@ -131,6 +131,7 @@ async fn an_upstream_that_breaks_is_answered_for() {
     let partial = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"jsonrpc\":\"2.0\",\"id\":1";
     let redirect = "HTTP/1.1 307 Temporary\r\nlocation: http://127.0.0.1:9/elsewhere\r\ncontent-length: 0\r\n\r\n";
     let leak = format!("panicked at patient {}", VALUES[0]);
+    // A deletion: whatever may have happened, it is not tried again.
     for (what, reply) in [
         (
             "bytes that are no HTTP",
@@ -171,7 +172,7 @@ async fn an_upstream_that_breaks_is_answered_for() {
         let mut client = sidecar.client(&sign(&physician("dr.broken"))).await;
         let call = client.request_message(
             "tools/call",
-            &json!({"name": "find_patient", "arguments": {}}),
+            &json!({"name": "delete_record", "arguments": {"patient_id": "p-1"}}),
         );
         let answer = client.post(&call).await;
         assert_eq!(answer.status, 502, "{what}");

@@ -212,11 +212,22 @@ async fn a_certificate_revoked_meanwhile_is_refused_at_the_next_request_on_an_op
         }
     })
     .await;
-    let ping = client.request_message("ping", &json!({}));
-    if let Ok(answer) = client.exchange("POST", ping.to_string().into()).await {
+    assert_open_connection_is_refused(&mut client).await;
+    agent.succeed("list_departments", &json!({})).await;
+}
+
+/// On the connection that stood all the while: an answer with 401, or its end.
+async fn assert_open_connection_is_refused(client: &mut Client) {
+    let token = format!("Bearer {}", client.token);
+    let headers = [
+        ("authorization", token.as_str()),
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+    ];
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
+    if let Ok(answer) = client.connection.send("POST", "/mcp", &headers, ping).await {
         assert_eq!(answer.status, 401, "the open connection is refused too");
     }
-    agent.succeed("list_departments", &json!({})).await;
 }
 
 async fn attempt_on(sidecar: &Sidecar, ping: &str) -> Result<u16, Failure> {
@@ -260,10 +271,7 @@ async fn a_ca_removed_meanwhile_is_refused_on_an_open_connection() {
             .then_some(())
     })
     .await;
-    let ping = client.request_message("ping", &json!({}));
-    if let Ok(answer) = client.exchange("POST", ping.to_string().into()).await {
-        assert_eq!(answer.status, 401, "the open connection is refused too");
-    }
+    assert_open_connection_is_refused(&mut client).await;
 }
 
 /// Trusts the sidecar's authority, shows a certificate of another.

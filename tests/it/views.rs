@@ -52,10 +52,25 @@ fn shown(result: &Value) -> Value {
     let twin: Value = serde_json::from_str(result["content"][0]["text"].as_str().expect("a text"))
         .expect("JSON in the text");
     assert_eq!(
-        twin, result["structuredContent"],
+        without_tokens(&twin),
+        without_tokens(&result["structuredContent"]),
         "the text says what the structure says"
     );
     result["structuredContent"]["record"]["data"].clone()
+}
+
+/// Tokens of one value differ; that they are tokens does not.
+fn without_tokens(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.starts_with("sgt1.") => json!("sgt1."),
+        Value::Array(elements) => elements.iter().map(without_tokens).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, member)| (name.clone(), without_tokens(member)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        other => other.clone(),
+    }
 }
 
 /// Left out, or null where the schema does not let it be left out.

@@ -67,23 +67,25 @@ enum Sender {
 pub struct Connection {
     sender: Sender,
     target: Target,
+    config: ClientConfig,
 }
 
 impl Connection {
     /// Opens one that speaks HTTP/1.1.
     pub async fn open(target: &Target, config: ClientConfig) -> Result<Self, Failure> {
-        let tls = open_tls(target, config, &["http/1.1"]).await?;
+        let tls = open_tls(target, config.clone(), &["http/1.1"]).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(tls)).await?;
         tokio::spawn(connection);
         Ok(Self {
             sender: Sender::One(sender),
             target: target.clone(),
+            config,
         })
     }
 
     /// Opens one that speaks HTTP/2.
     pub async fn open_http2(target: &Target, config: ClientConfig) -> Result<Self, Failure> {
-        let tls = open_tls(target, config, &["h2"]).await?;
+        let tls = open_tls(target, config.clone(), &["h2"]).await?;
         assert_eq!(
             tls.get_ref().1.alpn_protocol(),
             Some(b"h2".as_slice()),
@@ -95,7 +97,24 @@ impl Connection {
         Ok(Self {
             sender: Sender::Two(sender),
             target: target.clone(),
+            config,
         })
+    }
+
+    async fn reopen(&mut self) -> Result<(), Failure> {
+        *self = match self.sender {
+            Sender::One(_) => Self::open(&self.target, self.config.clone()).await?,
+            Sender::Two(_) => Self::open_http2(&self.target, self.config.clone()).await?,
+        };
+        Ok(())
+    }
+
+    /// Whether the server closed it since the last answer.
+    pub async fn is_closed(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::One(sender) => sender.ready().await.is_err(),
+            Sender::Two(sender) => sender.ready().await.is_err(),
+        }
     }
 
     /// Sends one request and waits for the head of its answer.
@@ -124,6 +143,10 @@ impl Connection {
         };
         Ok(Answer::new(response))
     }
+}
+
+fn never_sent(failure: &hyper::Error) -> bool {
+    failure.is_canceled() || failure.is_closed()
 }
 
 /// An MCP client: one principal, one connection, one MCP session.
@@ -209,7 +232,18 @@ impl Client {
             headers.push(("mcp-protocol-version", REVISION));
         }
         let path = self.connection.target.path.clone();
-        self.connection.send(method, &path, &headers, body).await
+        let sent = self
+            .connection
+            .send(method, &path, &headers, body.clone())
+            .await;
+        match sent {
+            // The server closed the connection after its last answer, as it may: not a byte of this request went out.
+            Err(failure) if failure.downcast_ref().is_some_and(never_sent) => {
+                self.connection.reopen().await?;
+                self.connection.send(method, &path, &headers, body).await
+            }
+            sent => sent,
+        }
     }
 
     /// A JSON-RPC request, not yet sent.

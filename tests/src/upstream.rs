@@ -95,8 +95,10 @@ impl Upstream {
         let handler: Arc<Handler> =
             Arc::new(move |request| handler(request).or_else(|| ordinary(request, &tools)));
         let task = tokio::spawn(async move {
+            // Dropped with this task: its connections end with it.
+            let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, Arc::clone(&log), Arc::clone(&handler)));
+                connections.spawn(serve(socket, Arc::clone(&log), Arc::clone(&handler)));
             }
         });
         Self {
