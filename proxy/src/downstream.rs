@@ -9,9 +9,11 @@ use pingora::protocols::http::ServerSession;
 
 use crate::refuse::{Refusal, Reply, WRITE_DEADLINE};
 
-/// How much of an unread body is read and thrown away, so that the client can read a refusal and keep its connection.
+/// How much of an unread body is read and thrown away so that the connection can be kept.
 const DISCARD_BYTES_MAX: usize = 64 * 1024;
-/// How long that may take.
+/// How much is read and thrown away behind a refusal, so that a client which is still sending can read it.
+const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long either may take.
 const DISCARD_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The client's side of one exchange.
@@ -100,6 +102,7 @@ impl<'h> Downstream<'h> {
         ) {
             self.http.set_keepalive(None);
         }
+        self.linger().await;
         Ok(())
     }
 
@@ -156,30 +159,40 @@ impl<'h> Downstream<'h> {
         Some(Box::new(head))
     }
 
-    /// Reads the rest of a small body away; a large one closes the connection instead.
+    /// Reads the rest of a small body away before the answer; a larger one means the connection's end.
     async fn discard(&mut self) {
         if self.http.is_body_done() {
             return;
         }
         let small = declared_length(self.http).is_none_or(|length| length <= DISCARD_BYTES_MAX);
-        let done = small
-            && tokio::time::timeout(DISCARD_DEADLINE, self.discard_small())
-                .await
-                .unwrap_or(false);
-        if !done {
+        if !small || !self.throw_away(DISCARD_BYTES_MAX).await {
             self.http.set_keepalive(None);
         }
     }
 
-    async fn discard_small(&mut self) -> bool {
-        let mut seen = 0;
-        while let Ok(Some(piece)) = self.http.read_request_body().await {
-            seen += piece.len();
-            if seen > DISCARD_BYTES_MAX {
-                return false;
-            }
+    /// Reads on behind an answer that closes the connection: closing at once would reset it under the client's hands
+    /// before it has read the answer.
+    async fn linger(&mut self) {
+        if !self.http.is_body_done() {
+            let _ = self.throw_away(LINGER_BYTES_MAX).await;
         }
-        true
+    }
+
+    /// Whether the body ended within the bounds.
+    async fn throw_away(&mut self, bytes_max: usize) -> bool {
+        let read = async {
+            let mut seen = 0;
+            while let Ok(Some(piece)) = self.http.read_request_body().await {
+                seen += piece.len();
+                if seen > bytes_max {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(DISCARD_DEADLINE, read)
+            .await
+            .unwrap_or(false)
     }
 }
 

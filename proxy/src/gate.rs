@@ -1,6 +1,7 @@
 //! What a request must satisfy before anybody asks who sends it: unambiguous framing, bounded headers, a `Host` and
 //! an `Origin` that are ours, a revision of MCP that is carried here.
 
+use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use pingora::http::RequestHeader;
@@ -48,11 +49,12 @@ pub struct Face {
 ///
 /// # Errors
 /// 400 for ambiguous framing (RFC 9112 §6.1), 413 for headers over their bounds.
-pub fn framing(request: &RequestHeader) -> Result<(), Refusal> {
+///
+/// `raw` is an HTTP/1.1 request's head as it stood on the wire: Pingora drops a `Content-Length` that stands beside
+/// `Transfer-Encoding`, so that only the wire shows both.
+pub fn framing(request: &RequestHeader, raw: Option<Bytes>) -> Result<(), Refusal> {
     let headers = &request.headers;
-    if headers.contains_key(header::TRANSFER_ENCODING)
-        && headers.contains_key(header::CONTENT_LENGTH)
-    {
+    if headers.contains_key(header::TRANSFER_ENCODING) && raw.is_none_or(|raw| names_length(&raw)) {
         return Err(Refusal::BadRequest(
             "Content-Length together with Transfer-Encoding is ambiguous",
         ));
@@ -93,6 +95,14 @@ pub fn framing(request: &RequestHeader) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Whether a request's head names `Content-Length`.
+fn names_length(head: &[u8]) -> bool {
+    head.split(|byte| *byte == b'\n').any(|line| {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"content-length")
+    })
 }
 
 /// Refuses a foreign `Host` or `Origin` (DNS rebinding; MCP 2025-11-25, Transports, Security Warning).
@@ -242,20 +252,26 @@ mod tests {
 
     #[test]
     fn length_with_transfer_encoding_is_refused() {
-        let both = request(&[("content-length", "3"), ("transfer-encoding", "chunked")]);
-        assert!(matches!(framing(&both), Err(Refusal::BadRequest(_))));
+        let chunked = request(&[("transfer-encoding", "chunked")]);
+        let both =
+            b"POST /mcp HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-LENGTH : 3\r\n\r\n";
+        let both = framing(&chunked, Some(Bytes::from_static(both)));
+        assert!(matches!(both, Err(Refusal::BadRequest(_))));
+        let one =
+            b"POST /mcp HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX: content-length: 3\r\n\r\n";
+        assert_eq!(framing(&chunked, Some(Bytes::from_static(one))), Ok(()));
     }
 
     #[test]
     fn two_tokens_are_refused() {
         let two = request(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]);
-        assert!(matches!(framing(&two), Err(Refusal::BadRequest(_))));
+        assert!(matches!(framing(&two, None), Err(Refusal::BadRequest(_))));
     }
 
     #[test]
     fn headers_over_their_bound_are_refused() {
         let large = request(&[("x-filler", &"a".repeat(HEADER_BYTES_MAX))]);
-        assert_eq!(framing(&large), Err(Refusal::TooLarge));
+        assert_eq!(framing(&large, None), Err(Refusal::TooLarge));
     }
 
     #[test]

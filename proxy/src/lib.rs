@@ -19,6 +19,7 @@ pub mod listener;
 pub mod live;
 pub mod metrics;
 pub mod paths;
+pub mod peer_stream;
 pub mod readiness;
 pub mod refuse;
 pub mod reload;

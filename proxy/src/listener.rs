@@ -5,23 +5,20 @@
 //! ends within its deadline, no more than `connections_max` connections live at once, a failed handshake is
 //! counted and audited, and every later step knows the peer that the handshake proved.
 
-use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use pingora::apps::ServerApp;
-use pingora::listeners::TlsAccept;
-use pingora::listeners::tls::Acceptor;
-use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::tls::TlsRef;
-use pingora::protocols::tls::server::handshake_with_callback;
+use rustls::pki_types::CertificateDer;
 use safeguard_certs::{Peer, PeerError, PeerIdentity, ServerTls};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use crate::sidecar::Sidecar;
+use crate::peer_stream::PeerStream;
+use crate::sidecar::{Guest, Sidecar};
 
 /// How long the accept loop waits after the kernel refused it a socket (out of descriptors), before it tries again.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -37,6 +34,23 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// What a finished handshake proved.
+    fn proved(stream: &TlsStream<TcpStream>, source: SocketAddr, tls: &ServerTls) -> Self {
+        let (_, session) = stream.get_ref();
+        let chain = session
+            .peer_certificates()
+            .filter(|chain| !chain.is_empty());
+        let now = crate::clock::now_unix();
+        let owned = |chain: &[CertificateDer<'_>]| {
+            chain.iter().map(|one| one.clone().into_owned()).collect()
+        };
+        Self {
+            source,
+            opened: Instant::now(),
+            peer: chain.map(|chain| Peer::new(tls, owned(chain), now)),
+        }
+    }
+
     /// The client's address.
     pub fn source(&self) -> IpAddr {
         self.source.ip()
@@ -61,32 +75,6 @@ impl Connection {
             Some(Ok(peer)) => peer.verified(tls, now_unix).map(Some),
             Some(Err(error)) => Err(*error),
         }
-    }
-}
-
-/// Keeps what the handshake saw where the HTTP layer finds it: in the connection's TLS digest.
-struct RememberPeer {
-    source: SocketAddr,
-    sidecar: Arc<Sidecar>,
-}
-
-#[async_trait]
-impl TlsAccept for RememberPeer {
-    async fn handshake_complete_callback(
-        &self,
-        tls: &TlsRef,
-    ) -> Option<Arc<dyn Any + Send + Sync>> {
-        let chain = tls
-            .peer_cert_chain_der()
-            .map(<[_]>::to_vec)
-            .filter(|chain| !chain.is_empty());
-        let now = crate::clock::now_unix();
-        let peer = chain.map(|chain| Peer::new(self.sidecar.tls(), chain, now));
-        Some(Arc::new(Arc::new(Connection {
-            source: self.source,
-            opened: Instant::now(),
-            peer,
-        })))
     }
 }
 
@@ -146,19 +134,12 @@ async fn connection(
 ) {
     // Small answers must not wait for an acknowledgement; a socket that refuses the option still works.
     let _ = socket.set_nodelay(true);
-    let acceptor = Acceptor::from_server_config(sidecar.tls().server_config());
-    let remember = RememberPeer {
-        source,
-        sidecar: Arc::clone(&sidecar),
-    };
-    let handshake = handshake_with_callback(&acceptor, L4Stream::from(socket), &remember);
-    let stream = match tokio::time::timeout(limits.handshake, handshake).await {
+    let acceptor = TlsAcceptor::from(sidecar.tls().server_config());
+    let stream = match tokio::time::timeout(limits.handshake, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            sidecar.handshake_failed(
-                source.ip(),
-                safeguard_certs::classify_chain(error.root_cause()).code(),
-            );
+            let reason = safeguard_certs::classify_chain(&error).code();
+            sidecar.handshake_failed(source.ip(), reason);
             return;
         }
         Err(_elapsed) => {
@@ -167,7 +148,10 @@ async fn connection(
         }
     };
     sidecar.metrics().handshake("ok");
-    let served = sidecar.process_new(Box::new(stream), &shutdown);
+    let connection = Connection::proved(&stream, source, sidecar.tls());
+    let guest = Arc::new(Guest::new(sidecar, connection));
+    let stream = Box::new(PeerStream::new(stream));
+    let served = guest.process_new(stream, &shutdown);
     // A long-lived stream ends here at the latest; requests in flight on an aged connection were told to close before.
     let _ = tokio::time::timeout(limits.connection_age, served).await;
 }

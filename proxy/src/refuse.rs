@@ -56,6 +56,8 @@ pub enum Refusal {
     IdentityProvider,
     /// The upstream is down, slow or broken.
     Upstream(UpstreamError),
+    /// The upstream refused the request as HTTP, in words that nobody judged.
+    UpstreamRefused(StatusCode),
     /// More requests at once than `listen.limits.requests_max`.
     Busy,
 }
@@ -203,6 +205,12 @@ impl Refusal {
                 Some(code::UPSTREAM),
                 "upstream",
                 "the MCP server gave no usable answer",
+            ),
+            Self::UpstreamRefused(status) => row(
+                *status,
+                Some(code::UPSTREAM),
+                "upstream_refused",
+                "the MCP server refused the request",
             ),
             Self::Busy => row(
                 S::SERVICE_UNAVAILABLE,

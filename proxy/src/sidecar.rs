@@ -196,16 +196,14 @@ impl Sidecar {
         }
     }
 
-    async fn serve(&self, http: &mut ServerSession, shutdown: &ShutdownWatch) {
+    async fn serve(
+        &self,
+        http: &mut ServerSession,
+        connection: Arc<Connection>,
+        shutdown: &ShutdownWatch,
+    ) {
         let began = Instant::now();
         let reference = Uuid::now_v7();
-        let Some(connection) = connection_of(http) else {
-            // Unreachable by construction: every connection came through the listener. Refused all the same.
-            let _ = Downstream::new(http)
-                .reply(Refusal::NotFound.answer(None, reference))
-                .await;
-            return;
-        };
         if connection.age() > self.limits.connection_age || *shutdown.borrow() {
             http.set_keepalive(None);
         }
@@ -226,7 +224,10 @@ impl Sidecar {
         exchange: &mut exchange::Exchange<'_>,
     ) -> Result<(), Refusal> {
         let request = http.req_header();
-        gate::framing(request)?;
+        gate::framing(
+            request,
+            http.as_http1().map(|http| http.get_headers_raw_bytes()),
+        )?;
         let face = &exchange.live().face;
         gate::face(request, face)?;
         let path = request.uri.path();
@@ -252,16 +253,6 @@ impl Sidecar {
 
 fn signed(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// What the handshake left for the requests of this connection.
-fn connection_of(http: &ServerSession) -> Option<Arc<Connection>> {
-    http.digest()?
-        .ssl_digest
-        .as_ref()?
-        .extension
-        .get::<Arc<Connection>>()
-        .cloned()
 }
 
 /// Marks a connection whose first request has been served: the wait for the next may be the keep-alive's.
@@ -296,19 +287,32 @@ impl Drop for Aside<'_> {
     }
 }
 
-#[async_trait]
-impl HttpServerApp for Sidecar {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        mut http: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
+/// One connection's view of the sidecar: whoever is at the other end is known to every request on it.
+pub struct Guest {
+    sidecar: Arc<Sidecar>,
+    connection: Arc<Connection>,
+}
+
+impl std::fmt::Debug for Guest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Guest")
+    }
+}
+
+impl Guest {
+    /// The sidecar as this connection's requests see it.
+    pub fn new(sidecar: Arc<Sidecar>, connection: Connection) -> Self {
+        Self {
+            sidecar,
+            connection: Arc::new(connection),
+        }
+    }
+
+    /// Reads the next request's headers within their deadline; none when there is nothing to answer.
+    async fn read_request(&self, http: &mut ServerSession, shutdown: &ShutdownWatch) -> Option<()> {
         let reused = http.take_connection_user_context().is_some();
-        let deadline = if reused {
-            KEEPALIVE + self.limits.header
-        } else {
-            self.limits.header
-        };
+        let header = self.sidecar.limits.header;
+        let deadline = if reused { KEEPALIVE + header } else { header };
         let mut ending = shutdown.clone();
         let read = tokio::select! {
             biased;
@@ -316,31 +320,37 @@ impl HttpServerApp for Sidecar {
             _ = ending.wait_for(|ending| *ending) => return None,
         };
         match read {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) | Err(_) => {
-                http.shutdown().await;
-                return None;
+            Ok(Ok(true)) => return Some(()),
+            Ok(Err(error)) if *error.etype() == pingora::ErrorType::InvalidHTTPHeader => {
+                let refusal =
+                    Refusal::BadRequest("the request's headers are malformed or too large");
+                let reply = refusal.answer(None, Uuid::now_v7());
+                let _ = Downstream::new(http).reply(reply).await;
             }
-            Ok(Err(error)) => {
-                let malformed = matches!(error.etype(), pingora::ErrorType::InvalidHTTPHeader);
-                if malformed {
-                    let refusal =
-                        Refusal::BadRequest("the request's headers are malformed or too large");
-                    let _ = Downstream::new(&mut http)
-                        .reply(refusal.answer(None, Uuid::now_v7()))
-                        .await;
-                }
-                http.shutdown().await;
-                return None;
-            }
+            Ok(Ok(false) | Err(_)) | Err(_) => {}
         }
-        match Place::take(self) {
-            Some(_place) => self.serve(&mut http, shutdown).await,
+        http.shutdown().await;
+        None
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Guest {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut http: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.read_request(&mut http, shutdown).await?;
+        match Place::take(&self.sidecar) {
+            Some(_place) => {
+                let connection = Arc::clone(&self.connection);
+                self.sidecar.serve(&mut http, connection, shutdown).await;
+            }
             None => {
-                self.limit_reached("requests");
-                let _ = Downstream::new(&mut http)
-                    .reply(Refusal::Busy.answer(None, Uuid::now_v7()))
-                    .await;
+                self.sidecar.limit_reached("requests");
+                let reply = Refusal::Busy.answer(None, Uuid::now_v7());
+                let _ = Downstream::new(&mut http).reply(reply).await;
             }
         }
         if !http.is_body_done() {

@@ -356,6 +356,11 @@ impl Exchange<'_> {
                 self.upstream_time = Some(began.elapsed());
                 self.whole(http, status, known, text, new_session).await
             }
+            (status, _) if status.is_client_error() => Err(self.failed_as(
+                known,
+                UpstreamError::Invalid,
+                Refusal::UpstreamRefused(status),
+            )),
             _ => Err(self.failed(known, UpstreamError::Invalid)),
         }
     }
