@@ -137,7 +137,8 @@ pub fn assert_recorded_once(events: &[Value], answered: &BTreeSet<String>) {
         let id = event["mcp"]["id"]
             .as_str()
             .unwrap_or_default()
-            .trim_matches('"');
+            .trim_matches('"')
+            .trim_start_matches("s:");
         *counts
             .entry((event["event"].as_str().expect("a name"), id))
             .or_default() += 1;
