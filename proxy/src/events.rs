@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use safeguard_audit::{Event, EventName, Mcp, Outcome, Pending, Subject, Trail};
+use safeguard_audit::{Event, EventName, FieldAction, Mcp, Outcome, Pending, Subject, Trail};
 use safeguard_policy::decide::{Denial, Permit};
 use safeguard_policy::policy::{Operation, Rule};
 use uuid::Uuid;
@@ -212,6 +212,14 @@ impl Recorder {
         self.record(event)
     }
 
+    /// The event that the policy marks a tool with (`user_created`, `role_assigned`, …), once it has worked.
+    pub fn marked(&self, call: &Call, live: &Live) {
+        let name = call.permit.event.as_deref().and_then(EventName::parse);
+        if let Some(name) = name {
+            self.send(self.about_call(name, Outcome::Success, call, live));
+        }
+    }
+
     /// An answer that may not be released.
     pub fn answer_refused(&self, call: &Call, live: &Live, error: &RewriteError) -> Pending {
         let (name, reason) = match error {
@@ -258,6 +266,23 @@ impl Recorder {
                 self.about_call(name, Outcome::Failure, call, live)
                     .reason(reason),
             );
+        }
+    }
+
+    /// Counts the values that were sealed, by the key that sealed them.
+    pub fn sealed(&self, touched: &Touched, live: &Live, now_unix: i64) {
+        let Some(key) = live.workshop.ring.sealing(now_unix) else {
+            return;
+        };
+        let sealed = touched
+            .counts()
+            .filter(|(action, _)| *action == FieldAction::Sealed);
+        let count: u64 = sealed.map(|(_, count)| u64::from(count)).sum();
+        if count > 0 {
+            self.metrics
+                .key_operations_total
+                .with_label_values(&[&key.kid().to_string()])
+                .inc_by(count);
         }
     }
 

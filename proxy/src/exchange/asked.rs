@@ -122,6 +122,8 @@ pub struct Call {
     pub permit: Permit,
     /// The patient that the arguments or the URI name.
     pub patient: Option<String>,
+    /// The URI that was asked for, of `resources/read`.
+    pub uri: Option<String>,
     /// Who asked.
     pub caller: Arc<Caller>,
     /// What the request's rewriting touched.

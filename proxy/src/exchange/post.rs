@@ -146,7 +146,7 @@ impl Exchange<'_> {
             now_micros: clock::now_micros(),
         };
         let rewritten = request::request(
-            body,
+            tree,
             arguments_of(method),
             &permit,
             &self.live.workshop,
@@ -177,6 +177,7 @@ impl Exchange<'_> {
             tool,
             permit,
             patient,
+            uri: (method == Method::Resource).then_some(name),
             caller: Arc::clone(caller),
             touched: rewritten.touched,
             request_id: key,
@@ -190,6 +191,9 @@ impl Exchange<'_> {
                 return Err(Refusal::Audit);
             }
         }
+        self.sidecar
+            .recorder
+            .sealed(&call.touched, &self.live, caller.now_unix);
         let body = rewritten.body.map_or_else(|| body.clone(), Bytes::from);
         let repeatable = matches!(
             call.permit.operation,

@@ -43,8 +43,10 @@ impl Exchange<'_> {
         text: &[u8],
         expected: Option<&str>,
     ) -> Result<Option<Vec<u8>>, Refusal> {
-        let is_error = match self.is_answer(text, expected) {
-            Ok(is_error) => is_error,
+        let tree = Tree::parse(text, &LIMITS).map_err(|_| UpstreamError::Invalid);
+        let answered = tree.and_then(|tree| is_answer(&tree, expected).map(|error| (tree, error)));
+        let (tree, is_error) = match answered {
+            Ok(answered) => answered,
             Err(error) => {
                 if let Known::Call(call) = known {
                     self.sidecar
@@ -60,8 +62,8 @@ impl Exchange<'_> {
         match known {
             Known::Plain | Known::ServerRequest => Ok(None),
             Known::List(_, _) if is_error => Ok(None),
-            Known::List(list, caller) => self.settle_list(*list, caller, text).map(Some),
-            Known::Call(call) => self.settle_call(call, text).await.map(Some),
+            Known::List(list, caller) => self.settle_list(*list, caller, &tree).map(Some),
+            Known::Call(call) => self.settle_call(call, &tree).await.map(Some),
         }
     }
 
@@ -84,27 +86,12 @@ impl Exchange<'_> {
         ))
     }
 
-    /// Whether the text is an answer to this request; true where it is an error answer.
-    fn is_answer(&self, text: &[u8], expected: Option<&str>) -> Result<bool, UpstreamError> {
-        let tree = Tree::parse(text, &LIMITS).map_err(|_| UpstreamError::Invalid)?;
-        match Message::parse(tree.root()) {
-            Ok(Message::Response { id, outcome }) => {
-                let is_error = matches!(outcome, Outcome::Error(_));
-                // An error that could not read the id answers with null (JSON-RPC 2.0 §5).
-                let nobody = is_error && id.raw() == b"null";
-                if nobody || expected == Some(id.key().as_str()) {
-                    Ok(is_error)
-                } else {
-                    Err(UpstreamError::Invalid)
-                }
-            }
-            Ok(Message::Request { .. } | Message::Notification { .. }) | Err(_) => {
-                Err(UpstreamError::Invalid)
-            }
-        }
-    }
-
-    fn settle_list(&self, list: List, caller: &Caller, text: &[u8]) -> Result<Vec<u8>, Refusal> {
+    fn settle_list(
+        &self,
+        list: List,
+        caller: &Caller,
+        tree: &Tree<'_>,
+    ) -> Result<Vec<u8>, Refusal> {
         let principal = caller.principal();
         let policy = &self.live.policy;
         let listed = |name: &str| {
@@ -117,7 +104,7 @@ impl Exchange<'_> {
             decide::listed(policy, &principal, &item, caller.now_unix).map(Shown)
         };
         lists::filter(
-            text,
+            tree,
             list,
             &self.live.workshop,
             &self.sidecar.shapes,
@@ -126,7 +113,7 @@ impl Exchange<'_> {
         .map_err(|error| Refusal::from(&error))
     }
 
-    async fn settle_call(&self, call: &Call, text: &[u8]) -> Result<Vec<u8>, Refusal> {
+    async fn settle_call(&self, call: &Call, tree: &Tree<'_>) -> Result<Vec<u8>, Refusal> {
         let absence = match call.method {
             Method::Tool => self.sidecar.shapes.of(&call.tool),
             Method::Resource | Method::Prompt => Absence::Anything,
@@ -135,10 +122,11 @@ impl Exchange<'_> {
             method: call.method,
             permit: &call.permit,
             patient: call.patient.as_deref(),
+            uri: call.uri.as_deref(),
             absence,
             now_unix: crate::clock::now_unix(),
         };
-        match answer::answer(text, &about, &self.live.workshop) {
+        match answer::answer(tree, &about, &self.live.workshop) {
             Ok(rewritten) => self.release(call, rewritten).await,
             Err(error) => Err(self.withhold(call, &error).await),
         }
@@ -160,6 +148,9 @@ impl Exchange<'_> {
             let outcome = self.sidecar.recorder.outcome(call, &self.live, &rewritten);
             outcome.durable().await.map_err(|_| Refusal::Audit)?;
         }
+        if !rewritten.failed {
+            self.sidecar.recorder.marked(call, &self.live);
+        }
         Ok(rewritten.body)
     }
 
@@ -179,6 +170,25 @@ impl Exchange<'_> {
         match recorded.durable().await {
             Ok(_) => Refusal::from(error),
             Err(_) => Refusal::Audit,
+        }
+    }
+}
+
+/// Whether a message is an answer to this request; true where it is an error answer.
+fn is_answer(tree: &Tree<'_>, expected: Option<&str>) -> Result<bool, UpstreamError> {
+    match Message::parse(tree.root()) {
+        Ok(Message::Response { id, outcome }) => {
+            let is_error = matches!(outcome, Outcome::Error(_));
+            // An error that could not read the id answers with null (JSON-RPC 2.0 §5).
+            let nobody = is_error && id.raw() == b"null";
+            if nobody || expected == Some(id.key().as_str()) {
+                Ok(is_error)
+            } else {
+                Err(UpstreamError::Invalid)
+            }
+        }
+        Ok(Message::Request { .. } | Message::Notification { .. }) | Err(_) => {
+            Err(UpstreamError::Invalid)
         }
     }
 }

@@ -15,7 +15,7 @@ use safeguard_wire::json::{Splice, Tree};
 use safeguard_wire::jsonrpc::Message;
 use safeguard_wire::sse::{Event, Framer};
 
-use super::post::{put_session, server_key};
+use super::post::{id_key, put_session, server_key};
 use super::{Bound, Caller, Exchange, Known};
 use crate::downstream::{Downstream, Gone};
 use crate::refuse::Refusal;
@@ -26,6 +26,15 @@ use crate::upstream::{Answer, UpstreamError};
 const KEEPALIVE: Duration = Duration::from_secs(25);
 /// A comment line, which every SSE client ignores.
 const KEEPALIVE_COMMENT: &[u8] = b": keepalive\n\n";
+
+/// What is known of a stream while it runs.
+struct Course {
+    session: Option<Bound>,
+    /// The POST's own request, until its answer came.
+    known: Option<Known>,
+    /// Whether events carry ids, so that the client may come back for what it missed.
+    resumable: bool,
+}
 
 /// What a stream's loop woke up for.
 enum Next {
@@ -50,8 +59,6 @@ enum Verdict {
     Rewritten(Vec<u8>),
     /// It does not go on.
     Drop,
-    /// It was the answer, and this goes on; a POST's stream has nothing to say after it.
-    Answered(Option<Vec<u8>>),
     /// The answer may not be released.
     Refused(Refusal),
 }
@@ -86,17 +93,32 @@ impl Exchange<'_> {
         {
             return Ok(());
         }
-        self.relay(
-            &mut downstream,
-            caller,
-            &mut answer,
-            session.as_ref(),
+        let mut course = Course {
+            session,
             known,
-        )
-        .await;
+            resumable: false,
+        };
+        self.relay(&mut downstream, caller, &mut answer, &mut course)
+            .await;
+        self.unanswered(&course);
         answer.release().await;
         let _ = downstream.write(Bytes::new(), true).await;
         Ok(())
+    }
+
+    /// A call whose stream ended without its answer: what may still come on a resumed stream is awaited, the rest is
+    /// over, and the trail says so.
+    fn unanswered(&self, course: &Course) {
+        let (Some(known), false) = (&course.known, course.resumable) else {
+            return;
+        };
+        if let (Some(bound), Some(id)) = (&course.session, &self.request_id) {
+            let _ = bound.session.take(&id_key(id));
+        }
+        if let Known::Call(call) = known {
+            let recorder = &self.sidecar.recorder;
+            recorder.not_released(call, &self.live, "stream_ended");
+        }
     }
 
     async fn relay(
@@ -104,8 +126,7 @@ impl Exchange<'_> {
         downstream: &mut Downstream<'_>,
         caller: &Arc<Caller>,
         answer: &mut Answer<'_>,
-        session: Option<&Bound>,
-        known: Option<Known>,
+        course: &mut Course,
     ) {
         let mut framer = Framer::new(self.sidecar.limits.event_bytes_max);
         let mut generation = self.sidecar.generation.subscribe();
@@ -136,61 +157,44 @@ impl Exchange<'_> {
                 }
                 Next::Chunk(Ok(Some(chunk))) => chunk,
                 Next::Chunk(Err(error)) => {
-                    self.broken(downstream, known.as_ref(), error).await;
-                    return;
+                    return self.broken(downstream, course, error).await;
                 }
             };
             if framer.push(&chunk).is_err() {
                 self.sidecar.limit_reached("event_bytes");
-                self.broken(downstream, known.as_ref(), UpstreamError::TooLarge)
+                return self
+                    .broken(downstream, course, UpstreamError::TooLarge)
                     .await;
-                return;
             }
             for event in framer.by_ref() {
-                match self
-                    .event(downstream, &event, session, known.as_ref())
-                    .await
-                {
-                    Ok(true) => {}
-                    Ok(false) | Err(Gone) => return,
+                if self.event(downstream, &event, course).await.is_err() {
+                    return;
                 }
             }
         }
     }
 
-    /// Judges and relays one event. False: the stream is over.
+    /// Judges and relays one event.
     async fn event(
         &mut self,
         downstream: &mut Downstream<'_>,
         event: &Event,
-        session: Option<&Bound>,
-        known: Option<&Known>,
-    ) -> Result<bool, Gone> {
-        let (bytes, goes_on) = match self.judge_event(event, session, known).await {
-            Verdict::Drop => return Ok(true),
-            Verdict::Pass => (event.raw().to_vec(), true),
-            Verdict::Rewritten(data) => (event.with_data(&data), true),
-            // A POST's stream ends with its answer; the upstream closes it (MCP 2025-11-25, Transports).
-            Verdict::Answered(None) => (event.raw().to_vec(), true),
-            Verdict::Answered(Some(data)) => (event.with_data(&data), true),
+        course: &mut Course,
+    ) -> Result<(), Gone> {
+        course.resumable |= event.id().is_some();
+        let bytes = match self.judge_event(event, course).await {
+            Verdict::Drop => return Ok(()),
+            Verdict::Pass => event.raw().to_vec(),
+            Verdict::Rewritten(data) => event.with_data(&data),
             Verdict::Refused(refusal) => {
                 self.refused(&refusal);
-                (
-                    event.with_data(&refusal.message(self.request_id.as_deref(), self.reference)),
-                    true,
-                )
+                event.with_data(&refusal.message(self.request_id.as_deref(), self.reference))
             }
         };
-        downstream.write(Bytes::from(bytes), false).await?;
-        Ok(goes_on)
+        downstream.write(Bytes::from(bytes), false).await
     }
 
-    async fn judge_event(
-        &self,
-        event: &Event,
-        session: Option<&Bound>,
-        known: Option<&Known>,
-    ) -> Verdict {
+    async fn judge_event(&self, event: &Event, course: &mut Course) -> Verdict {
         // Priming events, ids, retry lines and comments carry no message.
         let Some(data) = event.data().filter(|data| !data.is_empty()) else {
             return Verdict::Pass;
@@ -202,9 +206,9 @@ impl Exchange<'_> {
             Ok(Message::Response { id, .. }) => {
                 let key = id.key();
                 drop(tree);
-                self.judge_answer(&data, &key, session, known).await
+                self.judge_answer(&data, &key, course).await
             }
-            Ok(Message::Request { id, method, .. }) => match (method.as_ref(), session) {
+            Ok(Message::Request { id, method, .. }) => match (method.as_ref(), &course.session) {
                 ("ping", Some(bound)) => {
                     let key = server_key(&id.key());
                     match bound.session.begin(&key, Known::ServerRequest) {
@@ -215,31 +219,31 @@ impl Exchange<'_> {
                 _ => self.foreign("server_request"),
             },
             Ok(Message::Notification { method, .. }) => {
-                self.judge_notification(&tree, &method, known)
+                self.judge_notification(&tree, &method, course.known.as_ref())
             }
             Err(_) => self.foreign("not_json_rpc"),
         }
     }
 
-    async fn judge_answer(
-        &self,
-        data: &[u8],
-        key: &str,
-        session: Option<&Bound>,
-        known: Option<&Known>,
-    ) -> Verdict {
-        let own = self.request_id.as_deref().map(super::post::id_key);
-        let of_this_post = known.filter(|_| own.as_deref() == Some(key)).cloned();
-        let waiting = session.and_then(|bound| bound.session.take(key));
-        // A resumed stream may bring the answer to an older request of this session; anything else is nobody's.
-        let Some(known) = (match session {
-            Some(_) => waiting,
-            None => of_this_post,
-        }) else {
+    /// An answer settles what is known of its request, once: this POST's own, or one of this session's that waits
+    /// for its answer on a resumed stream. Anything else is nobody's.
+    async fn judge_answer(&self, data: &[u8], key: &str, course: &mut Course) -> Verdict {
+        let waiting = match &course.session {
+            Some(bound) => bound.session.take(key),
+            None => None,
+        };
+        let own = self.request_id.as_deref().map(id_key);
+        let of_this_post = if own.as_deref() == Some(key) {
+            course.known.take()
+        } else {
+            None
+        };
+        let Some(known) = of_this_post.or(waiting) else {
             return self.foreign("answer_to_nothing");
         };
         match self.settle(&known, data, Some(key)).await {
-            Ok(settled) => Verdict::Answered(settled),
+            Ok(Some(settled)) => Verdict::Rewritten(settled),
+            Ok(None) => Verdict::Pass,
             Err(refusal) => Verdict::Refused(refusal),
         }
     }
@@ -280,22 +284,28 @@ impl Exchange<'_> {
     async fn broken(
         &mut self,
         downstream: &mut Downstream<'_>,
-        known: Option<&Known>,
+        course: &mut Course,
         error: UpstreamError,
     ) {
         let refusal = Refusal::Upstream(error);
         self.refused(&refusal);
-        if let Some(Known::Call(call)) = known {
+        let unanswered = course.known.take();
+        if let Some(Known::Call(call)) = &unanswered {
             self.sidecar
                 .recorder
                 .upstream_failed(call, &self.live, error);
         }
-        if let Some(id) = self.request_id.clone() {
-            let mut event = Vec::from(b"event: message\ndata: ");
-            event.extend_from_slice(&refusal.message(Some(&id), self.reference));
-            event.extend_from_slice(b"\n\n");
-            let _ = downstream.write(Bytes::from(event), false).await;
+        let Some(id) = self.request_id.clone().filter(|_| unanswered.is_some()) else {
+            return;
+        };
+        if let Some(bound) = &course.session {
+            let _ = bound.session.take(&id_key(&id));
         }
+        let mut event = Vec::from(b"event: message\ndata: ");
+        event.extend_from_slice(&refusal.message(Some(&id), self.reference));
+        event.extend_from_slice(b"\n\n");
+        // The stream ends here; a client that is gone does not need to know.
+        let _ = downstream.write(Bytes::from(event), false).await;
     }
 }
 

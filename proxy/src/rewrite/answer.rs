@@ -8,24 +8,23 @@ use std::borrow::Cow;
 
 use safeguard_audit::FieldAction;
 use safeguard_policy::decide::Permit;
-use safeguard_policy::field::{TextView, View};
+use safeguard_policy::field::View;
 use safeguard_policy::policy::{FieldClass, FieldId};
 use safeguard_policy::{Path, Root};
 use safeguard_vault::canonical::canonicalize;
-use safeguard_wire::json::{Kind, Splice, Tree, Value, quote};
+use safeguard_wire::json::{Kind, Splice, Tree, Value};
 use safeguard_wire::mcp::{self, Place, Shape};
 
+use super::inside::{self, Inside, Reading};
 use super::shapes::Absence;
 use super::show::Shower;
-use super::view::{json_in, sealed_token};
+use super::view::sealed_token;
 use super::{LIMITS, RewriteError, Touched, Workshop, record, request};
 
 /// What stands for a text that the caller may not read.
 pub const WITHHELD_TEXT: &str = "[withheld]";
 /// The member of `_meta` that names what was withheld.
 pub const WITHHELD_MEMBER: &str = "safeguard/withheld";
-/// How deep JSON may stand inside JSON text.
-pub(super) const TEXT_LEVELS_MAX: u32 = 2;
 
 /// Whose answer this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +46,8 @@ pub struct Call<'a> {
     pub permit: &'a Permit,
     /// The patient that the arguments or the URI name.
     pub patient: Option<&'a str>,
+    /// The URI that was asked for, of `resources/read`: the one that an answer may repeat.
+    pub uri: Option<&'a str>,
     /// Whether a withheld member may be left out, by the tool's output schema.
     pub absence: Absence,
     /// Seconds since the Unix epoch.
@@ -74,36 +75,48 @@ pub struct RewrittenAnswer {
 /// When a value can't be opened, a record does not verify, the two copies of the result differ, or the message is
 /// ambiguous where the policy reads it. Then nothing of it may be released.
 pub fn answer(
-    text: &[u8],
+    tree: &Tree<'_>,
     call: &Call<'_>,
     workshop: &Workshop,
 ) -> Result<RewrittenAnswer, RewriteError> {
     let mut touched = Touched::default();
-    let opened = open_message(text, call, workshop, &mut touched)?;
-    let clear: &[u8] = opened.as_deref().unwrap_or(text);
-    let tree = parse(clear)?;
-    let Some(result) = member(tree.root(), "result")? else {
-        return error_answer(&tree, call, workshop, touched);
+    let Some(opened) = open_message(tree, call, workshop, &mut touched)? else {
+        return in_clear(tree, call, workshop, touched);
     };
-    let failed = member(result, "isError")?.and_then(Value::as_bool) == Some(true);
-    let found = if failed {
-        Found::default()
-    } else {
-        examine(result, call, workshop)?
+    in_clear(&parse(&opened)?, call, workshop, touched)
+}
+
+/// The second and the third pass: whatever was sealed is open.
+fn in_clear(
+    tree: &Tree<'_>,
+    call: &Call<'_>,
+    workshop: &Workshop,
+    mut touched: Touched,
+) -> Result<RewrittenAnswer, RewriteError> {
+    let result = member(tree.root(), "result")?;
+    let reported = match result {
+        Some(result) => member(result, "isError")?.and_then(Value::as_bool) == Some(true),
+        None => true,
     };
-    let mut splice = Splice::new(&tree);
+    let found = match result {
+        Some(result) => examine(result, reported, call, workshop)?,
+        None => Found::default(),
+    };
+    let mut splice = Splice::new(tree);
     let mut shower = Shower::new(call, workshop, &mut touched);
-    for place in places(call.method, result)? {
+    for place in places(call.method, tree)? {
         shower.place(place, &mut splice)?;
     }
-    shower.name_withheld(result, &mut splice)?;
+    if let Some(result) = result {
+        shower.name_withheld(result, &mut splice)?;
+    }
     let body = splice.apply();
     Ok(RewrittenAnswer {
         body,
         touched,
         patients: found.patients,
         records_verified: found.verified,
-        failed,
+        failed: reported,
     })
 }
 
@@ -117,47 +130,84 @@ pub(super) fn member<'t>(value: Value<'t>, name: &str) -> Result<Option<Value<'t
         .map_err(|_| RewriteError::Upstream("duplicate member"))
 }
 
-fn places<'t>(method: Method, result: Value<'t>) -> Result<Vec<Place<'t>>, RewriteError> {
-    let found = match method {
-        Method::Tool => mcp::tool_result(result),
-        Method::Resource => mcp::resource_result(result),
-        Method::Prompt => mcp::prompt_result(result),
-    };
-    found.map_err(|_| RewriteError::Upstream("duplicate member"))
+/// Every place of an answer where a value can stand: in its result or error, and beside them.
+fn places<'t>(method: Method, tree: &'t Tree<'_>) -> Result<Vec<Place<'t>>, RewriteError> {
+    let mut all = Vec::new();
+    let mut answered = false;
+    for value in tree.root().children() {
+        let found = if value.is_named("result") {
+            answered = true;
+            match method {
+                Method::Tool => mcp::tool_result(value),
+                Method::Resource => mcp::resource_result(value),
+                Method::Prompt => mcp::prompt_result(value),
+            }
+        } else if value.is_named("error") {
+            answered = true;
+            // Servers echo in errors what they were sent.
+            mcp::error(value)
+        } else if value.is_named("jsonrpc") || value.is_named("id") {
+            continue;
+        } else {
+            Ok(vec![Place {
+                value,
+                shape: Shape::Json,
+                named: true,
+                block: None,
+                mime: None,
+            }])
+        };
+        all.extend(found.map_err(|_| RewriteError::Upstream("duplicate member"))?);
+    }
+    if answered {
+        Ok(all)
+    } else {
+        Err(RewriteError::Upstream("neither result nor error"))
+    }
 }
 
 // ---- first pass: open
 
 /// The message with every sealed value in clear; none where nothing was sealed.
 fn open_message(
-    text: &[u8],
+    tree: &Tree<'_>,
     call: &Call<'_>,
     workshop: &Workshop,
     touched: &mut Touched,
 ) -> Result<Option<Vec<u8>>, RewriteError> {
-    let tree = parse(text)?;
-    let Some(result) = member(tree.root(), "result")? else {
-        return Ok(None);
-    };
-    let mut splice = Splice::new(&tree);
+    let reads_result = [&call.permit.record, &call.permit.patient]
+        .into_iter()
+        .flatten()
+        .any(|path| path.root == Root::Result);
+    let mut splice = Splice::new(tree);
     let mut opener = Opening {
         call,
         workshop,
+        reads_result,
         touched,
     };
-    for place in places(call.method, result)? {
+    for place in places(call.method, tree)? {
+        let class = class_of_place(&place, workshop);
         match place.shape {
-            Shape::Json => opener.value(
-                place.value,
-                class_of_place(&place, workshop),
-                &mut splice,
-                0,
-            )?,
-            Shape::Text => opener.text(place.value, &mut splice, 0)?,
-            Shape::Blob | Shape::Uri | Shape::Opaque => {}
+            Shape::Json => opener.value(place.value, class, &mut splice, 0)?,
+            Shape::Text => opener.text(place.value, class, &mut splice, 0)?,
+            Shape::Blob => {
+                let inner = inside::enter_blob(place.value, 0, |root, inner| {
+                    opener.value(root, FieldClass::Unlisted, inner, 1)
+                })?;
+                put_inside(place.value, inner, &mut splice);
+            }
+            Shape::Uri | Shape::Opaque => {}
         }
     }
     Ok((!splice.is_empty()).then(|| splice.apply()))
+}
+
+/// Puts changed text in its place. What is prose or unreadable stays, for the third pass to judge.
+fn put_inside<'t>(value: Value<'t>, inner: Inside, splice: &mut Splice<'t>) {
+    if let Inside::Judged(Some(text)) = inner {
+        splice.replace(value, text);
+    }
 }
 
 /// What a place's own name means, where the sender chose it; structure's names mean nothing.
@@ -179,6 +229,8 @@ pub(super) fn class(value: Value<'_>, inherited: FieldClass, workshop: &Workshop
 struct Opening<'o> {
     call: &'o Call<'o>,
     workshop: &'o Workshop,
+    /// Whether a rule reads the result: then what nobody will see is opened, too.
+    reads_result: bool,
     touched: &'o mut Touched,
 }
 
@@ -196,16 +248,12 @@ impl Opening<'_> {
         match value.kind() {
             Kind::Object | Kind::Array => {
                 for child in value.children() {
-                    let inherited = if class_of_value == FieldClass::NotPhi {
-                        FieldClass::NotPhi
-                    } else {
-                        FieldClass::Unlisted
-                    };
-                    self.value(child, class(child, inherited, self.workshop), splice, level)?;
+                    let class = class(child, class_of_value, self.workshop);
+                    self.value(child, class, splice, level)?;
                 }
                 Ok(())
             }
-            Kind::String => self.text(value, splice, level),
+            Kind::String => self.text(value, class_of_value, splice, level),
             Kind::Null | Kind::Bool | Kind::Number => Ok(()),
         }
     }
@@ -216,59 +264,45 @@ impl Opening<'_> {
         field: FieldId,
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
-        if let Some(token) = sealed_token(value)? {
-            // What nobody will see and no hash covers stays sealed.
-            if self.call.permit.views.of(field) == View::Withhold
-                && self.call.permit.record.is_none()
-            {
-                return Ok(());
-            }
-            let name = self.workshop.policy.field_name(field);
-            let plain = self
-                .workshop
-                .opener
-                .open(&token, name, None)
-                .map_err(|_| RewriteError::Vault("opened"))?;
-            splice.replace(value, plain.expose().as_bytes().to_vec());
-            self.touched.add(field, FieldAction::Opened);
+        // What nobody will see and no rule reads stays sealed.
+        if self.call.permit.views.of(field) == View::Withhold && !self.reads_result {
             return Ok(());
         }
-        // A list under a PHI name may hold sealed elements (a service that sealed each one).
-        if value.kind() == Kind::Array {
-            for element in value.children() {
-                self.phi(element, field, splice)?;
+        let Some(token) = sealed_token(value)? else {
+            // A service may have sealed the elements or members one by one, each under the nearest name of PHI.
+            for child in value.children() {
+                let own = match class(child, FieldClass::Unlisted, self.workshop) {
+                    FieldClass::Phi(own) => own,
+                    FieldClass::NotPhi | FieldClass::Unlisted => field,
+                };
+                self.phi(child, own, splice)?;
             }
-        }
+            return Ok(());
+        };
+        let name = self.workshop.policy.field_name(field);
+        let plain = self
+            .workshop
+            .opener
+            .open(&token, name, None)
+            .map_err(|_| RewriteError::Vault("opened"))?;
+        splice.replace(value, plain.expose().as_bytes().to_vec());
+        self.touched.add(field, FieldAction::Opened);
         Ok(())
     }
 
     fn text<'t>(
         &mut self,
         value: Value<'t>,
+        class: FieldClass,
         splice: &mut Splice<'t>,
         level: u32,
     ) -> Result<(), RewriteError> {
-        if level >= TEXT_LEVELS_MAX {
-            return Ok(());
-        }
-        let Some(text) = value.string() else {
-            return Ok(());
-        };
-        let Some(inner) = json_in(&text) else {
-            return Ok(());
-        };
-        let mut inside = Splice::new(&inner);
-        self.value(inner.root(), FieldClass::Unlisted, &mut inside, level + 1)?;
-        if !inside.is_empty() {
-            splice.replace(value, requote(inside.apply())?);
-        }
+        let inner = inside::enter(value, level, |root, inner| {
+            self.value(root, class, inner, level + 1)
+        })?;
+        put_inside(value, inner, splice);
         Ok(())
     }
-}
-
-pub(super) fn requote(json: Vec<u8>) -> Result<Vec<u8>, RewriteError> {
-    let text = String::from_utf8(json).map_err(|_| RewriteError::Upstream("not UTF-8"))?;
-    Ok(quote(&text))
 }
 
 // ---- second pass: verify and read
@@ -280,48 +314,56 @@ struct Found {
 }
 
 /// Verifies the record and reads the patients, where the rule says that they stand in the result.
-fn examine(result: Value<'_>, call: &Call<'_>, workshop: &Workshop) -> Result<Found, RewriteError> {
-    let permit = call.permit;
-    let record_path = permit
-        .record
-        .as_ref()
-        .filter(|path| path.root == Root::Result);
-    let patient_path = permit
-        .patient
-        .as_ref()
-        .filter(|path| path.root == Root::Result);
+///
+/// An error that the upstream reports needs no record, but one that it brings is verified all the same.
+fn examine(
+    result: Value<'_>,
+    is_error: bool,
+    call: &Call<'_>,
+    workshop: &Workshop,
+) -> Result<Found, RewriteError> {
+    let in_result = |path: &&Path| path.root == Root::Result;
+    let record_path = call.permit.record.as_deref().filter(in_result);
+    let patient_path = call.permit.patient.as_deref().filter(in_result);
     if record_path.is_none() && patient_path.is_none() {
         return Ok(Found::default());
     }
-    let differ = if record_path.is_some() {
-        RewriteError::Integrity("structured content and its text copy differ")
-    } else {
-        RewriteError::Upstream("structured content and its text copy differ")
+    let differ = "structured content and its text copy differ";
+    let differ = match record_path {
+        Some(_) => RewriteError::Integrity(differ),
+        None => RewriteError::Upstream(differ),
     };
     let structured =
         member(result, "structuredContent")?.filter(|value| value.kind() == Kind::Object);
-    let text = text_document(result)?;
-    let inner = text.as_deref().and_then(json_in);
-    let twin = inner
-        .as_ref()
-        .map(Tree::root)
-        .filter(|value| value.kind() == Kind::Object);
-    if let (Some(structured), Some(twin)) = (structured, twin) {
-        same(structured, twin).then_some(()).ok_or(differ)?;
-    }
-    let missing = RewriteError::Integrity("no record where the policy names one");
-    let Some(root) = structured.or(twin) else {
-        return if record_path.is_some() {
-            Err(missing)
-        } else {
-            Ok(Found::default())
-        };
+    let texts = texts(call.method, result)?;
+    let documents: Vec<Tree<'_>> = texts.iter().filter_map(|text| document(text)).collect();
+    let root = match (structured, documents.as_slice()) {
+        (Some(root), [twin]) if !same(root, twin.root()) => return Err(differ),
+        // Which of several texts is the copy, nobody can tell: with a record, none may say anything else.
+        (Some(root), several) if record_path.is_some() => {
+            let alike = several.iter().all(|twin| same(root, twin.root()));
+            alike.then_some(root).ok_or(differ).map(Some)?
+        }
+        (Some(root), _) => Some(root),
+        (None, [one]) => Some(one.root()),
+        (None, _) => None,
     };
     let mut found = Found::default();
     if let Some(path) = record_path {
-        found.verified = record::verify(root, path, call.patient, workshop)?;
+        let records = match root {
+            Some(root) => record::select(root, path)?,
+            None => Vec::new(),
+        };
+        // Several documents and no record among them that could be told: nothing of them was verified.
+        let unknown = root.is_none() && !documents.is_empty();
+        if unknown || (records.is_empty() && !is_error) {
+            return Err(RewriteError::Integrity(
+                "no record where the policy names one",
+            ));
+        }
+        found.verified = record::verify(&records, call.patient, workshop)?;
     }
-    if let Some(path) = patient_path {
+    if let (Some(root), Some(path)) = (root, patient_path) {
         found.patients = patients(root, path)?;
     }
     Ok(found)
@@ -337,27 +379,32 @@ fn patients(root: Value<'_>, path: &Path) -> Result<Vec<String>, RewriteError> {
         .collect())
 }
 
-/// The one text block of a tool result, where there is exactly one.
-fn text_document(result: Value<'_>) -> Result<Option<Cow<'_, str>>, RewriteError> {
-    let Some(content) = member(result, "content")? else {
-        return Ok(None);
+/// The texts of an answer's content.
+fn texts<'t>(method: Method, result: Value<'t>) -> Result<Vec<Cow<'t, str>>, RewriteError> {
+    let name = match method {
+        Method::Tool => "content",
+        Method::Resource => "contents",
+        // No rule of a prompt reads its result.
+        Method::Prompt => return Ok(Vec::new()),
     };
-    let mut documents = Vec::new();
-    for block in content.children() {
-        let is_text = member(block, "type")?.and_then(Value::string).as_deref() == Some("text");
-        let text = if is_text {
-            member(block, "text")?.and_then(Value::string)
-        } else {
-            None
-        };
-        documents.extend(
-            text.filter(|text| {
-                json_in(text).is_some_and(|tree| tree.root().kind() == Kind::Object)
-            }),
-        );
+    let Some(content) = member(result, name)? else {
+        return Ok(Vec::new());
+    };
+    // One block may stand without its array.
+    let alone = (content.kind() == Kind::Object).then_some(content);
+    let mut texts = Vec::new();
+    for block in content.children().chain(alone) {
+        texts.extend(member(block, "text")?.and_then(Value::string));
     }
-    let first = documents.pop();
-    Ok(if documents.is_empty() { first } else { None })
+    Ok(texts)
+}
+
+/// The JSON object that a text is.
+fn document(text: &str) -> Option<Tree<'_>> {
+    match inside::read(text) {
+        Reading::Json(tree) if tree.root().kind() == Kind::Object => Some(tree),
+        Reading::Json(_) | Reading::Prose | Reading::Unreadable => None,
+    }
 }
 
 fn same(one: Value<'_>, other: Value<'_>) -> bool {
@@ -368,35 +415,6 @@ fn same(one: Value<'_>, other: Value<'_>) -> bool {
         return false;
     }
     matches!((canonicalize(one.raw()), canonicalize(other.raw())), (Ok(one), Ok(other)) if one == other)
-}
-
-// ---- errors
-
-/// A JSON-RPC error of the upstream: its code stays, its words are text (servers echo what they were sent).
-fn error_answer(
-    tree: &Tree<'_>,
-    call: &Call<'_>,
-    _workshop: &Workshop,
-    touched: Touched,
-) -> Result<RewrittenAnswer, RewriteError> {
-    let error =
-        member(tree.root(), "error")?.ok_or(RewriteError::Upstream("neither result nor error"))?;
-    let mut splice = Splice::new(tree);
-    if call.permit.text == TextView::Withhold {
-        if let Some(message) = member(error, "message")? {
-            splice.replace(message, quote(WITHHELD_TEXT));
-        }
-        if let Some(data) = member(error, "data")? {
-            splice.remove(data);
-        }
-    }
-    Ok(RewrittenAnswer {
-        body: splice.apply(),
-        touched,
-        patients: Vec::new(),
-        records_verified: 0,
-        failed: true,
-    })
 }
 
 /// The argument (or URI variable) that names the patient, as text.

@@ -8,7 +8,7 @@ use safeguard_policy::policy::FieldClass;
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
 
 use super::shapes::Shapes;
-use super::{LIMITS, RewriteError, Workshop};
+use super::{RewriteError, Workshop};
 
 /// Which list is filtered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl List {
 /// # Errors
 /// When the answer is not a list, or is ambiguous.
 pub fn filter<V>(
-    text: &[u8],
+    tree: &Tree<'_>,
     list: List,
     workshop: &Workshop,
     shapes: &Shapes,
@@ -67,11 +67,10 @@ pub fn filter<V>(
 where
     V: std::ops::Deref<Target = Views>,
 {
-    let tree = Tree::parse(text, &LIMITS).map_err(|_| RewriteError::Upstream("not JSON"))?;
     let Some(result) = member(tree.root(), "result")? else {
-        return Ok(text.to_vec());
+        return Ok(tree.text().to_vec());
     };
-    let mut splice = Splice::new(&tree);
+    let mut splice = Splice::new(tree);
     if let Some(items) = member(result, list.member())? {
         for item in items.children() {
             let name = member(item, list.identifier())?.and_then(Value::string);
@@ -165,15 +164,22 @@ impl<'t> Widening<'_, 't> {
         }
     }
 
-    /// An unlisted array's withheld elements become null.
+    /// An unlisted array's withheld elements become null, in arrays of arrays too.
     fn elements(&mut self, property: Value<'t>) {
         if self.views.unlisted_results() != Unlisted::Withhold {
             return;
         }
-        if let Ok(Some(items)) = property.get("items")
-            && !is_container(items)
-        {
-            self.put(items, Widen::Null);
+        let mut array = property;
+        while let Ok(Some(items)) = array.get("items") {
+            if !is_container(items) {
+                self.put(items, Widen::Null);
+            }
+            if let Ok(Some(several)) = array.get("prefixItems") {
+                for item in several.children().filter(|item| !is_container(*item)) {
+                    self.put(item, Widen::Null);
+                }
+            }
+            array = items;
         }
     }
 

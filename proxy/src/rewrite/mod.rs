@@ -7,6 +7,7 @@
 //! releases nothing.
 
 pub mod answer;
+mod inside;
 pub mod lists;
 pub mod record;
 pub mod request;

@@ -12,69 +12,53 @@ use super::request::Stamp;
 use super::{RewriteError, Workshop};
 
 /// The members that the sidecar writes and reads.
-pub(super) const INTEGRITY_HASH: &str = "integrity_hash";
+const INTEGRITY_HASH: &str = "integrity_hash";
 const CREATED_AT: &str = "created_at";
 const CREATED_BY: &str = "created_by";
 const VERSION: &str = "version";
 
-/// Whether a member of a record is one of the integrity members, which are no PHI.
-pub(super) fn is_integrity_member(name: &str) -> bool {
-    [INTEGRITY_HASH, CREATED_AT, CREATED_BY, VERSION].contains(&name)
-}
-
-/// Gives every record of the arguments its hash and metadata.
+/// Gives every record its hash and metadata. `in_clear` are the same records with what their tokens carry.
 pub(super) fn stamp<'t>(
-    arguments: Value<'t>,
-    path: &Path,
+    records: &[Value<'t>],
+    in_clear: &[Value<'_>],
     patient: Option<&str>,
     workshop: &Workshop,
     stamp: Stamp<'_>,
     splice: &mut Splice<'t>,
 ) -> Result<(), RewriteError> {
-    let records = select(arguments, path)?;
-    if records.is_empty() {
+    if records.is_empty() || records.len() != in_clear.len() {
         return Err(RewriteError::Integrity(
             "no record where the policy names one",
         ));
     }
-    for record in records {
-        let data = hashed_part(record)?;
-        belongs_to(record, patient)?;
+    let created_at = quote(&timestamp(stamp.now_micros));
+    let created_by = quote(stamp.created_by);
+    for (record, clear) in records.iter().zip(in_clear) {
+        let data = hashed_part(*clear)?;
+        belongs_to(*clear, patient)?;
         let hash = workshop
             .macs
-            .hex(&canonical(data)?, stamp.now_micros.div_euclid(1_000_000));
-        let hash = hash.ok_or(RewriteError::Vault("hashed"))?;
-        let version = next_version(record)?;
-        put(record, INTEGRITY_HASH, quote(&hash), splice)?;
-        put(
-            record,
-            CREATED_AT,
-            quote(&timestamp(stamp.now_micros)),
-            splice,
-        )?;
-        put(record, CREATED_BY, quote(stamp.created_by), splice)?;
-        put(record, VERSION, version.into_bytes(), splice)?;
+            .hex(&canonical(data)?, stamp.now_micros.div_euclid(1_000_000))
+            .ok_or(RewriteError::Vault("hashed"))?;
+        let version = next_version(*clear)?;
+        put(*record, INTEGRITY_HASH, quote(&hash), splice)?;
+        put(*record, CREATED_AT, created_at.clone(), splice)?;
+        put(*record, CREATED_BY, created_by.clone(), splice)?;
+        put(*record, VERSION, version.into_bytes(), splice)?;
     }
     Ok(())
 }
 
-/// Verifies every record that the path names in an answer, already opened.
+/// Verifies every record of an answer, already opened.
 ///
 /// # Errors
-/// When no record is there, or one has no hash, a wrong hash, ambiguous members or another patient.
+/// When one has no hash, a wrong hash, ambiguous members or another patient.
 pub(super) fn verify(
-    root: Value<'_>,
-    path: &Path,
+    records: &[Value<'_>],
     patient: Option<&str>,
     workshop: &Workshop,
 ) -> Result<u32, RewriteError> {
-    let records = select(root, path)?;
-    if records.is_empty() {
-        return Err(RewriteError::Integrity(
-            "no record where the policy names one",
-        ));
-    }
-    for record in &records {
+    for record in records {
         let data = hashed_part(*record)?;
         let hash = member(*record, INTEGRITY_HASH)?.and_then(Value::string);
         let hash = hash.ok_or(RewriteError::Integrity("the record has no integrity_hash"))?;

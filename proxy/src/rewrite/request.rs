@@ -1,23 +1,23 @@
-//! The request's side: arguments on their way to the upstream.
+//! The request's side: what a client says on its way to the upstream.
 //!
 //! A PHI argument that the caller may reveal is sealed (or passes in clear, where the upstream's storage is clear);
 //! one that it may not reveal is refused, unless it is a token that was issued for that very field. An envelope from
-//! a client is refused. A record gets its hash and metadata before it is sealed.
-
-use std::borrow::Cow;
+//! a client is refused. A record gets its hash and metadata, over its data in clear.
+//!
+//! What stands beside the arguments (`_meta`, members that no revision knows, in `params` and around it) is judged by
+//! its PHI names just the same; only what is named nowhere passes there, for the protocol's own words are among it.
 
 use safeguard_audit::FieldAction;
-use safeguard_policy::Root;
 use safeguard_policy::decide::Permit;
 use safeguard_policy::field::{Unlisted, View};
 use safeguard_policy::policy::{FieldClass, FieldId, Operation, Storage};
-use safeguard_vault::{Sealer, Wrap, looks_sealed};
+use safeguard_policy::{Policy, Root};
+use safeguard_vault::carry::looks_carried;
+use safeguard_vault::{Plaintext, Sealer, Wrap, looks_sealed};
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
 
+use super::inside::{self, Inside};
 use super::{LIMITS, RewriteError, Touched, Workshop, record};
-
-/// What every token of the view `token` begins with.
-const TOKEN_PREFIX: &str = "sgt1.";
 
 /// A request that may go on.
 #[derive(Debug)]
@@ -43,16 +43,16 @@ impl Stamp<'_> {
     }
 }
 
-/// Rewrites `params` of a permitted call.
+/// Rewrites the message of a permitted call.
 ///
-/// `arguments` names the member of `params` that holds the arguments (none for `resources/read`); prompts take
-/// strings only, so their sealed values take the string form.
+/// `path` leads to the arguments, or to `params` where the method takes none (`resources/read`). Prompts take strings
+/// only, so their sealed values take the string form.
 ///
 /// # Errors
 /// When the caller may not send a value, a record lacks what is hashed, or a value can't be sealed.
 pub fn request(
-    text: &[u8],
-    params: &[&str],
+    tree: &Tree<'_>,
+    path: &[&str],
     permit: &Permit,
     workshop: &Workshop,
     patient: Option<&str>,
@@ -60,62 +60,49 @@ pub fn request(
     strings_only: bool,
 ) -> Result<RewrittenRequest, RewriteError> {
     let mut touched = Touched::default();
-    let mut clear: Cow<'_, [u8]> = Cow::Borrowed(text);
-    let redeemed = {
-        let tree = parse(text)?;
-        let arguments = locate(&tree, params)?;
-        match arguments {
-            Some(arguments) => redeem(&tree, arguments, workshop, &mut touched)?,
-            None => None,
-        }
+    let mut splice = Splice::new(tree);
+    let arguments = arguments(tree, path)?;
+    let record = permit.record.as_deref();
+    let record = record.filter(|path| path.root == Root::Args);
+    let records = match (record, arguments) {
+        (Some(record), Some(arguments)) => record::select(arguments, record)?,
+        _ => Vec::new(),
     };
-    let from_token = redeemed
-        .as_ref()
-        .map(|(_, fields)| fields.clone())
-        .unwrap_or_default();
-    if let Some((body, _)) = redeemed {
-        clear = Cow::Owned(body);
-    }
-    let tree = parse(&clear)?;
-    let mut splice = Splice::new(&tree);
-    if let Some(arguments) = locate(&tree, params)? {
-        if let Some(path) = permit
-            .record
-            .as_ref()
-            .filter(|path| path.root == Root::Args)
-        {
-            record::stamp(arguments, path, patient, workshop, stamp, &mut splice)?;
-        }
-        let wrap = if strings_only {
+    let mut walk = Walk {
+        permit,
+        records: &records,
+        workshop,
+        wrap: if strings_only {
             Wrap::String
         } else {
             workshop.wrap()
-        };
-        let sealer = match workshop.policy.phi().storage {
-            Storage::Encrypted => Some(workshop.sealer(wrap, stamp.now_unix())?),
-            Storage::Clear => None,
-        };
-        let mut walk = Walk {
-            permit,
-            workshop,
-            sealer,
-            splice: &mut splice,
-            touched: &mut touched,
-            from_token,
-        };
-        walk.members(arguments, Inherited::Unlisted)?;
-    }
-    let spliced = (!splice.is_empty()).then(|| splice.apply());
-    let body = match (spliced, clear) {
-        (Some(spliced), _) => Some(spliced),
-        (None, Cow::Owned(clear)) => Some(clear),
-        (None, Cow::Borrowed(_)) => None,
+        },
+        now_unix: stamp.now_unix(),
+        sealer: None,
+        touched: &mut touched,
     };
+    walk.beside(tree, arguments, &mut splice)?;
+    if let Some(arguments) = arguments {
+        walk.container(arguments, Standing::ARGUMENTS, &mut splice)?;
+    }
+    // After the walk: of two edits of one value the last is carried out, and these are the sidecar's own.
+    if let Some(record) = record {
+        let in_clear = in_clear(tree, arguments, workshop)?;
+        let below = match &in_clear {
+            Some(text) => Some(parse(text)?),
+            None => None,
+        };
+        let in_clear = match &below {
+            Some(tree) => match locate(tree, path)? {
+                Some(arguments) => record::select(arguments, record)?,
+                None => Vec::new(),
+            },
+            None => records.clone(),
+        };
+        record::stamp(&records, &in_clear, patient, workshop, stamp, &mut splice)?;
+    }
+    let body = (!splice.is_empty()).then(|| splice.apply());
     Ok(RewrittenRequest { body, touched })
-}
-
-fn parse(text: &[u8]) -> Result<Tree<'_>, RewriteError> {
-    Tree::parse(text, &LIMITS).map_err(|_| RewriteError::Invalid("not JSON"))
 }
 
 /// The value at a path of member names; a duplicate on the way is ambiguous.
@@ -136,190 +123,298 @@ pub(crate) fn locate<'t>(
     Ok(Some(value))
 }
 
-/// What an array's elements are judged by: the name of the array.
-#[derive(Clone, Copy)]
-enum Inherited {
-    NotPhi,
-    Unlisted,
-}
-
-fn class_of(child: Value<'_>, inherited: Inherited, workshop: &Workshop) -> FieldClass {
-    match child.key() {
-        Some(name) => workshop.policy.classify(&name),
-        None => match inherited {
-            Inherited::NotPhi => FieldClass::NotPhi,
-            Inherited::Unlisted => FieldClass::Unlisted,
-        },
-    }
-}
-
-/// Replaces every token that stands under its own field by the value it carries.
-///
-/// Gives none where there was no token, so that the common request is parsed once.
-#[expect(
-    clippy::type_complexity,
-    reason = "a pair of the new text and the spans' owners, used once"
-)]
-fn redeem(
-    tree: &Tree<'_>,
-    arguments: Value<'_>,
-    workshop: &Workshop,
-    touched: &mut Touched,
-) -> Result<Option<(Vec<u8>, Vec<(usize, FieldId)>)>, RewriteError> {
-    let mut splice = Splice::new(tree);
-    let mut fields = Vec::new();
-    let mut ordinal = 0_usize;
-    redeem_members(
-        arguments,
-        workshop,
-        touched,
-        &mut splice,
-        &mut fields,
-        &mut ordinal,
-    )?;
-    if splice.is_empty() {
+/// The arguments: an object, or none at all.
+fn arguments<'t>(tree: &'t Tree<'_>, path: &[&str]) -> Result<Option<Value<'t>>, RewriteError> {
+    if path.last() != Some(&"arguments") {
         return Ok(None);
     }
-    Ok(Some((splice.apply(), fields)))
+    match locate(tree, path)? {
+        None => Ok(None),
+        Some(value) if value.kind() == Kind::Null => Ok(None),
+        Some(value) if value.kind() == Kind::Object => Ok(Some(value)),
+        Some(_) => Err(RewriteError::Invalid("arguments are an object")),
+    }
 }
 
-fn redeem_members<'t>(
+fn parse(text: &[u8]) -> Result<Tree<'_>, RewriteError> {
+    Tree::parse(text, &LIMITS).map_err(|_| RewriteError::Invalid("too deep or too large"))
+}
+
+/// The message with what its tokens carry, which is what a hash covers; none where no token stands in it.
+fn in_clear(
+    tree: &Tree<'_>,
+    arguments: Option<Value<'_>>,
+    workshop: &Workshop,
+) -> Result<Option<Vec<u8>>, RewriteError> {
+    let mut splice = Splice::new(tree);
+    if let Some(arguments) = arguments {
+        redeem(arguments, workshop, &mut splice, 0)?;
+    }
+    Ok((!splice.is_empty()).then(|| splice.apply()))
+}
+
+/// Puts what every token carries in its place.
+fn redeem<'t>(
     container: Value<'t>,
     workshop: &Workshop,
-    touched: &mut Touched,
     splice: &mut Splice<'t>,
-    fields: &mut Vec<(usize, FieldId)>,
-    ordinal: &mut usize,
+    level: u32,
 ) -> Result<(), RewriteError> {
     for child in container.children() {
         let class = child.key().map(|name| workshop.policy.classify(&name));
         if let Some(FieldClass::Phi(field)) = class {
-            // PHI members are numbered in the order of the text, which redeeming does not change.
-            let number = *ordinal;
-            *ordinal += 1;
-            let Some(token) = child.string().filter(|text| text.starts_with(TOKEN_PREFIX)) else {
-                continue;
-            };
-            let name = workshop.policy.field_name(field);
-            let plain = workshop
-                .carrier
-                .redeem(&token, name)
-                .map_err(|_| RewriteError::Denied("token_not_valid"))?;
-            splice.replace(child, plain.expose().as_bytes().to_vec());
-            fields.push((number, field));
-            touched.add(field, FieldAction::Redeemed);
+            if let Some(plain) = carried(child, field, workshop)? {
+                splice.replace(child, plain.expose().as_bytes().to_vec());
+            }
+        } else if child.kind() == Kind::String {
+            let inner = inside::enter(child, level, |root, inner| {
+                redeem(root, workshop, inner, level + 1)
+            })?;
+            if let Inside::Judged(Some(text)) = inner {
+                splice.replace(child, text);
+            }
         } else {
-            redeem_members(child, workshop, touched, splice, fields, ordinal)?;
+            redeem(child, workshop, splice, level)?;
         }
     }
     Ok(())
 }
 
-struct Walk<'w, 's, 't> {
-    permit: &'w Permit,
-    workshop: &'w Workshop,
-    sealer: Option<Sealer<'w>>,
-    splice: &'s mut Splice<'t>,
-    touched: &'s mut Touched,
-    /// The PHI members (by their order in the text) that came as tokens: they need no right to reveal.
-    from_token: Vec<(usize, FieldId)>,
+/// What the token carries that stands in a field; none where no token stands there.
+fn carried(
+    value: Value<'_>,
+    field: FieldId,
+    workshop: &Workshop,
+) -> Result<Option<Plaintext>, RewriteError> {
+    let Some(token) = value.string().filter(|text| looks_carried(text)) else {
+        return Ok(None);
+    };
+    workshop
+        .carrier
+        .redeem(&token, workshop.policy.field_name(field))
+        .map(Some)
+        .map_err(|_| RewriteError::Denied("token_not_valid"))
 }
 
-impl<'t> Walk<'_, '_, 't> {
-    fn members(&mut self, arguments: Value<'t>, inherited: Inherited) -> Result<(), RewriteError> {
-        let mut ordinal = 0;
-        self.container(arguments, inherited, &mut ordinal)
-    }
+/// Where a value stands: what it is judged by if it has no name of its own.
+#[derive(Clone, Copy)]
+struct Standing {
+    /// Whether it stands under a name of `not_phi`.
+    not_phi: bool,
+    /// Whether what is named nowhere is judged, too: in the arguments, not beside them.
+    strict: bool,
+    /// How deep in text.
+    level: u32,
+}
 
-    fn container(
+impl Standing {
+    const ARGUMENTS: Self = Self {
+        not_phi: false,
+        strict: true,
+        level: 0,
+    };
+    const BESIDE: Self = Self {
+        strict: false,
+        ..Self::ARGUMENTS
+    };
+}
+
+struct Walk<'w, 't> {
+    permit: &'w Permit,
+    /// The records that get a hash: what the client says of their integrity is replaced, not judged.
+    records: &'w [Value<'t>],
+    workshop: &'w Workshop,
+    wrap: Wrap,
+    now_unix: i64,
+    /// One a body, made for the first value.
+    sealer: Option<Sealer<'w>>,
+    touched: &'w mut Touched,
+}
+
+impl Walk<'_, '_> {
+    /// What stands in `params` beside the arguments, and beside `params`.
+    fn beside<'t>(
         &mut self,
-        container: Value<'t>,
-        inherited: Inherited,
-        ordinal: &mut usize,
+        tree: &'t Tree<'_>,
+        arguments: Option<Value<'t>>,
+        splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
-        if is_envelope(container) {
-            return Err(RewriteError::Denied("envelope_from_client"));
-        }
-        for child in container.children() {
-            match class_of(child, inherited, self.workshop) {
-                FieldClass::Phi(field) => {
-                    let number = *ordinal;
-                    *ordinal += 1;
-                    let redeemed = self.from_token.contains(&(number, field));
-                    self.phi(child, field, redeemed)?;
+        let own = ["jsonrpc", "id", "method"];
+        for member in tree.root().children() {
+            if own.iter().any(|name| member.is_named(name)) {
+                continue;
+            }
+            if !member.is_named("params") {
+                self.child(member, Standing::BESIDE, splice)?;
+                continue;
+            }
+            for member in member.children() {
+                // What is called is the policy's to judge, and was.
+                let is_own = member.is_named("name") || member.is_named("uri");
+                if !is_own && Some(member) != arguments {
+                    self.child(member, Standing::BESIDE, splice)?;
                 }
-                FieldClass::NotPhi => self.plain(child, Inherited::NotPhi, ordinal)?,
-                FieldClass::Unlisted => self.plain(child, Inherited::Unlisted, ordinal)?,
             }
         }
         Ok(())
     }
 
-    fn phi(
+    fn container<'t>(
+        &mut self,
+        container: Value<'t>,
+        standing: Standing,
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
+        let in_record = self
+            .records
+            .binary_search_by_key(&container.index(), |record| record.index())
+            .is_ok();
+        let in_record = in_record && standing.strict && standing.level == 0;
+        for child in container.children() {
+            if in_record
+                && child
+                    .key()
+                    .is_some_and(|name| Policy::is_integrity_member(&name))
+            {
+                continue;
+            }
+            if child.is_named("_encrypted") {
+                return Err(RewriteError::Denied("envelope_from_client"));
+            }
+            self.child(child, standing, splice)?;
+        }
+        Ok(())
+    }
+
+    fn child<'t>(
+        &mut self,
+        child: Value<'t>,
+        standing: Standing,
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
+        let class = child.key().map(|name| self.workshop.policy.classify(&name));
+        let not_phi = match class {
+            Some(FieldClass::Phi(field)) => return self.phi(child, field, splice),
+            Some(class) => class == FieldClass::NotPhi,
+            None => standing.not_phi,
+        };
+        self.plain(
+            child,
+            Standing {
+                not_phi,
+                ..standing
+            },
+            splice,
+        )
+    }
+
+    fn phi<'t>(
         &mut self,
         value: Value<'t>,
         field: FieldId,
-        redeemed: bool,
+        splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
-        if is_sealed(value) {
+        if value.descendants().any(is_sealed) {
             return Err(RewriteError::Denied("envelope_from_client"));
         }
-        if !redeemed && self.permit.views.of(field) != View::Reveal {
+        if let Some(plain) = carried(value, field, self.workshop)? {
+            self.touched.add(field, FieldAction::Redeemed);
+            if self.workshop.policy.phi().storage == Storage::Clear {
+                splice.replace(value, plain.expose().as_bytes().to_vec());
+                return Ok(());
+            }
+            return self.seal(value, field, plain.expose().as_bytes(), splice);
+        }
+        if self.permit.views.of(field) != View::Reveal {
             return Err(RewriteError::Denied("field_not_revealed"));
         }
-        let Some(sealer) = self.sealer.as_mut() else {
+        if self.workshop.policy.phi().storage == Storage::Clear {
             self.touched.add(field, FieldAction::Revealed);
             return Ok(());
+        }
+        self.seal(value, field, value.raw(), splice)
+    }
+
+    fn seal<'t>(
+        &mut self,
+        value: Value<'t>,
+        field: FieldId,
+        plain: &[u8],
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
+        let sealer = match &mut self.sealer {
+            Some(sealer) => sealer,
+            none => none.insert(self.workshop.sealer(self.wrap, self.now_unix)?),
         };
-        let mut sealed = Vec::with_capacity(value.raw().len() + 160);
+        let mut sealed = Vec::with_capacity(plain.len() * 2 + 160);
         sealer
             .seal(
                 self.workshop.policy.field_name(field),
                 None,
-                value.raw(),
+                plain,
                 &mut sealed,
             )
             .map_err(|_| RewriteError::Vault("sealed"))?;
-        self.splice.replace(value, sealed);
+        splice.replace(value, sealed);
         self.touched.add(field, FieldAction::Sealed);
         Ok(())
     }
 
-    fn plain(
+    fn plain<'t>(
         &mut self,
         value: Value<'t>,
-        class: Inherited,
-        ordinal: &mut usize,
+        standing: Standing,
+        splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
         match value.kind() {
-            Kind::Object | Kind::Array => self.container(value, class, ordinal),
-            Kind::String if is_sealed(value) => Err(RewriteError::Denied("envelope_from_client")),
-            // A reader was shown null for what it may not see; writing that null back would erase the value.
-            Kind::Null
-                if matches!(class, Inherited::Unlisted)
-                    && self.permit.operation == Operation::Update
-                    && self.permit.views.unlisted_results() == Unlisted::Withhold =>
-            {
-                Err(RewriteError::Denied("null_for_withheld"))
+            Kind::Object | Kind::Array => return self.container(value, standing, splice),
+            Kind::String if is_sealed(value) => {
+                return Err(RewriteError::Denied("envelope_from_client"));
             }
-            _ if matches!(class, Inherited::Unlisted)
-                && self.permit.views.unlisted_arguments() == Unlisted::Withhold =>
-            {
-                Err(RewriteError::Denied("argument_not_listed"))
+            Kind::String => {
+                let below = Standing {
+                    level: standing.level + 1,
+                    ..standing
+                };
+                let inner = inside::enter(value, standing.level, |root, inner| {
+                    self.container(root, below, inner)
+                })?;
+                match inner {
+                    Inside::Judged(Some(text)) => splice.replace(value, text),
+                    Inside::Judged(None) => {}
+                    Inside::Unreadable => {
+                        return Err(RewriteError::Denied("unreadable_json_in_text"));
+                    }
+                    Inside::Prose => return self.scalar(value, standing),
+                }
+                return Ok(());
             }
-            _ => Ok(()),
+            Kind::Null | Kind::Bool | Kind::Number => {}
         }
+        self.scalar(value, standing)
+    }
+
+    /// A leaf that is named nowhere follows `unlisted.arguments`.
+    fn scalar(&self, value: Value<'_>, standing: Standing) -> Result<(), RewriteError> {
+        if standing.not_phi || !standing.strict {
+            return Ok(());
+        }
+        let views = &self.permit.views;
+        // A reader was shown null for what it may not see; writing that null back would erase the value.
+        if value.kind() == Kind::Null
+            && self.permit.operation == Operation::Update
+            && views.unlisted_results() == Unlisted::Withhold
+        {
+            return Err(RewriteError::Denied("null_for_withheld"));
+        }
+        if views.unlisted_arguments() == Unlisted::Withhold {
+            return Err(RewriteError::Denied("argument_not_listed"));
+        }
+        Ok(())
     }
 }
 
-/// An object that claims to be sealed, whatever it claims it with.
-fn is_envelope(value: Value<'_>) -> bool {
-    value.kind() == Kind::Object
-        && value
-            .children()
-            .any(|member| member.key().is_some_and(|name| name == "_encrypted"))
-}
-
+/// Whether a value claims to be sealed: a member of an envelope, or a string that begins like a sealed value.
 fn is_sealed(value: Value<'_>) -> bool {
-    is_envelope(value) || value.string().is_some_and(|text| looks_sealed(&text))
+    value.is_named("_encrypted") || value.string().is_some_and(|text| looks_sealed(&text))
 }

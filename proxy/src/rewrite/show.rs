@@ -1,17 +1,17 @@
 //! The third pass over an answer: every value as its caller may see it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use safeguard_policy::Root;
 use safeguard_policy::field::{TextView, Unlisted};
 use safeguard_policy::policy::{FieldClass, FieldId};
+use safeguard_policy::{Policy, Root};
 use safeguard_wire::json::{Kind, Splice, Value, quote};
 use safeguard_wire::mcp::{Place, Shape};
 
-use super::answer::{
-    Call, TEXT_LEVELS_MAX, WITHHELD_MEMBER, WITHHELD_TEXT, class, class_of_place, member, requote,
-};
-use super::view::{self, Shown, json_in};
+use super::answer::{Call, Method, WITHHELD_MEMBER, WITHHELD_TEXT, class, class_of_place, member};
+use super::inside::{self, Inside};
+use super::shapes::Absence;
+use super::view::{self, Shown};
 use super::{RewriteError, Touched, Workshop, record};
 
 /// Walks the places of one message and keeps what it withheld.
@@ -20,7 +20,14 @@ pub(super) struct Shower<'s> {
     workshop: &'s Workshop,
     touched: &'s mut Touched,
     withheld: BTreeSet<String>,
+    /// The tokens of this answer: a value gets the same one in both copies of a result.
+    tokens: HashMap<(FieldId, Box<[u8]>), Vec<u8>>,
 }
+
+/// What `withheld` calls a member whose name may be a value itself.
+const UNNAMED: &str = "unlisted";
+/// Longest name of a member that is taken for a name, in bytes.
+const NAME_BYTES_MAX: usize = 128;
 
 /// Where a value stands: how deep in text, and below which verified records.
 #[derive(Clone, Copy)]
@@ -43,6 +50,7 @@ impl<'s> Shower<'s> {
             workshop,
             touched,
             withheld: BTreeSet::new(),
+            tokens: HashMap::new(),
         }
     }
 
@@ -51,38 +59,62 @@ impl<'s> Shower<'s> {
         place: Place<'t>,
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
+        let of = class_of_place(&place, self.workshop);
         match place.shape {
             Shape::Json => {
-                let of = class_of_place(&place, self.workshop);
-                let records = match place.value.key().as_deref() {
-                    Some("structuredContent") => self.records_below(place.value)?,
-                    _ => Vec::new(),
-                };
-                self.value(
-                    place.value,
-                    of,
-                    splice,
-                    Standing {
-                        level: 0,
-                        records: &records,
-                        in_record: false,
-                    },
-                )
+                let is_root = place.value.is_named("structuredContent");
+                self.below_root(place.value, of, is_root, 0, splice)
             }
             Shape::Text => self.block_text(place.value, splice),
-            // What can't be read can't be judged: the whole block goes.
-            Shape::Blob | Shape::Uri if self.call.permit.text == TextView::Withhold => {
-                match place.block {
-                    Some(block) => {
-                        let text = format!("{{\"type\":\"text\",\"text\":\"{WITHHELD_TEXT}\"}}");
-                        splice.replace(block, text.into_bytes());
-                    }
-                    None => splice.replace(place.value, quote("")),
-                }
-                self.withheld.insert("binary".to_owned());
-                Ok(())
+            Shape::Uri => self.uri(&place, splice),
+            Shape::Blob => self.blob(&place, splice),
+            Shape::Opaque => Ok(()),
+        }
+    }
+
+    /// A URI may hold identifiers. Where text is withheld, the only one shown is the caller's own.
+    fn uri<'t>(&mut self, place: &Place<'t>, splice: &mut Splice<'t>) -> Result<(), RewriteError> {
+        if self.call.permit.text == TextView::Reveal {
+            return Ok(());
+        }
+        let asked = match self.call.method {
+            Method::Resource => self.call.uri,
+            Method::Tool | Method::Prompt => None,
+        };
+        match asked {
+            Some(asked) if place.value.string().as_deref() == Some(asked) => {}
+            Some(asked) => {
+                splice.replace(place.value, quote(asked));
+                self.withheld.insert("uri".to_owned());
             }
-            Shape::Blob | Shape::Uri | Shape::Opaque => Ok(()),
+            None => self.withhold_block(place, "uri", splice),
+        }
+        Ok(())
+    }
+
+    /// What can't be read can't be judged: the whole block goes. JSON in base64 is read.
+    fn blob<'t>(&mut self, place: &Place<'t>, splice: &mut Splice<'t>) -> Result<(), RewriteError> {
+        let inner = inside::enter_blob(place.value, 0, |root, inner| {
+            self.below_root(root, FieldClass::Unlisted, false, 1, inner)
+        })?;
+        match inner {
+            Inside::Judged(None) => {}
+            Inside::Judged(Some(text)) => splice.replace(place.value, text),
+            Inside::Prose if self.call.permit.text == TextView::Reveal => {}
+            Inside::Prose | Inside::Unreadable => self.withhold_block(place, "binary", splice),
+        }
+        Ok(())
+    }
+
+    fn withhold_block<'t>(&mut self, place: &Place<'t>, what: &str, splice: &mut Splice<'t>) {
+        self.withheld.insert(what.to_owned());
+        match place.block {
+            // A resource's contents are no content blocks; they take an empty value.
+            Some(block) if self.call.method != Method::Resource => {
+                let text = format!("{{\"type\":\"text\",\"text\":\"{WITHHELD_TEXT}\"}}");
+                splice.replace(block, text.into_bytes());
+            }
+            Some(_) | None => splice.replace(place.value, quote("")),
         }
     }
 
@@ -92,7 +124,12 @@ impl<'s> Shower<'s> {
         result: Value<'t>,
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
-        let meta = member(result, "_meta")?.filter(|meta| meta.kind() == Kind::Object);
+        let meta = member(result, "_meta")?;
+        // What is no object can't hold the names; it would be a second `_meta` beside ours.
+        if let Some(strange) = meta.filter(|meta| meta.kind() != Kind::Object) {
+            splice.remove(strange);
+        }
+        let meta = meta.filter(|meta| meta.kind() == Kind::Object);
         if let Some(claimed) = meta
             .map(|meta| member(meta, WITHHELD_MEMBER))
             .transpose()?
@@ -125,20 +162,29 @@ impl<'s> Shower<'s> {
         Ok(())
     }
 
-    fn records_below(&self, root: Value<'_>) -> Result<Vec<usize>, RewriteError> {
-        match self
-            .call
-            .permit
-            .record
-            .as_ref()
-            .filter(|path| path.root == Root::Result)
-        {
-            Some(path) if root.kind() == Kind::Object => Ok(record::select(root, path)?
+    /// Judges a whole tree, or a place of the message; `is_root` says whether the rule's record may stand in it.
+    fn below_root<'t>(
+        &mut self,
+        root: Value<'t>,
+        of: FieldClass,
+        is_root: bool,
+        level: u32,
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
+        let path = self.call.permit.record.as_ref();
+        let records: Vec<usize> = match path.filter(|path| path.root == Root::Result) {
+            Some(path) if is_root && root.kind() == Kind::Object => record::select(root, path)?
                 .into_iter()
                 .map(Value::index)
-                .collect()),
-            _ => Ok(Vec::new()),
-        }
+                .collect(),
+            _ => Vec::new(),
+        };
+        let standing = Standing {
+            level,
+            records: &records,
+            in_record: false,
+        };
+        self.value(root, of, splice, standing)
     }
 
     fn value<'t>(
@@ -148,37 +194,43 @@ impl<'s> Shower<'s> {
         splice: &mut Splice<'t>,
         standing: Standing<'_>,
     ) -> Result<(), RewriteError> {
-        if standing.in_record
+        let is_integrity = standing.in_record
             && value
                 .key()
-                .is_some_and(|name| record::is_integrity_member(&name))
-        {
+                .is_some_and(|name| Policy::is_integrity_member(&name));
+        let of = if is_integrity { FieldClass::NotPhi } else { of };
+        if let FieldClass::Phi(field) = of {
+            return self.phi(value, field, splice);
+        }
+        if of == FieldClass::Unlisted && self.withholds_unlisted() && !has_name(value) {
+            self.nameless(value, splice);
             return Ok(());
         }
-        match (of, value.kind()) {
-            (FieldClass::Phi(field), _) => self.phi(value, field, splice),
-            (_, Kind::Object | Kind::Array) => {
-                let inherited = if of == FieldClass::NotPhi {
-                    of
-                } else {
-                    FieldClass::Unlisted
-                };
-                let below = Standing {
-                    in_record: standing.records.contains(&value.index()),
-                    ..standing
-                };
-                for child in value.children() {
-                    self.value(child, class(child, inherited, self.workshop), splice, below)?;
-                }
-                Ok(())
+        if matches!(value.kind(), Kind::Object | Kind::Array) {
+            // In document order, as paths select them.
+            let in_record = standing.records.binary_search(&value.index()).is_ok();
+            let below = Standing {
+                in_record,
+                ..standing
+            };
+            for child in value.children() {
+                self.value(child, class(child, of, self.workshop), splice, below)?;
             }
-            (_, Kind::String) if self.inner_json(value, splice, standing.level)? => Ok(()),
-            (FieldClass::NotPhi, _) => Ok(()),
-            (FieldClass::Unlisted, _) => {
-                self.unlisted(value, splice);
-                Ok(())
-            }
+            return Ok(());
         }
+        match self.inner_json(value, of, splice, standing.level)? {
+            Inside::Judged(_) => {}
+            Inside::Unreadable => self.withhold_named(value, splice),
+            Inside::Prose if of == FieldClass::Unlisted && self.withholds_unlisted() => {
+                self.withhold_named(value, splice);
+            }
+            Inside::Prose => {}
+        }
+        Ok(())
+    }
+
+    fn withholds_unlisted(&self) -> bool {
+        self.call.permit.views.unlisted_results() == Unlisted::Withhold
     }
 
     fn phi<'t>(
@@ -190,7 +242,7 @@ impl<'s> Shower<'s> {
         let workshop = self.workshop;
         let name = workshop.policy.field_name(field);
         let view = self.call.permit.views.of(field);
-        let (shown, action) = view::show(value, name, view, &workshop.carrier, self.call.now_unix)?;
+        let (shown, action) = view::show(value, view, |raw| self.token(field, raw))?;
         self.touched.add(field, action);
         match shown {
             Shown::AsIs => {}
@@ -203,13 +255,43 @@ impl<'s> Shower<'s> {
         Ok(())
     }
 
-    fn unlisted<'t>(&mut self, value: Value<'t>, splice: &mut Splice<'t>) {
-        if self.call.permit.views.unlisted_results() == Unlisted::Withhold {
-            if let Some(name) = value.key() {
-                self.withheld.insert(name.into_owned());
-            }
-            self.withhold(value, splice);
+    /// The token for a value, quoted.
+    fn token(&mut self, field: FieldId, raw: &[u8]) -> Result<Vec<u8>, RewriteError> {
+        let key = (field, Box::from(raw));
+        if let Some(token) = self.tokens.get(&key) {
+            return Ok(token.clone());
         }
+        let name = self.workshop.policy.field_name(field);
+        let token = self
+            .workshop
+            .carrier
+            .issue(name, raw, self.call.now_unix)
+            .map_err(|_| RewriteError::Vault("sealed"))?;
+        let token = quote(&token);
+        self.tokens.insert(key, token.clone());
+        Ok(token)
+    }
+
+    fn withhold_named<'t>(&mut self, value: Value<'t>, splice: &mut Splice<'t>) {
+        if let Some(name) = value.key() {
+            let name = if is_name(&name) { &name } else { UNNAMED };
+            self.withheld.insert(name.to_owned());
+        }
+        self.withhold(value, splice);
+    }
+
+    /// A member whose name may be a value (a date, a number, a sentence) goes with its name, unless a schema asks for it.
+    fn nameless<'t>(&mut self, value: Value<'t>, splice: &mut Splice<'t>) {
+        let required = match &self.call.absence {
+            Absence::AllBut(required) => value.key().is_some_and(|name| required.contains(&*name)),
+            Absence::Unknown | Absence::Anything => false,
+        };
+        if required {
+            splice.replace(value, b"null".to_vec());
+        } else {
+            splice.remove(value);
+        }
+        self.withheld.insert(UNNAMED.to_owned());
     }
 
     /// Leaves a member out where the schema lets it, else it becomes null; an array's element becomes null.
@@ -220,38 +302,21 @@ impl<'s> Shower<'s> {
         }
     }
 
-    /// Judges JSON that stands in a string by its members. False where the string holds none.
+    /// Judges JSON that stands in a string by its members.
     fn inner_json<'t>(
         &mut self,
         value: Value<'t>,
+        of: FieldClass,
         splice: &mut Splice<'t>,
         level: u32,
-    ) -> Result<bool, RewriteError> {
-        if level >= TEXT_LEVELS_MAX {
-            return Ok(false);
+    ) -> Result<Inside, RewriteError> {
+        let inner = inside::enter(value, level, |root, inner| {
+            self.below_root(root, of, level == 0, level + 1, inner)
+        })?;
+        if let Inside::Judged(Some(text)) = &inner {
+            splice.replace(value, text.clone());
         }
-        let Some(text) = value.string() else {
-            return Ok(false);
-        };
-        let Some(inner) = json_in(&text) else {
-            return Ok(false);
-        };
-        let records = if level == 0 {
-            self.records_below(inner.root())?
-        } else {
-            Vec::new()
-        };
-        let standing = Standing {
-            level: level + 1,
-            records: &records,
-            in_record: false,
-        };
-        let mut inside = Splice::new(&inner);
-        self.value(inner.root(), FieldClass::Unlisted, &mut inside, standing)?;
-        if !inside.is_empty() {
-            splice.replace(value, requote(inside.apply())?);
-        }
-        Ok(true)
+        Ok(inner)
     }
 
     /// A text block: JSON in it is judged by its members, prose by the rule's text view.
@@ -260,10 +325,27 @@ impl<'s> Shower<'s> {
         value: Value<'t>,
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
-        if !self.inner_json(value, splice, 0)? && self.call.permit.text == TextView::Withhold {
-            splice.replace(value, quote(WITHHELD_TEXT));
-            self.withheld.insert("text".to_owned());
+        match self.inner_json(value, FieldClass::Unlisted, splice, 0)? {
+            Inside::Judged(_) => return Ok(()),
+            Inside::Prose if self.call.permit.text == TextView::Reveal => return Ok(()),
+            Inside::Prose | Inside::Unreadable => {}
         }
+        splice.replace(value, quote(WITHHELD_TEXT));
+        self.withheld.insert("text".to_owned());
         Ok(())
     }
+}
+
+/// Whether a value stands under a name, or under none at all.
+fn has_name(value: Value<'_>) -> bool {
+    value.key().is_none_or(|name| is_name(&name))
+}
+
+/// Whether a member's name reads like one: `totalCount`, `_meta`, `io.example/trace-id`, `@type`.
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME_BYTES_MAX
+        && name.starts_with(|c: char| c.is_alphabetic() || "_$@".contains(c))
+        && name
+            .chars()
+            .all(|c| c.is_alphanumeric() || "_-.$:/@".contains(c))
 }

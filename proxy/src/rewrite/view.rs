@@ -2,11 +2,10 @@
 
 use safeguard_audit::FieldAction;
 use safeguard_policy::field::{Mask, View};
-use safeguard_vault::carry::Carrier;
 use safeguard_vault::mask;
-use safeguard_wire::json::{Kind, Tree, Value, quote};
+use safeguard_wire::json::{Kind, Value, quote};
 
-use super::{LIMITS, RewriteError};
+use super::RewriteError;
 
 /// What stands in the place of a clear PHI value.
 pub(super) enum Shown {
@@ -19,22 +18,17 @@ pub(super) enum Shown {
 }
 
 /// The view of one clear value, and what to call it in the event.
+///
+/// `token` gives the token for it, quoted.
 pub(super) fn show(
     value: Value<'_>,
-    field: &str,
     view: View,
-    carrier: &Carrier,
-    now_unix: i64,
+    token: impl FnOnce(&[u8]) -> Result<Vec<u8>, RewriteError>,
 ) -> Result<(Shown, FieldAction), RewriteError> {
     match view {
         View::Reveal => Ok((Shown::AsIs, FieldAction::Revealed)),
         View::Withhold => Ok((Shown::Withheld, FieldAction::Withheld)),
-        View::Token => {
-            let token = carrier
-                .issue(field, value.raw(), now_unix)
-                .map_err(|_| RewriteError::Vault("sealed"))?;
-            Ok((Shown::Instead(quote(&token)), FieldAction::Tokenized))
-        }
+        View::Token => Ok((Shown::Instead(token(value.raw())?), FieldAction::Tokenized)),
         View::Mask(how) => Ok(match masked(value, how) {
             Some(text) => (Shown::Instead(quote(&text)), FieldAction::Masked),
             // What has no mask (a list, a date without a year) is not shown at all.
@@ -82,10 +76,4 @@ pub(super) fn sealed_token(value: Value<'_>) -> Result<Option<String>, RewriteEr
         }
         Kind::Null | Kind::Bool | Kind::Number | Kind::Array => Ok(None),
     }
-}
-
-/// The object or array that a text holds; none for prose and for JSON scalars, which are text.
-pub(super) fn json_in(text: &str) -> Option<Tree<'_>> {
-    let tree = Tree::parse(text.as_bytes(), &LIMITS).ok()?;
-    matches!(tree.root().kind(), Kind::Object | Kind::Array).then_some(tree)
 }
