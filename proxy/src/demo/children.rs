@@ -207,8 +207,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_is_started_with_its_environment_and_stopped_by_sigterm() {
         let dir = tempfile::tempdir().unwrap();
-        let script =
-            "trap 'exit 0' TERM; echo $GREETING; while :; do read x < /dev/zero & wait; done";
+        let script = "trap 'kill $!; exit 0' TERM; tail -f /dev/null & echo $GREETING; wait";
         let mut child = shell()
             .start("sh", &["-c", script], &dir.path().join("log"))
             .unwrap();
@@ -237,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_process_is_killed() {
         let dir = tempfile::tempdir().unwrap();
-        let script = "echo started; read x < /dev/zero";
+        let script = "echo started; exec tail -f /dev/null";
         let mut child = shell()
             .start("sh", &["-c", script], &dir.path().join("log"))
             .unwrap();
