@@ -1,7 +1,7 @@
 //! The audit trail: what happened, in an order that cannot be changed unseen, on disk before PHI moves.
 //!
 //! [`Trail::record`] takes an [`Event`] and gives a [`Pending`]; its [`Pending::durable`] resolves to a [`Receipt`] once the
-//! event *and* the head that proves it are on disk, or to [`NotDurable`]. Nothing that touches PHI goes on without a receipt.
+//! event is on disk and the head that proves it is written, or to [`NotDurable`]. Nothing that touches PHI goes on without a receipt.
 //! From the spool a [`delivery`] task carries the events to a sink, each one exactly once there. [`verify`] and [`query`]
 //! read the spool without the running process.
 //!

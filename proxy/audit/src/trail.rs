@@ -41,7 +41,7 @@ pub enum NotDurable {
     Closed,
 }
 
-/// Proof that an event is on disk.
+/// Proof that an event is on disk, and that the head covers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     pub(crate) uid: Uuid,

@@ -1,7 +1,8 @@
 //! Whether the log is whole: reads the spool and its head, with or without a running process.
 //!
 //! Whole means: every byte up to the durable head belongs to the record that was written there, none is missing, moved or added. Behind the
-//! head there may be records that nobody was told of, and a torn one; both are notices.
+//! head there may be whole records that follow on, and a torn one; both are notices. After a process died these are records that nobody was told of; after the
+//! power failed also the acknowledged ones of the last moments ([`crate::spool`] says which), and the next opening puts the head behind them.
 
 use std::fmt;
 use std::io;
@@ -129,7 +130,7 @@ pub enum Fault {
 /// Worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// Whole records behind the durable head: a commit was under way.
+    /// Whole records behind the durable head: a commit was under way, or the power failed before the head was synced.
     BehindHead(u64),
     /// Bytes of a record that was being written.
     Torn(u64),
@@ -144,7 +145,7 @@ impl fmt::Display for Notice {
         match self {
             Self::BehindHead(records) => write!(
                 f,
-                "{records} whole records behind the durable head: a commit was under way"
+                "{records} whole records behind the durable head: a commit was under way, or the power failed before the head was synced; the next start covers them"
             ),
             Self::Torn(bytes) => {
                 write!(f, "{bytes} bytes of a torn record behind the durable head")
@@ -367,7 +368,7 @@ impl<'a> Reading<'a> {
                     self.count(&record, frame.length);
                     each(&record);
                 }
-                Err(_) if at >= head.end && last => {
+                Err(error) if at >= head.end && last && error.torn() => {
                     self.report.notices.push(Notice::Torn(rest.len() as u64));
                     self.finish();
                     return false;

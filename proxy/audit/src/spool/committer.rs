@@ -19,8 +19,12 @@ use super::{Entry, Limiter, Origin, Position, Retention, SpoolSettings, Store};
 
 /// Records of one group commit.
 const BATCH_RECORDS_MAX: usize = 4096;
-/// How long the thread waits for work before it looks after windows, repairs and closing.
+/// How long the thread waits for work before it looks after windows, repairs, the head and closing.
 const TICK: Duration = Duration::from_millis(500);
+/// Records that the head covers before its file is synced: the commit that reaches it is the last before the sync.
+const HEAD_SYNC_RECORDS: u64 = 1024;
+/// Time for which the head covers a record before its file is synced.
+const HEAD_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the thread is asked.
 #[derive(Debug)]
@@ -88,6 +92,8 @@ pub(crate) struct Committer<D> {
     store: Store<D>,
     shared: Arc<Shared>,
     jobs: Receiver<Job>,
+    /// Since when there are records that only a head in the page cache covers.
+    uncovered_since: Option<Instant>,
 }
 
 type Waiter = oneshot::Sender<Result<Receipt, NotDurable>>;
@@ -98,6 +104,7 @@ impl<D: Disk> Committer<D> {
             store,
             shared,
             jobs,
+            uncovered_since: None,
         }
     }
 
@@ -105,7 +112,9 @@ impl<D: Disk> Committer<D> {
     pub(crate) fn begin(&mut self, event: Event) -> Result<(), NotDurable> {
         let recovered = i64::try_from(self.store.recovered()).unwrap_or(i64::MAX);
         let event = event.detail("recovered_records", recovered);
-        match self.own(event) {
+        let written = self.own(event);
+        self.cover();
+        match written {
             true => Ok(()),
             false => Err(NotDurable::Failed),
         }
@@ -114,7 +123,7 @@ impl<D: Disk> Committer<D> {
     /// Runs until every handle is gone or one asks to close.
     pub(crate) fn run(mut self) {
         loop {
-            let first = self.jobs.recv_timeout(TICK);
+            let first = self.jobs.recv_timeout(self.patience());
             let gone = matches!(first, Err(RecvTimeoutError::Disconnected));
             self.take(first.ok());
             self.tend();
@@ -172,7 +181,36 @@ impl<D: Disk> Committer<D> {
         }
     }
 
-    /// Windows, repairs, segments to let go.
+    /// Until the next look at what time brings about.
+    fn patience(&self) -> Duration {
+        match self.uncovered_since {
+            Some(since) if self.store.sound() => {
+                HEAD_SYNC_INTERVAL.saturating_sub(since.elapsed()).min(TICK)
+            }
+            _ => TICK,
+        }
+    }
+
+    /// Syncs the head where it is due: behind the waiters' backs, who have their answers.
+    fn cover(&mut self) {
+        let uncovered = self.store.uncovered();
+        let since = match (uncovered, self.uncovered_since) {
+            (0, _) => None,
+            (_, Some(since)) => Some(since),
+            (_, None) => Some(Instant::now()),
+        };
+        let late = since.is_some_and(|since| since.elapsed() >= HEAD_SYNC_INTERVAL);
+        self.uncovered_since = since;
+        if !self.store.sound() || !(late || uncovered >= HEAD_SYNC_RECORDS) {
+            return;
+        }
+        match self.store.sync_head() {
+            Ok(()) => self.uncovered_since = None,
+            Err(_told_by_health) => self.publish(false),
+        }
+    }
+
+    /// Windows, repairs, the head, segments to let go.
     fn tend(&mut self) {
         let counts = {
             let mut limiter = lock(&self.shared.limiter);
@@ -183,6 +221,7 @@ impl<D: Disk> Committer<D> {
             }
         };
         self.strangers(counts);
+        self.cover();
         let was_sound = self.store.sound();
         let repaired = self.store.repair(now_micros()).is_ok() && !was_sound;
         if repaired || self.release() {

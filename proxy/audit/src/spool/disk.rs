@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::head::SLOT_BYTES;
+use super::head::{SLOT_BYTES, SLOTS};
 
 /// What ends a segment's name.
 pub(crate) const SUFFIX: &str = ".log";
@@ -43,8 +43,10 @@ pub(crate) trait Disk: Send {
     fn remove(&mut self, segment: u64) -> io::Result<()>;
     /// The head file, empty if there is none.
     fn read_head(&mut self) -> io::Result<Vec<u8>>;
-    /// Writes a slot of the head file, durably.
+    /// Writes a slot of the head file: it outlives the process, and not yet a power failure.
     fn write_head(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()>;
+    /// Makes the head file durable.
+    fn sync_head(&mut self) -> io::Result<()>;
 }
 
 /// The real one. Its lock on the state directory ends with it.
@@ -152,7 +154,10 @@ impl Disk for Directory {
     }
 
     fn write_head(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
-        self.head.write_all_at(bytes, (slot * SLOT_BYTES) as u64)?;
+        self.head.write_all_at(bytes, (slot * SLOT_BYTES) as u64)
+    }
+
+    fn sync_head(&mut self) -> io::Result<()> {
         self.head.sync_data()
     }
 }
@@ -176,7 +181,7 @@ pub(crate) fn read_head(state: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match File::open(state.join(HEAD)) {
         Ok(file) => file
-            .take(2 * SLOT_BYTES as u64)
+            .take((SLOTS * SLOT_BYTES) as u64)
             .read_to_end(&mut bytes)
             .map(|_| bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(bytes),

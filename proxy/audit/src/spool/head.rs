@@ -1,15 +1,21 @@
 //! The durable head: how far the log is known to be on disk.
 //!
-//! It lives in the state directory, not beside the log, as two slots that are written in turn: a torn write of one leaves the other.
-//! Each slot carries a MAC; the valid one with the higher counter holds. Its bytes never grow, so that its sync costs no journal commit.
+//! It lives in the state directory, not beside the log, in three slots: a write goes to the one that neither holds now nor is known to be on the
+//! medium ([`Slots`]). So a write cut in two by the end of the process leaves the head before it, and whatever a power failure does to the writes since
+//! the last sync, that sync's head is left. Each slot carries a MAC; the valid one with the highest counter holds. The file never grows, so
+//! that its sync costs no journal commit.
 
 use crate::keys::{AuditKeys, KID_BYTES};
 
-/// Bytes between the starts of the two slots: a page, so that no sector holds parts of both.
+/// Bytes between the starts of two slots: a page, so that no sector holds parts of both.
 pub(crate) const SLOT_BYTES: usize = 4096;
+/// The one that holds, the one that is on the medium, and one to write.
+pub(crate) const SLOTS: usize = 3;
 const MAGIC: &[u8; 8] = b"SGHEAD01";
 const BODY_BYTES: usize = 8 + 8 + 16 + 8 * 8 + 32 + 32 + 8 + 8 + 1 + KID_BYTES;
 const MAC: usize = 32;
+/// Bytes of a head in its slot.
+pub(crate) const HEAD_BYTES: usize = BODY_BYTES + MAC;
 
 /// A point in the log: behind this many bytes of this segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -23,7 +29,7 @@ pub struct Position {
 /// What a slot says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Head {
-    /// Which slot is newer.
+    /// Which slot is newest.
     pub(crate) counter: u64,
     /// This spool, at random on creation.
     pub(crate) instance: [u8; 16],
@@ -33,7 +39,7 @@ pub(crate) struct Head {
     pub(crate) floor: u64,
     /// The first segment that must be there.
     pub(crate) base: u64,
-    /// Everything before it is durable.
+    /// Everything before it was durable when this was written.
     pub(crate) end: Position,
     /// Records in the retained log.
     pub(crate) records: u64,
@@ -52,11 +58,6 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// The slot that the next write goes to.
-    pub(crate) fn slot(&self) -> usize {
-        usize::from(self.counter % 2 == 1)
-    }
-
     /// The chain of a run of this spool.
     pub(crate) fn chain(&self) -> String {
         format!("{}-{}", uuid::Uuid::from_bytes(self.instance), self.boot)
@@ -69,7 +70,7 @@ impl Head {
         now_unix: i64,
     ) -> Result<Vec<u8>, crate::keys::KeyError> {
         let key = keys.sealing(now_unix)?;
-        let mut out = Vec::with_capacity(BODY_BYTES + MAC);
+        let mut out = Vec::with_capacity(HEAD_BYTES);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&self.counter.to_be_bytes());
         out.extend_from_slice(&self.instance);
@@ -97,20 +98,58 @@ impl Head {
         Ok(out)
     }
 
-    /// The newer valid slot of the file's bytes.
+    /// The newest valid head of the file's bytes.
     pub(crate) fn decode(file: &[u8], keys: &AuditKeys) -> Option<Self> {
-        let slots = [file.get(..), file.get(SLOT_BYTES..)];
-        slots
-            .into_iter()
-            .flatten()
-            .filter_map(|slot| decode_slot(slot, keys))
-            .max_by_key(|head| head.counter)
+        Self::newest(file, keys).map(|(_, head)| head)
+    }
+
+    /// The newest valid head and its slot.
+    pub(crate) fn newest(file: &[u8], keys: &AuditKeys) -> Option<(usize, Self)> {
+        (0..SLOTS)
+            .filter_map(|slot| Some((slot, decode_slot(file.get(slot * SLOT_BYTES..)?, keys)?)))
+            .max_by_key(|(_, head)| head.counter)
+    }
+}
+
+/// Which slots must not be written over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Slots {
+    /// Holds now.
+    newest: usize,
+    /// Went through the last sync.
+    durable: usize,
+}
+
+impl Slots {
+    /// After a sync of the file whose newest head is in this slot.
+    pub(crate) fn synced_at(newest: usize) -> Self {
+        Self {
+            newest,
+            durable: newest,
+        }
+    }
+
+    /// The slot that the next write goes to.
+    pub(crate) fn next(self) -> usize {
+        (0..SLOTS)
+            .find(|slot| *slot != self.newest && *slot != self.durable)
+            .unwrap_or_default()
+    }
+
+    /// The write to `slot` went through.
+    pub(crate) fn written(&mut self, slot: usize) {
+        self.newest = slot;
+    }
+
+    /// A sync behind the last write went through.
+    pub(crate) fn synced(&mut self) {
+        self.durable = self.newest;
     }
 }
 
 fn decode_slot(slot: &[u8], keys: &AuditKeys) -> Option<Head> {
     let body = slot.get(..BODY_BYTES)?;
-    let tag = slot.get(BODY_BYTES..BODY_BYTES + MAC)?;
+    let tag = slot.get(BODY_BYTES..HEAD_BYTES)?;
     let mut reader = Reader(body);
     if reader.take::<8>()? != *MAGIC {
         return None;
@@ -188,32 +227,31 @@ mod tests {
         }
     }
 
-    fn file(slots: [&Head; 2]) -> Vec<u8> {
-        let mut file = vec![0; SLOT_BYTES * 2];
+    fn file(slots: [&Head; SLOTS]) -> Vec<u8> {
+        let mut file = vec![0; SLOT_BYTES * SLOTS];
         for (slot, head) in slots.iter().enumerate() {
             let bytes = head.encode(&keys(), 0).unwrap();
-            assert_eq!(bytes.len(), BODY_BYTES + MAC);
+            assert_eq!(bytes.len(), HEAD_BYTES);
             file[slot * SLOT_BYTES..][..bytes.len()].copy_from_slice(&bytes);
         }
         file
     }
 
     #[test]
-    fn the_newer_slot_holds() {
-        assert_eq!(
-            Head::decode(&file([&head(2), &head(1)]), &keys()),
-            Some(head(2))
-        );
-        assert_eq!(
-            Head::decode(&file([&head(2), &head(3)]), &keys()),
-            Some(head(3))
-        );
+    fn the_newest_slot_holds() {
+        for (counters, newest) in [([3, 1, 2], 0), ([1, 3, 2], 1), ([2, 1, 3], 2)] {
+            let [a, b, c] = counters.map(head);
+            assert_eq!(
+                Head::newest(&file([&a, &b, &c]), &keys()),
+                Some((newest, head(3)))
+            );
+        }
     }
 
     #[test]
     fn a_torn_or_forged_slot_leaves_the_older_one() {
-        let whole = file([&head(2), &head(3)]);
-        for at in SLOT_BYTES..SLOT_BYTES + BODY_BYTES + MAC {
+        let whole = file([&head(2), &head(3), &head(1)]);
+        for at in SLOT_BYTES..SLOT_BYTES + HEAD_BYTES {
             let mut torn = whole.clone();
             torn[at] ^= 1;
             assert_eq!(Head::decode(&torn, &keys()), Some(head(2)), "byte {at}");
@@ -224,7 +262,16 @@ mod tests {
     }
 
     #[test]
-    fn writes_alternate_between_the_slots() {
-        assert_ne!(head(4).slot(), head(5).slot());
+    fn no_write_goes_over_the_head_that_holds_or_the_one_on_the_medium() {
+        let mut slots = Slots::synced_at(1);
+        for step in 0..50 {
+            let next = slots.next();
+            assert!(next < SLOTS && next != slots.newest && next != slots.durable);
+            slots.written(next);
+            if step % 7 == 0 {
+                slots.synced();
+                assert_eq!(slots.durable, next);
+            }
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! The spool: an append-only log on disk that an event reaches before the PHI it speaks of goes anywhere.
 //!
 //! # What it promises
-//! 1. **Acknowledged is durable.** [`crate::Pending::durable`] answers only after the record *and* a head that covers it went through
-//!    `fdatasync`. Power may fail the instant after.
+//! 1. **Acknowledged is durable.** [`crate::Pending::durable`] answers only after the record went through `fdatasync`. Power may fail the instant after.
 //! 2. **Nothing up to the head changes unseen.** One flipped byte, a removed record, a swapped pair, a replayed or deleted segment, a tail
-//!    cut below the head: [`crate::verify`] finds each, and opening refuses the last segment that doesn't hold.
+//!    cut below the head: [`crate::verify`] finds each, and opening refuses the last segment that doesn't hold. The head covers every
+//!    acknowledged record as long as the machine runs, also when the process is killed; after a power failure it may lack those of the last moments (see *The head*).
 //! 3. **What can't be recorded is refused at once**, never silently dropped: a full queue, a full disk, an I/O error, a closed spool.
 //! 4. **It mends itself.** When space returns or the disk answers again, the torn tail is cut and writing goes on.
 //!
@@ -17,27 +17,34 @@
 //!
 //! # The head
 //! A hash chain can't see that its end was cut off. The head can: it says how far the log is durable, with the last hash, under a MAC, in the
-//! *state* directory (locks and cursors live there too), in two slots that are written in turn. Its write comes after the log's `fdatasync` and before the acknowledgement, with a sync of its own. So
-//! - it never claims a record that is not durable (a crash never looks like tampering), and
-//! - it never lags behind an acknowledgement (a cut never looks like a crash).
+//! *state* directory (locks and cursors live there too), in three slots (see `head`). It is *written* after the log's `fdatasync` and before the
+//! acknowledgement, and *synced* by the committer behind the waiters' backs: a second after the first record that no synced head covers, with the commit
+//! that makes 1,024 of them, before a new segment, before segments are let go, and at both ends of a run. So
+//! - it never claims a record that is not durable: no crash looks like tampering;
+//! - **when the process dies**, even by SIGKILL, the page cache keeps what was written: the head covers every acknowledged record, and a cut of one byte is found;
+//! - **when the power fails**, the head may be as old as its last sync. No acknowledged record is lost: those behind the head are whole and chained, verifying takes them with a
+//!   notice, and opening puts the head behind them. What is lost is one proof for at most that window, a second or 1,023 records and a batch: that *these last records* were not cut off
+//!   between the failure and the next start. A log shorter than even that head is tampering as ever, and the sinks may have the records too.
 //!
-//! A cheaper head that rides on the next commit's sync would break the second promise for the last batch. The price is one more sync a *batch*: the head's
-//! slots are overwritten in place and never grow, so their `fdatasync` moves one sector and commits no file-system journal.
+//! A head with a sync of its own in every commit would close that window, and cost every request a second wait for the disk and about 100 µs of CPU a batch.
 //! A log that is rolled back *together with* its head verifies; only a copy elsewhere can show that. This is why there are sinks.
 //!
 //! # Group commit
 //! One thread owns the files. It takes whatever waits in a bounded queue, renders and chains it, appends it with one write, syncs once, writes the head, and answers each
-//! waiter through a oneshot of its own (a shared condition would wake a herd). Under load one pair of syncs serves hundreds of requests; that saves CPU as much as time.
+//! waiter through a oneshot of its own (a shared condition would wake a herd). Under load one sync serves hundreds of requests; that saves CPU as much as time.
+//! It never waits for a batch to grow: what arrives during one sync is the next batch.
 //!
 //! # When the disk fails
 //! *The log's* write or sync fails: what stands behind the head is nobody's; the waiters are refused, and before the next write the segment is reopened and cut to the head.
 //! (After a failed `fsync` the kernel may call lost pages clean, so the same bytes are never synced twice; they are cut and written anew.)
 //! *The head's* write fails: the records are durable but unproved; the waiters are refused, yet the records stay: a head that got through
-//! after all must find them. An intent recorded for a call that was then refused is true, and harmless.
+//! after all must find them. An intent recorded for a call that was then refused is true, and harmless. *The head's* sync fails: those who wait next are refused
+//! until a head that was written anew went through, so the window above never grows.
 //!
 //! # After a crash
-//! Opening checks the head's segment against the head, keeps whole records behind it (they were written in order, under the key, and were perhaps delivered), cuts the torn one,
-//! and begins a new run. Anything short of the head is refused as tampering: the two directories are evidence, to be moved aside by a person.
+//! Opening makes the head durable that it found, checks the head's segment against it, keeps whole records behind it (they were written in order, under the key,
+//! and were perhaps acknowledged and delivered), cuts a torn one, and begins a new run under a head that covers all of it. Anything short of the head is refused as tampering: the two directories
+//! are evidence, to be moved aside by a person. A record behind the head that no crash can have left (its checksum holds, its MAC does not) is not cut, but refused.
 //!
 //! # Space
 //! `max_bytes` bounds the log, health warns from 80 %, and the last 64 KiB are the trail's own. By default nothing is ever deleted, as the log is the

@@ -1,5 +1,6 @@
 //! A disk that forgets: what was not synced may be gone after a crash, wholly, partly or garbled, and any operation may be the one that a crash cuts in two.
-//! Random runs of the store on it are compared with the promise: what was acknowledged is there, and the log verifies at every instant.
+//! Random runs of the store on it are compared with the promise: what was acknowledged is there, and the log verifies at every instant. Two crashes are told apart: where the process
+//! died, the head covers all that was acknowledged; where the power failed, all that its last sync covered.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::disk::{Disk, segment_name};
-use super::head::SLOT_BYTES;
+use super::head::{Head, SLOT_BYTES, SLOTS};
 use super::{Entry, Origin, SpoolSettings, Store, lock};
 use crate::catalogue::EventName;
 use crate::event::{Event, Outcome};
@@ -28,10 +29,50 @@ struct SimFile {
     seen: Vec<u8>,
 }
 
+/// A slot of the head file: it is written over in place, so what is on the medium may be any version since the last sync, or parts of two.
+#[derive(Debug, Default, Clone)]
+struct SimSlot {
+    durable: Vec<u8>,
+    /// Written since, oldest first; a reader sees the last.
+    written: Vec<Vec<u8>>,
+    /// The next sync writes it; a failed sync calls it clean all the same.
+    dirty: bool,
+}
+
+impl SimSlot {
+    fn seen(&self) -> &[u8] {
+        self.written.last().unwrap_or(&self.durable)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let mut after = self.seen().to_vec();
+        after.resize(SLOT_BYTES, 0);
+        after[..bytes.len()].copy_from_slice(bytes);
+        self.written.push(after);
+        self.dirty = true;
+    }
+
+    fn sync(&mut self) {
+        if std::mem::take(&mut self.dirty) {
+            self.durable = self.seen().to_vec();
+            self.written.clear();
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Crash {
+    /// The process died; the kernel has all that was written.
+    Process,
+    /// The power failed: what was not synced is there, gone, or garbled.
+    Power,
+}
+
 #[derive(Debug, Default)]
 struct Sim {
     files: BTreeMap<u64, SimFile>,
-    head: Vec<u8>,
+    head: [SimSlot; SLOTS],
     /// Operations until the power fails.
     power: Option<usize>,
     dead: bool,
@@ -85,12 +126,15 @@ impl Sim {
     }
 
     /// What is on the disk when the process starts again: all of it where only the process died, else what was durable and some of the rest.
-    fn restart(&mut self) {
+    fn restart(&mut self, crash: Crash) {
         self.dead = false;
         self.power = None;
         self.full = 0;
-        if self.random(2) == 0 {
+        if crash == Crash::Process {
             return;
+        }
+        for slot in 0..SLOTS {
+            self.lose(slot);
         }
         for segment in self.files.keys().copied().collect::<Vec<_>>() {
             let mut file = self.files[&segment].clone();
@@ -103,6 +147,34 @@ impl Sim {
             file.durable.clone_from(&file.seen);
             self.files.insert(segment, file);
         }
+    }
+}
+
+impl Sim {
+    /// A slot after a power failure: one of its versions, or the start of one before the rest of another.
+    fn lose(&mut self, slot: usize) {
+        let mut versions = vec![self.head[slot].durable.clone()];
+        versions.append(&mut self.head[slot].written);
+        let mut left = versions[self.random(versions.len())].clone();
+        if versions.len() > 1 && self.random(2) == 0 {
+            let other = versions[self.random(versions.len())].clone();
+            let cut = self.random(256).min(other.len());
+            left.resize(SLOT_BYTES, 0);
+            left[..cut].copy_from_slice(&other[..cut]);
+        }
+        self.head[slot] = SimSlot {
+            durable: left,
+            ..SimSlot::default()
+        };
+    }
+
+    /// The head file as a reader sees it.
+    fn head_file(&self) -> Vec<u8> {
+        let mut file = vec![0; SLOTS * SLOT_BYTES];
+        for (slot, place) in self.head.iter().zip(file.chunks_exact_mut(SLOT_BYTES)) {
+            place[..slot.seen().len()].copy_from_slice(slot.seen());
+        }
+        file
     }
 }
 
@@ -127,7 +199,7 @@ impl SimDisk {
         for (segment, file) in &sim.files {
             std::fs::write(spool.join(segment_name(*segment)), &file.seen).unwrap();
         }
-        std::fs::write(state.join("head"), &sim.head).unwrap();
+        std::fs::write(state.join("head"), sim.head_file()).unwrap();
     }
 }
 
@@ -208,19 +280,32 @@ impl Disk for SimDisk {
     }
 
     fn read_head(&mut self) -> io::Result<Vec<u8>> {
-        Ok(lock(&self.0).head.clone())
+        Ok(lock(&self.0).head_file())
     }
 
     fn write_head(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
         let mut sim = lock(&self.0);
         let whole = sim.step()?;
-        sim.head.resize(2 * SLOT_BYTES, 0);
         let kept = if whole {
             bytes.len()
         } else {
             sim.random(bytes.len() + 1)
         };
-        sim.head[slot * SLOT_BYTES..][..kept].copy_from_slice(&bytes[..kept]);
+        sim.head[slot].write(&bytes[..kept]);
+        if whole { Ok(()) } else { Err(sim.cut()) }
+    }
+
+    fn sync_head(&mut self) -> io::Result<()> {
+        let mut sim = lock(&self.0);
+        let whole = sim.step()?;
+        for slot in 0..SLOTS {
+            let reached = whole || sim.random(2) == 0;
+            let place = &mut sim.head[slot];
+            if reached {
+                place.sync();
+            }
+            place.dirty = false;
+        }
         if whole { Ok(()) } else { Err(sim.cut()) }
     }
 }
@@ -228,8 +313,10 @@ impl Disk for SimDisk {
 #[derive(Debug, Clone)]
 enum Action {
     Commit(usize),
+    /// What the committer does when the cadence says so.
+    SyncHead,
     Reopen,
-    CrashAfter(usize),
+    CrashAfter(usize, Crash),
     NoSpaceFor(usize),
     Release(u64),
     Close,
@@ -238,8 +325,10 @@ enum Action {
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let action = prop_oneof![
         6 => (1..4_usize).prop_map(Action::Commit),
+        2 => Just(Action::SyncHead),
         1 => Just(Action::Reopen),
-        3 => (0..8_usize).prop_map(Action::CrashAfter),
+        3 => (0..8_usize, prop_oneof![Just(Crash::Process), Just(Crash::Power)])
+            .prop_map(|(operations, crash)| Action::CrashAfter(operations, crash)),
         2 => (1..5_usize).prop_map(Action::NoSpaceFor),
         1 => (0..3_u64).prop_map(Action::Release),
         1 => Just(Action::Close),
@@ -254,6 +343,12 @@ struct Run {
     settings: Arc<SpoolSettings>,
     /// Acknowledged, in order, with the segment that each is in.
     acknowledged: Vec<(Uuid, u64)>,
+    /// The newest that a head covers which went through a sync.
+    proved: Option<Uuid>,
+    /// How the run that is under way will end.
+    crash: Crash,
+    /// What has happened since the store last opened.
+    since_open: Crash,
 }
 
 impl Run {
@@ -268,24 +363,50 @@ impl Run {
             keys: Arc::new(keys()),
             settings: Arc::new(settings),
             acknowledged: Vec::new(),
+            proved: None,
+            crash: Crash::Process,
+            since_open: Crash::Process,
         }
     }
 
     fn act(&mut self, action: &Action) {
         match action {
             Action::Commit(records) => self.commit(*records),
+            Action::SyncHead => self.sync_head(),
             Action::Reopen => self.store = None,
-            Action::CrashAfter(operations) => lock(&self.disk.0).power = Some(*operations),
+            Action::CrashAfter(operations, crash) => {
+                lock(&self.disk.0).power = Some(*operations);
+                self.crash = *crash;
+            }
             Action::NoSpaceFor(operations) => self.disk.fill(*operations),
             Action::Release(segments) => self.release(*segments),
             Action::Close => drop(self.store.as_mut().map(|store| store.close(1))),
         }
         if lock(&self.disk.0).dead {
             self.check();
-            self.store = None;
-            lock(&self.disk.0).restart();
-            self.check();
+            self.restart(self.crash);
         }
+    }
+
+    fn restart(&mut self, crash: Crash) {
+        self.store = None;
+        lock(&self.disk.0).restart(crash);
+        if crash == Crash::Power {
+            self.since_open = crash;
+        }
+        self.check();
+    }
+
+    fn sync_head(&mut self) {
+        let Some(store) = self.open() else { return };
+        if store.sync_head().is_ok() {
+            assert_eq!(store.uncovered(), 0);
+            self.prove();
+        }
+    }
+
+    fn prove(&mut self) {
+        self.proved = self.acknowledged.last().map(|(uid, _)| *uid);
     }
 
     fn open(&mut self) -> Option<&mut Store<SimDisk>> {
@@ -296,7 +417,11 @@ impl Run {
                 Arc::clone(&self.settings),
                 0,
             ) {
-                Ok(store) => self.store = Some(store),
+                Ok(store) => {
+                    self.store = Some(store);
+                    self.since_open = Crash::Process;
+                    self.prove();
+                }
                 Err(super::OpenError::Io(_)) => {}
                 Err(other) => panic!("a crash must never look like tampering: {other}"),
             }
@@ -329,7 +454,8 @@ impl Run {
         self.acknowledged.retain(|(_, segment)| *segment >= keep);
     }
 
-    /// The log as it lies there verifies and has what was acknowledged, in order.
+    /// The log as it lies there verifies and has what was acknowledged, in order. As long as the kernel lived, the head covers all of that;
+    /// after a power failure it covers what it covered when it was last synced.
     fn check(&self) {
         let root = tempfile::tempdir().unwrap();
         let (spool, state) = (root.path().join("spool"), root.path().join("state"));
@@ -354,6 +480,37 @@ impl Run {
                 "{uid} was acknowledged and is gone"
             );
         }
+        let must = match self.since_open {
+            Crash::Process => self.acknowledged.last().map(|(uid, _)| *uid),
+            Crash::Power => self.proved,
+        };
+        let place = must.and_then(|uid| records.iter().position(|record| *record == uid));
+        if let Some(place) = place {
+            let behind = report.notices.iter().find_map(|notice| match notice {
+                verify::Notice::BehindHead(records) => Some(usize::try_from(*records).unwrap()),
+                _ => None,
+            });
+            assert!(
+                place < records.len() - behind.unwrap_or(0),
+                "{:?}: the head does not cover what it must",
+                self.since_open
+            );
+            self.find_cut(&spool, &state);
+        }
+    }
+
+    /// A byte less than the head covers is found.
+    fn find_cut(&self, spool: &Path, state: &Path) {
+        let file = std::fs::read(state.join("head")).unwrap();
+        let end = Head::decode(&file, &self.keys).unwrap().end;
+        if end.offset > 0 {
+            let path = spool.join(segment_name(end.segment));
+            let bytes = std::fs::read(&path).unwrap();
+            let short = usize::try_from(end.offset).unwrap() - 1;
+            std::fs::write(path, &bytes[..short]).unwrap();
+            let report = verify::spool(spool, state, &self.keys).unwrap();
+            assert_eq!(report.problem.map(|p| p.what), Some(verify::Fault::Cut));
+        }
     }
 }
 
@@ -361,14 +518,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_acknowledged_survives_any_crash_and_the_log_always_verifies(random in any::<u64>(), actions in actions()) {
+    fn what_was_acknowledged_survives_any_crash_and_the_log_always_verifies(random in any::<u64>(), actions in actions(), last in prop_oneof![Just(Crash::Process), Just(Crash::Power)]) {
         let mut run = Run::new(random);
         for action in &actions {
             run.act(action);
         }
         run.check();
-        lock(&run.disk.0).restart();
-        run.store = None;
+        run.restart(last);
         run.commit(1);
         run.check();
         prop_assert!(!run.acknowledged.is_empty(), "a disk that works again takes records again");

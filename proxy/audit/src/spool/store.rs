@@ -11,7 +11,7 @@ use crate::record::fingerprint;
 
 use super::disk::{Disk, segment_number};
 use super::frame::{FRAME_BYTES_MAX, encode};
-use super::head::{Head, Position};
+use super::head::{HEAD_BYTES, Head, Position, SLOT_BYTES, Slots};
 use super::walk::{Walk, WalkError};
 use super::{OpenError, SpoolSettings};
 
@@ -59,7 +59,7 @@ enum Damage {
     None,
     /// Bytes behind the head that nobody may trust: cut them before going on.
     Tail,
-    /// The log is whole and durable, its head is not written: write it before going on.
+    /// The log is whole and durable, its head is not written, or was due to be durable and is not: write and sync it before going on.
     Head,
 }
 
@@ -68,6 +68,9 @@ pub(crate) struct Store<D> {
     keys: Arc<AuditKeys>,
     settings: Arc<SpoolSettings>,
     head: Head,
+    slots: Slots,
+    /// Records that the head covers and no durable head does.
+    uncovered: u64,
     chain: Arc<str>,
     next_seq: u64,
     /// Bytes of the retained log up to the head.
@@ -86,14 +89,21 @@ impl<D: Disk> Store<D> {
         micros: i64,
     ) -> Result<Self, OpenError> {
         let names = disk.list()?;
-        let head = match Head::decode(&disk.read_head()?, &keys) {
-            Some(head) => head,
+        let file = disk.read_head()?;
+        let (slot, head) = match Head::newest(&file, &keys) {
+            Some(newest) => {
+                harden(&mut disk, &file, newest.0)?;
+                newest
+            }
             // A crash before the very first head leaves at most an empty segment.
-            None if names.iter().all(|(_, length)| *length == 0) => Head {
-                instance: *Uuid::new_v4().as_bytes(),
-                pseudonym_check: keys.pseudonym_check(),
-                ..Head::default()
-            },
+            None if names.iter().all(|(_, length)| *length == 0) => {
+                let head = Head {
+                    instance: *Uuid::new_v4().as_bytes(),
+                    pseudonym_check: keys.pseudonym_check(),
+                    ..Head::default()
+                };
+                (0, head)
+            }
             None => return Err(OpenError::HeadMissing),
         };
         if head.pseudonym_check != keys.pseudonym_check() {
@@ -105,6 +115,8 @@ impl<D: Disk> Store<D> {
             keys,
             settings,
             head,
+            slots: Slots::synced_at(slot),
+            uncovered: 0,
             chain,
             next_seq: 0,
             bytes: 0,
@@ -178,7 +190,8 @@ impl<D: Disk> Store<D> {
         self.write_head(micros).map_err(|error| match error {
             HeadError::Io(error) => OpenError::Io(error),
             HeadError::Key(error) => OpenError::Key(error),
-        })
+        })?;
+        self.sync_head().map_err(OpenError::Io)
     }
 
     /// Checks a segment up to `durable`, moves the head over whole records behind it, cuts a torn one; the segment's bytes before the cut.
@@ -197,8 +210,17 @@ impl<D: Disk> Store<D> {
             .and_then(|at| bytes.get(at..))
             .filter(|rest| !rest.is_empty())
         {
-            let Ok((frame, _)) = walk.next(rest, &self.keys) else {
-                break;
+            let frame = match walk.next(rest, &self.keys) {
+                Ok((frame, _)) => frame,
+                Err(error) if error.torn() => break,
+                // Perhaps acknowledged, under a key that is gone from the ring: not to be cut.
+                Err(error) => {
+                    return Err(OpenError::Damaged {
+                        segment,
+                        offset,
+                        error,
+                    });
+                }
             };
             offset += frame.length as u64;
             self.head.records += 1;
@@ -219,7 +241,8 @@ impl<D: Disk> Store<D> {
         Ok(whole)
     }
 
-    /// Writes a batch with one append and one sync, then the head. Each entry's fate, in order.
+    /// Writes a batch with one append and one sync, then the head, which a process that dies leaves behind whole; [`Store::sync_head`] keeps it over a
+    /// power failure. Each entry's fate, in order.
     pub(crate) fn commit(
         &mut self,
         entries: &[Entry],
@@ -310,6 +333,8 @@ impl<D: Disk> Store<D> {
     fn write(&mut self, batch: &Batch, micros: i64) -> io::Result<()> {
         if self.head.end.offset >= self.settings.segment_bytes {
             let next = self.head.end.segment + 1;
+            // A durable head stands in the last segment or at the end of the one before it: opening looks no further back.
+            self.sync_head()?;
             self.disk.create(next)?;
             self.head.end = Position {
                 segment: next,
@@ -332,7 +357,8 @@ impl<D: Disk> Store<D> {
         self.head.hash = batch.hash;
         self.head.records += batch.records;
         self.head.stranger_bytes += batch.strangers;
-        // From here the records are durable; without a durable head nobody hears so.
+        self.uncovered += batch.records;
+        // From here the records are durable; without a head that proves them nobody hears so.
         self.damage = Damage::Head;
         self.write_head(micros)
             .map_err(|error| io::Error::other(error.to_string()))?;
@@ -347,20 +373,39 @@ impl<D: Disk> Store<D> {
             Damage::Tail => self
                 .disk
                 .truncate(self.head.end.segment, self.head.end.offset)?,
-            Damage::Head => self
-                .write_head(micros)
-                .map_err(|error| io::Error::other(error.to_string()))?,
+            // Written anew before it is synced: after a failed sync the kernel may call the lost page clean.
+            Damage::Head => self.durable_head(micros)?,
         }
         self.damage = Damage::None;
         Ok(())
+    }
+
+    /// Makes the head of a sound log durable. Where that fails the head is to be written anew, and until then nothing more is acknowledged.
+    pub(crate) fn sync_head(&mut self) -> io::Result<()> {
+        if self.damage != Damage::None {
+            return Err(io::Error::other("the log is not mended yet"));
+        }
+        self.damage = Damage::Head;
+        self.disk.sync_head()?;
+        self.slots.synced();
+        self.uncovered = 0;
+        self.damage = Damage::None;
+        Ok(())
+    }
+
+    fn durable_head(&mut self, micros: i64) -> io::Result<()> {
+        self.damage = Damage::Head;
+        self.write_head(micros)
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        self.damage = Damage::None;
+        self.sync_head()
     }
 
     /// Says in the head that the run ended with its end marker.
     pub(crate) fn close(&mut self, micros: i64) -> io::Result<()> {
         self.repair(micros)?;
         self.head.closed = true;
-        self.write_head(micros)
-            .map_err(|error| io::Error::other(error.to_string()))
+        self.durable_head(micros)
     }
 
     /// Deletes whole segments before `keep`, never the last one. The head tells first, so that a crash between leaves nothing unexplained.
@@ -398,10 +443,7 @@ impl<D: Disk> Store<D> {
         }
         (after.base, after.base_prev) = (base, prev);
         self.head = after;
-        self.damage = Damage::Head;
-        self.write_head(micros)
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        self.damage = Damage::None;
+        self.durable_head(micros)?;
         self.sweep()
     }
 
@@ -426,10 +468,10 @@ impl<D: Disk> Store<D> {
         let bytes = head
             .encode(&self.keys, micros / 1_000_000)
             .map_err(HeadError::Key)?;
-        // The counter moves only with success: a second attempt goes to the same slot and never tears the one that holds.
-        self.disk
-            .write_head(head.slot(), &bytes)
-            .map_err(HeadError::Io)?;
+        // Counter and slot move only with success: a second attempt goes to the same slot and never tears one that holds.
+        let slot = self.slots.next();
+        self.disk.write_head(slot, &bytes).map_err(HeadError::Io)?;
+        self.slots.written(slot);
         self.head = head;
         Ok(())
     }
@@ -444,6 +486,11 @@ impl<D: Disk> Store<D> {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Records that a power failure now would leave behind the durable head.
+    pub(crate) fn uncovered(&self) -> u64 {
+        self.uncovered
     }
 
     /// Records behind the head that opening took in.
@@ -479,6 +526,16 @@ enum HeadError {
     Io(io::Error),
     #[error(transparent)]
     Key(KeyError),
+}
+
+/// Makes the head that opening found durable, before anything is built on it or another slot is written: a run that was killed left it to the page cache.
+/// Its bytes are written again first, as after a sync that failed the kernel may call the lost page clean.
+fn harden(disk: &mut impl Disk, file: &[u8], slot: usize) -> io::Result<()> {
+    let start = slot * SLOT_BYTES;
+    if let Some(bytes) = file.get(start..start + HEAD_BYTES) {
+        disk.write_head(slot, bytes)?;
+    }
+    disk.sync_head()
 }
 
 /// Walks the durable start of a segment, which must end with the record whose hash is `hash`; stands behind it.

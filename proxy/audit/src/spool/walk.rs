@@ -25,6 +25,16 @@ pub enum WalkError {
     Disagree,
 }
 
+impl WalkError {
+    /// Whether a write that a crash cut short can look like this. A frame whose checksum holds was written whole, by whoever wrote it.
+    pub(crate) fn torn(&self) -> bool {
+        !matches!(
+            self,
+            Self::Frame(FrameError::UnknownKey | FrameError::Mac | FrameError::Flags)
+        )
+    }
+}
+
 /// Where the chain stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Walk {
