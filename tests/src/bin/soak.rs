@@ -18,8 +18,8 @@ use serde_json::json;
 const CLIENTS: usize = 8;
 /// How often memory is looked at.
 const SAMPLE: Duration = Duration::from_secs(5);
-/// How much memory may grow once everything was in use, in bytes.
-const GROWTH_MAX: u64 = 32 * 1024 * 1024;
+/// How much memory may grow once everything was in use, in bytes: what catching up after the outage reads at once is in it.
+const GROWTH_MAX: u64 = 64 * 1024 * 1024;
 /// How often the sidecar is killed at the end.
 const KILLS: usize = 200;
 /// Answers between two kills.
