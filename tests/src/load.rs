@@ -86,6 +86,8 @@ async fn call_on(
     done: Arc<AtomicBool>,
 ) {
     let mut ticks = tokio::time::interval(AGAIN);
+    // Unlike the ids of any other load.
+    let run = uuid::Uuid::new_v4();
     let mut call = 0_u64;
     while !done.load(Ordering::Relaxed) {
         ticks.tick().await;
@@ -96,7 +98,7 @@ async fn call_on(
         let mut client = Client::new(connection, &sign(&physician(&format!("dr.load.{number}"))));
         while !done.load(Ordering::Relaxed) {
             call += 1;
-            let id = format!("call-{number}-{call}");
+            let id = format!("{run}-{call}");
             match one_call(&mut client, &id).await {
                 Some(()) => answered.send(id).expect("the test listens"),
                 None => break,
