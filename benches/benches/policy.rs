@@ -1,9 +1,10 @@
 //! The decision, with the example's policy: permits and denials, and the classification of one member's name.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use safeguard_benches::configuration::{Variables, parsed};
@@ -13,6 +14,7 @@ use safeguard_policy::action::Action;
 use safeguard_policy::decide::{Decision, decide};
 use safeguard_policy::principal::Principal;
 use serde_json::{Value, json};
+use support::CpuTime;
 
 /// The sidecar's allocator.
 #[global_allocator]
@@ -91,7 +93,7 @@ impl Asker {
     }
 }
 
-fn bench(criterion: &mut Criterion) {
+fn bench(criterion: &mut Criterion<CpuTime>) {
     let configuration = configuration();
     let policy = &configuration.policy;
     let physician = Asker::new(&["physician", "offline_access", "uma_authorization"]);
@@ -144,12 +146,5 @@ fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn short() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(30)
-}
-
-criterion_group! { name = benches; config = short(); targets = bench }
+criterion_group! { name = benches; config = support::short(); targets = bench }
 criterion_main!(benches);

@@ -1,9 +1,10 @@
 //! The vault: one field and a body of six sealed and opened, and the canonical form with its HMAC beside a sorted tree.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use safeguard_benches::messages::{DOMAIN, NOW_UNIX, PHI, integrity, ring};
@@ -11,6 +12,7 @@ use safeguard_vault::canonical::canonicalize;
 use safeguard_vault::ring::KeyRing;
 use safeguard_vault::{Format, Opener, Sealer, Wrap};
 use serde_json::Value;
+use support::CpuTime;
 
 /// The sidecar's allocator.
 #[global_allocator]
@@ -51,7 +53,7 @@ fn open_body(opener: &Opener, tokens: &[String]) -> usize {
         .sum()
 }
 
-fn fields(criterion: &mut Criterion) {
+fn fields(criterion: &mut Criterion<CpuTime>) {
     let ring = ring();
     let mut group = criterion.benchmark_group("vault");
     let (name, json) = PHI[2];
@@ -99,7 +101,7 @@ fn sorted_tree(json: &str) -> String {
     serde_json::to_string(&value).expect("JSON")
 }
 
-fn records(criterion: &mut Criterion) {
+fn records(criterion: &mut Criterion<CpuTime>) {
     let mac = integrity();
     let canonical = canonicalize(RECORD.as_bytes()).expect("a canonical form");
     let mut group = criterion.benchmark_group("integrity, 500 B");
@@ -116,12 +118,5 @@ fn records(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn short() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(30)
-}
-
-criterion_group! { name = benches; config = short(); targets = fields, records }
+criterion_group! { name = benches; config = support::short(); targets = fields, records }
 criterion_main!(benches);

@@ -1,12 +1,14 @@
 //! JSON: what a strict scan and a splice of six PHI values cost, beside parsing into a tree, changing and printing it.
 
+mod support;
+
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use safeguard_benches::messages::{PHI, long_answer, update_call};
 use safeguard_wire::json::{Limits, Splice, Tree};
 use serde_json::Value;
+use support::CpuTime;
 
 /// The sidecar's allocator.
 #[global_allocator]
@@ -63,7 +65,7 @@ fn replace(value: &mut Value, envelope: &Value) {
     }
 }
 
-fn bench(criterion: &mut Criterion) {
+fn bench(criterion: &mut Criterion<CpuTime>) {
     let envelope: Value = serde_json::from_str(ENVELOPE).expect("JSON");
     assert!(PHI.iter().all(|(name, _)| is_phi(name)));
     for (size, text) in [("1 KB", update_call()), ("716 KB", long_answer(716 * 1024))] {
@@ -97,12 +99,5 @@ fn bench(criterion: &mut Criterion) {
     }
 }
 
-fn short() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(30)
-}
-
-criterion_group! { name = benches; config = short(); targets = bench }
+criterion_group! { name = benches; config = support::short(); targets = bench }
 criterion_main!(benches);
