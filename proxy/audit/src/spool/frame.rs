@@ -49,6 +49,11 @@ pub(crate) struct Frame<'a> {
     pub(crate) length: usize,
 }
 
+/// Bytes of the frame of a record.
+pub(crate) fn frame_bytes(json: &[u8]) -> usize {
+    PREFIX + FIXED + json.len() + MAC
+}
+
 /// Appends the frame of a record.
 pub(crate) fn encode(
     out: &mut Vec<u8>,
@@ -58,19 +63,26 @@ pub(crate) fn encode(
     prev: &[u8; 32],
     json: &[u8],
 ) {
-    let mut body = Vec::with_capacity(FIXED + json.len() + MAC);
-    body.push(if stranger { STRANGER } else { 0 });
-    body.extend_from_slice(&key.kid);
-    body.extend_from_slice(&seq.to_be_bytes());
-    body.extend_from_slice(prev);
-    body.extend_from_slice(json);
-    let tag = key.frame_tag(&body);
-    body.extend_from_slice(&tag);
     // An event's bounds keep a frame under 1 MiB; a length that did not fit would be refused by every reader.
-    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let length = u32::try_from(FIXED + json.len() + MAC)
+        .unwrap_or(u32::MAX)
+        .to_be_bytes();
+    let start = out.len();
+    out.reserve(frame_bytes(json));
     out.extend_from_slice(&length);
-    out.extend_from_slice(&crc32c::crc32c_append(crc32c::crc32c(&length), &body).to_be_bytes());
-    out.extend_from_slice(&body);
+    out.extend_from_slice(&[0; PREFIX - 4]);
+    out.push(if stranger { STRANGER } else { 0 });
+    out.extend_from_slice(&key.kid);
+    out.extend_from_slice(&seq.to_be_bytes());
+    out.extend_from_slice(prev);
+    out.extend_from_slice(json);
+    let tag = key.frame_tag(out.get(start + PREFIX..).unwrap_or_default());
+    out.extend_from_slice(&tag);
+    let body = out.get(start + PREFIX..).unwrap_or_default();
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&length), body).to_be_bytes();
+    if let Some(place) = out.get_mut(start + 4..start + PREFIX) {
+        place.copy_from_slice(&checksum);
+    }
 }
 
 /// The frame at the start of `bytes`, which must not be empty.

@@ -36,7 +36,8 @@
 //!
 //! # When the disk fails
 //! *The log's* write or sync fails: what stands behind the head is nobody's; the waiters are refused, and before the next write the segment is reopened and cut to the head.
-//! (After a failed `fsync` the kernel may call lost pages clean, so the same bytes are never synced twice; they are cut and written anew.)
+//! (After a failed `fsync` the kernel may call lost pages clean, so the same bytes are never synced twice; they are cut and written anew.) The log calls itself sound again
+//! only when the disk took a probe, so readiness does not come and go on a full disk.
 //! *The head's* write fails: the records are durable but unproved; the waiters are refused, yet the records stay: a head that got through
 //! after all must find them. An intent recorded for a call that was then refused is true, and harmless. *The head's* sync fails: those who wait next are refused
 //! until a head that was written anew went through, so the window above never grows.

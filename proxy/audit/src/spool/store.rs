@@ -10,13 +10,15 @@ use crate::keys::{AuditKeys, KeyError};
 use crate::record::fingerprint;
 
 use super::disk::{Disk, segment_number};
-use super::frame::{FRAME_BYTES_MAX, encode};
+use super::frame::{FRAME_BYTES_MAX, encode, frame_bytes};
 use super::head::{HEAD_BYTES, Head, Position, SLOT_BYTES, Slots};
 use super::walk::{Walk, WalkError};
 use super::{OpenError, SpoolSettings};
 
 /// Bytes of `max_bytes` that only the trail's own events may use, so that it can always say that it stopped.
 const RESERVE_BYTES: u64 = 64 * 1024;
+/// Bytes that the disk must take after a failed write before the log calls itself sound again: cutting a tail proves nothing about room for the next one.
+const PROBE_BYTES: usize = 16 * 1024;
 
 /// An event on its way to the disk.
 #[derive(Debug)]
@@ -277,7 +279,6 @@ impl<D: Disk> Store<D> {
         micros: i64,
     ) -> Result<Vec<Result<Written, Refused>>, KeyError> {
         let key = self.keys.sealing(micros / 1_000_000)?;
-        let mut frame = Vec::new();
         let fates = entries.iter().map(|entry| {
             let stranger = entry.origin == Origin::Stranger;
             let place = Place {
@@ -290,13 +291,19 @@ impl<D: Disk> Store<D> {
                 stranger,
             };
             let json = canonical(&entry.event, &place);
-            frame.clear();
-            encode(&mut frame, key, stranger, batch.seq, &batch.hash, &json);
-            self.admit(entry.origin, frame.len(), batch)?;
+            let length = frame_bytes(&json);
+            self.admit(entry.origin, length, batch)?;
+            encode(
+                &mut batch.buffer,
+                key,
+                stranger,
+                batch.seq,
+                &batch.hash,
+                &json,
+            );
             batch.hash = fingerprint(&json);
-            batch.buffer.extend_from_slice(&frame);
             batch.records += 1;
-            batch.strangers += if stranger { frame.len() as u64 } else { 0 };
+            batch.strangers += if stranger { length as u64 } else { 0 };
             let written = Written {
                 chain: Arc::clone(&self.chain),
                 seq: batch.seq,
@@ -370,14 +377,21 @@ impl<D: Disk> Store<D> {
     pub(crate) fn repair(&mut self, micros: i64) -> io::Result<()> {
         match self.damage {
             Damage::None => return Ok(()),
-            Damage::Tail => self
-                .disk
-                .truncate(self.head.end.segment, self.head.end.offset)?,
+            Damage::Tail => self.probe()?,
             // Written anew before it is synced: after a failed sync the kernel may call the lost page clean.
             Damage::Head => self.durable_head(micros)?,
         }
         self.damage = Damage::None;
         Ok(())
+    }
+
+    /// Cuts the tail, and tries with bytes that no reader takes for a record whether the disk takes any.
+    fn probe(&mut self) -> io::Result<()> {
+        let Position { segment, offset } = self.head.end;
+        self.disk.truncate(segment, offset)?;
+        self.disk.append(segment, &[0; PROBE_BYTES])?;
+        self.disk.sync(segment)?;
+        self.disk.truncate(segment, offset)
     }
 
     /// Makes the head of a sound log durable. Where that fails the head is to be written anew, and until then nothing more is acknowledged.
