@@ -50,10 +50,9 @@ start_keycloak() {
 await_keycloak() { eventually 300 keycloak curl_ok "$SAFEGUARD_KEYCLOAK_PLAIN_URL/realms/healthcare"; }
 curl_ok() { python3 -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5)' "$1"; }
 
-# PostgreSQL refuses to run as root.
-as_postgres() {
-  if [ "$(id -u)" -eq 0 ]; then setpriv --reuid postgres --regid postgres --init-groups -- "$@"; else "$@"; fi
-}
+# PostgreSQL refuses to run as root. A prefix and no function: a command begun in the background must be the server itself, for `stop_parts` has its pid.
+as_postgres=()
+[ "$(id -u)" -ne 0 ] || as_postgres=(setpriv --reuid postgres --regid postgres --init-groups --)
 
 start_postgresql() {
   local bin="/usr/lib/postgresql/$POSTGRESQL/bin" home="$run/postgresql" port
@@ -62,11 +61,11 @@ start_postgresql() {
   cp "$run/tls/server.pem" "$run/tls/server.key" "$home/"
   chmod 600 "$home/server.key"
   [ "$(id -u)" -ne 0 ] || chown -R postgres: "$home"
-  as_postgres "$bin/initdb" -D "$home/data" -U postgres --auth=reject --no-sync -E UTF8 >"$run/postgresql.log" 2>&1
+  "${as_postgres[@]}" "$bin/initdb" -D "$home/data" -U postgres --auth=reject --no-sync -E UTF8 >"$run/postgresql.log" 2>&1
   # The owner of the cluster comes by the socket, which only its folder's owner and root can reach; all others by TLS.
-  printf '%s\n' 'local all all trust' 'hostssl all all 127.0.0.1/32 scram-sha-256' | as_postgres tee "$home/data/pg_hba.conf" >/dev/null
-  as_postgres chmod 700 "$home/socket"
-  as_postgres "$bin/postgres" -D "$home/data" -k "$home/socket" -h 127.0.0.1 -p "$port" -c fsync=off -c max_connections=200 \
+  printf '%s\n' 'local all all trust' 'hostssl all all 127.0.0.1/32 scram-sha-256' | "${as_postgres[@]}" tee "$home/data/pg_hba.conf" >/dev/null
+  "${as_postgres[@]}" chmod 700 "$home/socket"
+  "${as_postgres[@]}" "$bin/postgres" -D "$home/data" -k "$home/socket" -h 127.0.0.1 -p "$port" -c fsync=off -c max_connections=200 \
     -c password_encryption=scram-sha-256 -c ssl=on -c ssl_min_protocol_version=TLSv1.3 \
     -c "ssl_cert_file=$home/server.pem" -c "ssl_key_file=$home/server.key" \
     -c shared_preload_libraries=pgaudit -c pgaudit.log=ddl,role >>"$run/postgresql.log" 2>&1 &
