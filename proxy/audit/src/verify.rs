@@ -14,7 +14,7 @@ use crate::catalogue::EventName;
 use crate::keys::AuditKeys;
 use crate::record::Record;
 use crate::spool::disk::{list, read_head, segment_name, segment_number};
-use crate::spool::{Head, Position, Walk, WalkError};
+use crate::spool::{Head, Position, Walk, WalkError, claimed};
 
 /// How often the whole log is read again when a running process let segments go meanwhile.
 const ATTEMPTS_MAX: usize = 3;
@@ -61,6 +61,18 @@ pub struct Place {
     pub time: String,
 }
 
+impl Place {
+    fn of(record: &Record) -> Self {
+        Self {
+            uid: record.uid(),
+            chain: record.chain().to_owned(),
+            seq: record.seq(),
+            event: record.name(),
+            time: record.time().to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -82,6 +94,8 @@ pub struct Problem {
     pub at: Position,
     /// The last record that is whole; the bad one is the next.
     pub after: Option<Place>,
+    /// What lies in the bad one's place, by its own words, which nothing proves; none where there is nothing that can be read.
+    pub claims: Option<Place>,
     /// What is wrong.
     pub what: Fault,
 }
@@ -95,6 +109,13 @@ impl fmt::Display for Problem {
             self.at.offset,
             self.what
         )?;
+        match &self.claims {
+            Some(place) => write!(f, "; what lies there says that it is {place}")?,
+            None if matches!(self.what, Fault::Record(_)) => {
+                f.write_str("; what lies there can't be read")?;
+            }
+            None => {}
+        }
         match &self.after {
             Some(place) => write!(f, "; the last whole record is {place}"),
             None => f.write_str("; no record before it is whole"),
@@ -370,12 +391,17 @@ impl<'a> Reading<'a> {
                 }
                 Err(error) if at >= head.end && last && error.torn() => {
                     self.report.notices.push(Notice::Torn(rest.len() as u64));
+                    self.report.segments += 1;
                     self.finish();
                     return false;
                 }
                 Err(error) => {
                     let cut = matches!(error, WalkError::Frame(crate::spool::FrameError::Torn));
                     self.fail(at, if cut { Fault::Cut } else { error.into() });
+                    if let Some(problem) = &mut self.report.problem {
+                        let record = claimed(rest).and_then(|json| Record::parse(json).ok());
+                        problem.claims = record.as_ref().map(Place::of);
+                    }
                     return false;
                 }
             }
@@ -394,13 +420,7 @@ impl<'a> Reading<'a> {
         {
             self.report.chains += 1;
         }
-        self.report.last = Some(Place {
-            uid: record.uid(),
-            chain: record.chain().to_owned(),
-            seq: record.seq(),
-            event: record.name(),
-            time: record.time().to_owned(),
-        });
+        self.report.last = Some(Place::of(record));
     }
 
     fn finish(&mut self) {
@@ -418,6 +438,7 @@ impl<'a> Reading<'a> {
         self.report.problem = Some(Problem {
             at,
             after: self.report.last.clone(),
+            claims: None,
             what,
         });
     }

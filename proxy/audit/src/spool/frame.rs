@@ -121,6 +121,15 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], keys: &AuditKeys) -> Result<Frame<'a>,
     })
 }
 
+/// The content of the frame at the start of `bytes` whatever is wrong with it: what it claims, proved by nothing.
+pub(crate) fn claimed(bytes: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let body = rest
+        .get(PREFIX - 4..)?
+        .get(..u32::from_be_bytes(*length) as usize)?;
+    body.get(FIXED..body.len().checked_sub(MAC)?)
+}
+
 struct Fields<'a> {
     flags: u8,
     kid: Kid,

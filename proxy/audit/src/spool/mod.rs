@@ -67,8 +67,8 @@ mod walk;
 pub(crate) mod model;
 
 pub(crate) use committer::{Committer, Job, Shared, SinkState, lock};
-pub(crate) use frame::FRAME_BYTES_MAX;
 pub use frame::FrameError;
+pub(crate) use frame::{FRAME_BYTES_MAX, claimed};
 pub use head::Position;
 pub(crate) use head::{Head, SLOT_BYTES};
 pub(crate) use limiter::Limiter;

@@ -141,6 +141,65 @@ fn the_first_bad_record_is_named_by_the_one_before_it() {
 }
 
 #[test]
+fn the_first_bad_record_is_named_by_what_lies_in_its_place() {
+    let log = Log::new(6);
+    let (whole, borders) = (fs::read(log.segment(0)).unwrap(), log.borders(0));
+    let mut flipped = whole.clone();
+    // In the MAC: the content can still be read, and names the event that was changed.
+    flipped[borders[2] - 1] ^= 1;
+    fs::write(log.segment(0), &flipped).unwrap();
+    let problem = log.report().problem.unwrap();
+    assert_eq!(problem.claims.as_ref().map(|place| place.seq), Some(1));
+    assert!(
+        problem.to_string().contains("says that it is phi_read 1"),
+        "{problem}"
+    );
+    // The record that took a removed one's place.
+    fs::write(log.segment(0), &whole[borders[1]..]).unwrap();
+    let problem = log.report().problem.unwrap();
+    assert_eq!(problem.claims.map(|place| place.seq), Some(1));
+    // What is no JSON any more names nothing.
+    let mut broken = whole;
+    broken[8 + 49] = b'[';
+    fs::write(log.segment(0), &broken).unwrap();
+    let problem = log.report().problem.unwrap();
+    assert!(problem.claims.is_none());
+    assert!(problem.to_string().contains("can't be read"), "{problem}");
+}
+
+#[test]
+fn a_record_behind_the_head_that_no_crash_can_have_left_is_found_and_not_cut() {
+    let log = Log::new(3);
+    let rotated = || {
+        AuditKeys::new(vec![
+            crate::AuditKey::new("aud-1", 0, [1; 32]),
+            crate::AuditKey::new("aud-2", 0, [2; 32]),
+        ])
+        .unwrap()
+    };
+    let open = |keys| {
+        let disk = Directory::open(&log.spool, &log.state).unwrap().unwrap();
+        let settings = SpoolSettings::new(&log.spool, &log.state);
+        Store::open(disk, Arc::new(keys), Arc::new(settings), 1)
+    };
+    let old_head = fs::read(log.state.join("head")).unwrap();
+    let mut store = open(rotated()).unwrap();
+    let event = Event::new(EventName::PhiRead, Outcome::Success);
+    assert!(store.commit(&[Entry::now(event, Origin::Known)], 1)[0].is_ok());
+    drop(store);
+    // As after a power failure, and then without the key that wrote the last record.
+    fs::write(log.state.join("head"), old_head).unwrap();
+    assert!(spool(&log.spool, &log.state, &rotated()).unwrap().whole());
+    let unknown = WalkError::Frame(crate::spool::FrameError::UnknownKey);
+    assert_eq!(log.fault(), Fault::Record(unknown));
+    assert!(matches!(
+        open(keys()),
+        Err(crate::OpenError::Damaged { error, .. }) if error == unknown
+    ));
+    assert!(open(rotated()).is_ok());
+}
+
+#[test]
 fn a_removed_record_and_a_swapped_pair_are_found() {
     let log = Log::new(6);
     let (whole, borders) = (fs::read(log.segment(0)).unwrap(), log.borders(0));
