@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use safeguard_audit::{Event, EventName, Outcome};
-use safeguard_certs::Watch;
+use safeguard_certs::{Changed, Watch};
 use safeguard_policy::{Configuration, Policy, explain};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 pub use crate::cli::Reload;
@@ -85,12 +85,14 @@ impl Reloader {
     }
 
     /// Watches until the sidecar stops.
-    pub async fn watch(self, config_files: Vec<PathBuf>, mut stopping: watch::Receiver<bool>) {
+    pub async fn watch(
+        self,
+        config_files: Vec<PathBuf>,
+        mut hangup: Signal,
+        mut stopping: watch::Receiver<bool>,
+    ) {
         let mut configuration = Watch::new(config_files);
         let mut certificates = Watch::new(self.sidecar.tls.files());
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-            return;
-        };
         let mut ticks = tokio::time::interval(WATCH_INTERVAL);
         loop {
             let forced = tokio::select! {
@@ -112,16 +114,20 @@ impl Reloader {
 
     fn certificates(&self) {
         match self.sidecar.tls.reload() {
-            Ok(changed) if changed.any() => {
-                let parts = changed.parts().join(",");
-                log::info!("certificates were reloaded: {parts}");
-                let event = Event::new(EventName::ConfigurationChange, Outcome::Success)
-                    .reason("certificates_reloaded");
-                self.sidecar.recorder.send(event.detail("changed", parts));
-            }
-            Ok(_) => {}
+            Ok(changed) => self.certificates_changed(&changed),
             Err(error) => self.rejected("certificates_unusable", &error.to_string()),
         }
+    }
+
+    fn certificates_changed(&self, changed: &Changed) {
+        if !changed.any() {
+            return;
+        }
+        let parts = changed.parts().join(",");
+        log::info!("certificates were reloaded: {parts}");
+        let event = Event::new(EventName::ConfigurationChange, Outcome::Success)
+            .reason("certificates_reloaded");
+        self.sidecar.recorder.send(event.detail("changed", parts));
     }
 
     fn configuration(&self) {
@@ -137,8 +143,9 @@ impl Reloader {
             );
             return self.rejected("needs_restart", &words);
         }
-        if let Err(error) = self.sidecar.tls.reload_with(settings::tls(&new)) {
-            return self.rejected("certificates_unusable", &error.to_string());
+        match self.sidecar.tls.reload_with(settings::tls(&new)) {
+            Ok(changed) => self.certificates_changed(&changed),
+            Err(error) => return self.rejected("certificates_unusable", &error.to_string()),
         }
         match settings::live(new) {
             Ok(new) => self.take(new),

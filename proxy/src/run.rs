@@ -19,7 +19,7 @@ use safeguard_certs::ServerTls;
 use safeguard_policy::Configuration;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::AdminApp;
@@ -99,6 +99,11 @@ pub async fn run(
     config_files: Vec<PathBuf>,
     reload: Reload,
 ) -> Result<(), StartError> {
+    let Signals {
+        mut terminate,
+        mut interrupt,
+        hangup,
+    } = Signals::listen()?;
     let listeners = Listeners::bind(&configuration).await?;
     let listener_limits = settings::listener(&configuration);
     let sections = Sections::of(&configuration);
@@ -119,9 +124,12 @@ pub async fn run(
     ));
     tasks.spawn(sweep(Arc::clone(&sidecar), stopping.clone()));
     tasks.spawn(fresh_keys(Arc::clone(&sidecar), stopping.clone()));
-    tasks.spawn(reloader.watch(config_files, stopping));
+    tasks.spawn(reloader.watch(config_files, hangup, stopping));
     log::info!("safeguard {} is ready", env!("CARGO_PKG_VERSION"));
-    wait_for_stop().await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     drain(&sidecar, &stop).await;
     tasks.shutdown().await;
     if sidecar.trail.close().await.is_err() {
@@ -316,16 +324,25 @@ async fn fresh_keys(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) 
     }
 }
 
-async fn wait_for_stop() -> Result<(), StartError> {
-    let words =
-        |error: std::io::Error| StartError::System(format!("signals can't be handled: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(words)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(words)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that are handled, from before the first readiness probe can be answered.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, StartError> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| StartError::System(format!("signals can't be handled: {error}")))
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
     }
-    Ok(())
 }
 
 /// No new connection, streams ended, requests under way answered.

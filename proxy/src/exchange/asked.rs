@@ -128,7 +128,7 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// What the request's rewriting touched.
     pub touched: Touched,
-    /// The JSON-RPC id, as a table's key.
+    /// The JSON-RPC id, as the client wrote it.
     pub request_id: String,
 }
 

@@ -67,7 +67,7 @@ impl Exchange<'_> {
         let key = match &message {
             Message::Request { id, .. } => {
                 self.request_id = Some(id.raw().to_vec());
-                Some(id.key())
+                Some(String::from_utf8_lossy(id.raw()).into_owned())
             }
             Message::Notification { .. } | Message::Response { .. } => None,
         };

@@ -138,7 +138,8 @@ impl Exchange<'_> {
                 biased;
                 _ = &mut ended => Next::Over,
                 _ = generation.changed() => Next::Over,
-                () = draining(&mut shutdown) => Next::Over,
+                // A drain waits for the answer of a call that was begun, not for the server's own words.
+                () = draining(&mut shutdown), if course.known.is_none() => Next::Over,
                 chunk = answer.chunk() => Next::Chunk(chunk),
                 () = downstream.closed() => Next::Over,
                 () = tokio::time::sleep(KEEPALIVE) => Next::Silence,
