@@ -115,7 +115,8 @@ impl Writer {
         let mut rest = text;
         // What needs no escape, most often all of it, is copied in one go.
         while let Some((plain, marked)) = rest
-            .find(['"', '\\'])
+            .bytes()
+            .position(|byte| matches!(byte, b'"' | b'\\'))
             .and_then(|at| rest.split_at_checked(at))
         {
             self.out.push_str(plain);

@@ -144,13 +144,13 @@ impl AuditKeys {
 }
 
 impl Derived {
-    pub(crate) fn frame_tag(&self, body: &[u8]) -> Tag {
-        tag(&self.frame, &[body])
+    pub(crate) fn frame_tag(&self, header: &[u8], hash: &[u8; 32]) -> Tag {
+        tag(&self.frame, &[header, hash])
     }
 
     /// Constant time.
-    pub(crate) fn frame_holds(&self, body: &[u8], claimed: &[u8]) -> bool {
-        holds(&self.frame, &[body], claimed)
+    pub(crate) fn frame_holds(&self, header: &[u8], hash: &[u8; 32], claimed: &[u8]) -> bool {
+        holds(&self.frame, &[header, hash], claimed)
     }
 
     /// `what` separates heads from cursors.
@@ -317,10 +317,12 @@ mod tests {
     fn uses_of_one_key_are_apart() {
         let keys = ring(&[("a", 0, 1)]);
         let key = keys.sealing(0).unwrap();
-        assert_ne!(key.frame_tag(b"x"), key.head_tag("x", b""));
+        let frame_tag = key.frame_tag(b"x", &[1; 32]);
+        assert_ne!(frame_tag, key.head_tag("x", &[1; 32]));
         assert_ne!(key.head_tag("head", b"x"), key.head_tag("cursor", b"x"));
-        assert!(key.frame_holds(b"x", &key.frame_tag(b"x")));
-        assert!(!key.frame_holds(b"y", &key.frame_tag(b"x")));
+        assert!(key.frame_holds(b"x", &[1; 32], &frame_tag));
+        assert!(!key.frame_holds(b"y", &[1; 32], &frame_tag));
+        assert!(!key.frame_holds(b"x", &[2; 32], &frame_tag));
     }
 
     #[test]

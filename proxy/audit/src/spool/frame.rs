@@ -3,10 +3,12 @@
 //! ```text
 //! length u32 │ CRC-32C u32 │ flags u8 │ key id 8 │ seq u64 │ prev 32 │ canonical JSON … │ HMAC-SHA256 32      (big-endian)
 //! ```
-//! `length` counts what stands behind the checksum; the checksum covers length and the rest; the MAC covers flags to JSON.
+//! `length` counts what stands behind the checksum; the checksum covers length and the rest; the MAC covers flags to `prev` and the record's hash, the one that the next
+//! record holds as `prev`: the content is hashed once for both.
 //! The checksum tells a torn write from a forged one, the MAC proves who wrote it, `prev` where it belongs.
 
 use crate::keys::{AuditKeys, Derived, KID_BYTES, Kid};
+use crate::record::fingerprint;
 
 /// Bytes of the largest frame; a length above it is no length. An event's own bounds keep it far below.
 pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -45,6 +47,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) seq: u64,
     pub(crate) prev: [u8; 32],
     pub(crate) json: &'a [u8],
+    /// The hash of the record.
+    pub(crate) hash: [u8; 32],
     /// Bytes of the whole frame.
     pub(crate) length: usize,
 }
@@ -54,7 +58,7 @@ pub(crate) fn frame_bytes(json: &[u8]) -> usize {
     PREFIX + FIXED + json.len() + MAC
 }
 
-/// Appends the frame of a record.
+/// Appends the frame of a record; the record's hash.
 pub(crate) fn encode(
     out: &mut Vec<u8>,
     key: &Derived,
@@ -62,7 +66,7 @@ pub(crate) fn encode(
     seq: u64,
     prev: &[u8; 32],
     json: &[u8],
-) {
+) -> [u8; 32] {
     // An event's bounds keep a frame under 1 MiB; a length that did not fit would be refused by every reader.
     let length = u32::try_from(FIXED + json.len() + MAC)
         .unwrap_or(u32::MAX)
@@ -75,14 +79,16 @@ pub(crate) fn encode(
     out.extend_from_slice(&key.kid);
     out.extend_from_slice(&seq.to_be_bytes());
     out.extend_from_slice(prev);
+    let hash = fingerprint(json);
+    let tag = key.frame_tag(out.get(start + PREFIX..).unwrap_or_default(), &hash);
     out.extend_from_slice(json);
-    let tag = key.frame_tag(out.get(start + PREFIX..).unwrap_or_default());
     out.extend_from_slice(&tag);
     let body = out.get(start + PREFIX..).unwrap_or_default();
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&length), body).to_be_bytes();
     if let Some(place) = out.get_mut(start + 4..start + PREFIX) {
         place.copy_from_slice(&checksum);
     }
+    hash
 }
 
 /// The frame at the start of `bytes`, which must not be empty.
@@ -103,9 +109,11 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], keys: &AuditKeys) -> Result<Frame<'a>,
         return Err(FrameError::Checksum);
     }
     let (signed, tag) = body.split_last_chunk::<MAC>().ok_or(FrameError::Length)?;
-    let fields = split(signed).ok_or(FrameError::Length)?;
+    let (header, json) = signed.split_at_checked(FIXED).ok_or(FrameError::Length)?;
+    let fields = split(header).ok_or(FrameError::Length)?;
     let key = keys.find(&fields.kid).ok_or(FrameError::UnknownKey)?;
-    if !key.frame_holds(signed, tag) {
+    let hash = fingerprint(json);
+    if !key.frame_holds(header, &hash, tag) {
         return Err(FrameError::Mac);
     }
     if fields.flags & !STRANGER != 0 {
@@ -116,7 +124,8 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], keys: &AuditKeys) -> Result<Frame<'a>,
         stranger,
         seq: fields.seq,
         prev: fields.prev,
-        json: fields.json,
+        json,
+        hash,
         length: PREFIX + length,
     })
 }
@@ -130,25 +139,23 @@ pub(crate) fn claimed(bytes: &[u8]) -> Option<&[u8]> {
     body.get(FIXED..body.len().checked_sub(MAC)?)
 }
 
-struct Fields<'a> {
+struct Fields {
     flags: u8,
     kid: Kid,
     seq: u64,
     prev: [u8; 32],
-    json: &'a [u8],
 }
 
-fn split(signed: &[u8]) -> Option<Fields<'_>> {
-    let (flags, rest) = signed.split_first()?;
+fn split(header: &[u8]) -> Option<Fields> {
+    let (flags, rest) = header.split_first()?;
     let (kid, rest) = rest.split_first_chunk::<KID_BYTES>()?;
     let (seq, rest) = rest.split_first_chunk::<8>()?;
-    let (prev, json) = rest.split_first_chunk::<32>()?;
+    let (prev, _end) = rest.split_first_chunk::<32>()?;
     Some(Fields {
         flags: *flags,
         kid: *kid,
         seq: u64::from_be_bytes(*seq),
         prev: *prev,
-        json,
     })
 }
 
@@ -179,6 +186,7 @@ mod tests {
                 seq: 5,
                 prev: [7; 32],
                 json: b"{}",
+                hash: fingerprint(b"{}"),
                 length: bytes.len()
             }
         );

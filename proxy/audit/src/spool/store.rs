@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use crate::event::{Event, Place, canonical};
 use crate::keys::{AuditKeys, KeyError};
-use crate::record::fingerprint;
 
 use super::disk::{Disk, segment_number};
 use super::frame::{FRAME_BYTES_MAX, encode, frame_bytes};
@@ -293,7 +292,7 @@ impl<D: Disk> Store<D> {
             let json = canonical(&entry.event, &place);
             let length = frame_bytes(&json);
             self.admit(entry.origin, length, batch)?;
-            encode(
+            batch.hash = encode(
                 &mut batch.buffer,
                 key,
                 stranger,
@@ -301,7 +300,6 @@ impl<D: Disk> Store<D> {
                 &batch.hash,
                 &json,
             );
-            batch.hash = fingerprint(&json);
             batch.records += 1;
             batch.strangers += if stranger { length as u64 } else { 0 };
             let written = Written {

@@ -100,7 +100,7 @@ impl Walk {
         if expected != Some(record.seq()) {
             return Err(WalkError::Seq);
         }
-        self.prev = record.hash();
+        self.prev = frame.hash;
         self.any = false;
         self.last = Some((record.chain().to_owned(), record.seq()));
         Ok((frame, record))
