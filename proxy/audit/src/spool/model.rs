@@ -188,6 +188,16 @@ impl SimDisk {
         lock(&self.0).full = operations;
     }
 
+    /// Records that a power failure now would leave under the head, however bad it is.
+    pub(crate) fn records_under_durable_head(&self, keys: &AuditKeys) -> u64 {
+        let sim = lock(&self.0);
+        let mut file = vec![0; SLOTS * SLOT_BYTES];
+        for (slot, place) in sim.head.iter().zip(file.chunks_exact_mut(SLOT_BYTES)) {
+            place[..slot.durable.len()].copy_from_slice(&slot.durable);
+        }
+        Head::decode(&file, keys).map_or(0, |head| head.records)
+    }
+
     /// Nothing happens on this disk until the guard goes.
     pub(crate) fn hold(&self) -> impl Drop + '_ {
         lock(&self.0)

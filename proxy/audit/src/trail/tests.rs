@@ -139,6 +139,31 @@ async fn a_disk_without_space_refuses_and_recovers_by_itself() {
 }
 
 #[tokio::test]
+async fn the_head_is_synced_by_count_and_by_time_and_not_with_every_commit() {
+    let place = Place::new();
+    let disk = SimDisk::default();
+    let begun = Instant::now();
+    let trail = Trail::open_on(disk.clone(), place.settings(), keys()).unwrap();
+    let covered = || disk.records_under_durable_head(&keys());
+    trail.record(event()).durable().await.unwrap();
+    // On a machine so slow that it became due meanwhile there is nothing to see.
+    let soon = covered() == 0 || begun.elapsed() >= std::time::Duration::from_secs(1);
+    assert!(soon, "an acknowledgement does not wait for the head's sync");
+    let waiting: Vec<_> = (0..1100).map(|_| trail.record(event())).collect();
+    for pending in waiting {
+        pending.durable().await.unwrap();
+    }
+    // This commit comes after the sync that the ones before it made due.
+    trail.record(event()).durable().await.unwrap();
+    assert!(covered() >= 1024, "{}", covered());
+    // The rest is covered without any further event.
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
+    while covered() < 1103 {
+        look.tick().await;
+    }
+}
+
+#[tokio::test]
 async fn a_full_spool_refuses_known_peers_but_still_ends_with_its_marker() {
     let place = Place::new();
     let mut settings = place.settings();
