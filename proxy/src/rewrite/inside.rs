@@ -3,7 +3,6 @@
 //! A text that looks like JSON and can't be read as such (nested too deep, `NaN`, lone surrogates) is neither judged
 //! nor taken for prose: a more lenient reader behind us may well find members in it.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use safeguard_wire::json::{JsonError, Kind, Splice, Tree, Value, quote, quote_into, unquote};
@@ -12,6 +11,9 @@ use super::{LIMITS, RewriteError};
 
 /// How deep JSON may stand inside JSON text, in levels. The escapes double with each level, so real ones are shallow.
 pub(super) const LEVELS_MAX: u32 = 4;
+
+/// Bytes of `\u00e9`.
+const UNICODE_ESCAPE: usize = 6;
 
 /// What a text is.
 pub(super) enum Reading<'x> {
@@ -59,15 +61,32 @@ fn has_members(text: &str) -> bool {
         .is_some_and(|(_, behind)| behind.contains(['"', '\'']))
 }
 
-/// The string's text; none where a lone surrogate keeps it from being one.
-fn decoded(value: Value<'_>) -> Option<Cow<'_, str>> {
-    value.string()
-}
-
-/// Whether a string with a lone surrogate could hold members all the same.
+/// Whether a string with a lone surrogate reads like JSON to who takes U+FFFD in its place.
 fn may_hide_members(value: Value<'_>) -> bool {
-    let raw = value.raw();
-    raw.contains(&b'{') || raw.windows(4).any(|four| four == br"\u00")
+    let Ok(mut rest) = std::str::from_utf8(value.raw()) else {
+        return true;
+    };
+    let mut mended = String::with_capacity(rest.len());
+    while let Some(at) = rest.find('\\') {
+        let (plain, escape) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        let (form, behind) = escape
+            .split_at_checked(escape_length(escape))
+            .unwrap_or((escape, ""));
+        mended.push_str(plain);
+        let is_character = unquote(format!("\"{form}\"").as_bytes()).is_some();
+        mended.push_str(if is_character { form } else { "\\ufffd" });
+        // What looked like the second half of a pair is judged by itself.
+        rest = if is_character || form.len() <= UNICODE_ESCAPE {
+            behind
+        } else {
+            escape.get(UNICODE_ESCAPE..).unwrap_or_default()
+        };
+    }
+    mended.push_str(rest);
+    let Some(text) = unquote(mended.as_bytes()) else {
+        return true;
+    };
+    !matches!(read(&text), Reading::Prose)
 }
 
 /// Judges the JSON that a string value holds, by `work`.
@@ -79,7 +98,7 @@ pub(super) fn enter(
     if value.kind() != Kind::String {
         return Ok(Inside::Prose);
     }
-    let Some(text) = decoded(value) else {
+    let Some(text) = value.string() else {
         return Ok(if may_hide_members(value) {
             Inside::Unreadable
         } else {
@@ -191,15 +210,22 @@ fn unusual_escapes(raw: &[u8]) -> BTreeMap<char, &str> {
 /// Bytes of the escape that a text begins with: `\n`, `\u00e9`, or a pair of surrogates.
 fn escape_length(escape: &str) -> usize {
     const PLAIN: usize = 2;
-    const UNICODE: usize = 6;
     if !escape.starts_with("\\u") {
         return PLAIN;
     }
     let is_high = escape
-        .get(2..UNICODE)
+        .get(PLAIN..UNICODE_ESCAPE)
         .and_then(|digits| u32::from_str_radix(digits, 16).ok())
         .is_some_and(|unit| (0xd800..0xdc00).contains(&unit));
-    if is_high { 2 * UNICODE } else { UNICODE }
+    if is_high
+        && escape
+            .get(UNICODE_ESCAPE..)
+            .is_some_and(|next| next.starts_with("\\u"))
+    {
+        2 * UNICODE_ESCAPE
+    } else {
+        UNICODE_ESCAPE
+    }
 }
 
 fn unquoted(literal: &[u8]) -> impl Iterator<Item = u8> + '_ {

@@ -13,6 +13,8 @@ pub mod record;
 pub mod request;
 pub mod shapes;
 mod show;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::BTreeMap;

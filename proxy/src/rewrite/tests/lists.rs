@@ -1,0 +1,90 @@
+//! What is listed, and what a schema says of it.
+
+use std::sync::Arc;
+
+use safeguard_policy::field::Views;
+
+use super::*;
+use crate::rewrite::lists::{List, filter};
+use crate::rewrite::shapes::Shapes;
+
+struct Shown(Arc<Views>);
+
+impl std::ops::Deref for Shown {
+    type Target = Views;
+    fn deref(&self) -> &Views {
+        &self.0
+    }
+}
+
+fn listed(world: &World, shapes: &Shapes, text: &str, views: Option<&Permit>) -> String {
+    let tree = Tree::parse(text.as_bytes(), &LIMITS).unwrap();
+    let filtered = filter(&tree, List::Tools, &world.workshop, shapes, |name| {
+        views
+            .filter(|_| name != "hidden")
+            .map(|permit| Shown(Arc::clone(&permit.views)))
+    });
+    String::from_utf8(filtered.unwrap()).unwrap()
+}
+
+fn list(tools: &Value) -> String {
+    json!({ "jsonrpc": "2.0", "id": 1, "result": { "tools": tools } }).to_string()
+}
+
+#[test]
+fn what_may_not_be_called_is_absent_and_the_rest_is_byte_for_byte_the_same() {
+    let world = World::new();
+    let permit = world.tool("physician", "look");
+    let text = r#"{"jsonrpc":"2.0", "id":1,"result":{"tools":[{"name":"hidden"}, {"name" : "look","x":1.0}],"nextCursor":"c"}}"#;
+    let seen = listed(&world, &Shapes::default(), text, Some(&permit));
+    assert_eq!(seen, text.replace(r#"{"name":"hidden"}, "#, ""));
+    let nobody = listed(&world, &Shapes::default(), text, None);
+    assert!(nobody.contains(r#""tools":[]"#));
+}
+
+#[test]
+fn a_view_that_breaks_a_schema_widens_it() {
+    let world = World::new();
+    let permit = world.tool("care_agent", "look");
+    let schema = json!({ "type": "object", "properties": {
+        "ssn": { "type": "integer" }, "diagnosis": { "type": "string" },
+        "medications": { "type": "array" }, "status": { "type": "string" },
+        "note": { "type": "string" }, "list": { "type": "array", "items": { "type": "array", "items": { "type": "string" } } },
+    } });
+    let text = list(&json!([{ "name": "look", "inputSchema": schema, "outputSchema": schema }]));
+    let seen: Value =
+        serde_json::from_str(&listed(&world, &Shapes::default(), &text, Some(&permit))).unwrap();
+    let tool = &seen["result"]["tools"][0];
+    let output = &tool["outputSchema"]["properties"];
+    let null = json!({ "type": "null" });
+    assert_eq!(
+        output["ssn"]["anyOf"][1],
+        json!({ "type": ["string", "null"] })
+    );
+    assert_eq!(output["diagnosis"]["anyOf"][1], null);
+    assert_eq!(output["note"]["anyOf"][1], null);
+    assert_eq!(output["list"]["items"]["items"]["anyOf"][1], null);
+    assert_eq!(output["status"], schema["properties"]["status"]);
+    assert_eq!(output["medications"], schema["properties"]["medications"]);
+    let input = &tool["inputSchema"]["properties"];
+    assert_eq!(
+        input["ssn"]["anyOf"][1],
+        json!({ "type": ["string", "null"] })
+    );
+    assert_eq!(input["diagnosis"], schema["properties"]["diagnosis"]);
+}
+
+#[test]
+fn what_a_schema_requires_is_learnt_from_the_list() {
+    let world = World::new();
+    let permit = world.tool("physician", "look");
+    let shapes = Shapes::default();
+    let schema = json!({ "$defs": { "p": { "required": ["n\u{e4}me"] } }, "required": ["id"] });
+    let text = list(&json!([{ "name": "look", "outputSchema": schema }, { "name": "say" }]));
+    listed(&world, &shapes, &text, Some(&permit));
+    assert!(!shapes.of("look").allows("id"));
+    assert!(!shapes.of("look").allows("näme"));
+    assert!(shapes.of("look").allows("other"));
+    assert!(shapes.of("say").allows("anything"));
+    assert!(!shapes.of("unseen").allows("anything"));
+}
