@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use safeguard_policy::action::Listed;
+use safeguard_policy::decide::visible;
 use safeguard_policy::field::Views;
 
 use super::*;
@@ -87,4 +89,57 @@ fn what_a_schema_requires_is_learnt_from_the_list() {
     assert!(shapes.of("look").allows("other"));
     assert!(shapes.of("say").allows("anything"));
     assert!(!shapes.of("unseen").allows("anything"));
+}
+
+#[test]
+fn a_tool_is_listed_exactly_if_a_call_of_it_could_be_permitted() {
+    let world = World::new();
+    let policy = &world.workshop.policy;
+    let mut names = policy.tools();
+    names.push("unknown");
+    let tools: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
+    let text = list(&json!(tools));
+    let tree = Tree::parse(text.as_bytes(), &LIMITS).unwrap();
+    let args = json!({ "patient_id": "p-1", "department": "icu" });
+    for role in ["physician", "nurse", "billing", "care_agent", "nobody"] {
+        let roles = [role.to_owned()];
+        let claims = json!({ "department": "icu" });
+        let certificate = ["web.healthcare.example.com".to_owned()];
+        let principal = Principal {
+            subject: "s",
+            issuer: "i",
+            roles: &roles,
+            claims: &claims,
+            purpose: None,
+            certificate_names: &certificate,
+            second_factor: true,
+            authenticated_at: Some(NOW - 10),
+            acr: None,
+        };
+        let views = world.tool("physician", "look").views;
+        let listed = |name: &str| {
+            visible(policy, &principal, &Listed::Tool(name), NOW).then(|| Shown(Arc::clone(&views)))
+        };
+        let shapes = Shapes::default();
+        let seen = filter(&tree, List::Tools, &world.workshop, &shapes, listed).unwrap();
+        let seen: Value = serde_json::from_slice(&seen).unwrap();
+        let seen: Vec<&str> = seen["result"]["tools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tool| tool["name"].as_str().unwrap())
+            .collect();
+        let could: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|name| {
+                let action = Action::Tool { name, args: &args };
+                matches!(
+                    decide(policy, &principal, &action, NOW),
+                    Decision::Permit(_)
+                )
+            })
+            .collect();
+        assert_eq!(seen, could, "{role}");
+    }
 }
