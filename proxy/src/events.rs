@@ -164,11 +164,17 @@ impl Recorder {
             RewriteError::Integrity(what) => {
                 (EventName::IntegrityViolation, Outcome::Failure, *what)
             }
-            RewriteError::Vault(what) => (EventName::DecryptFailure, Outcome::Failure, *what),
+            RewriteError::Vault(what) => (
+                EventName::DecryptFailure,
+                Outcome::Failure,
+                vault_reason(what),
+            ),
             RewriteError::Denied(what) => (EventName::PhiAccessDenied, Outcome::Denied, *what),
-            RewriteError::Invalid(what) | RewriteError::Upstream(what) => {
-                (EventName::PhiAccessDenied, Outcome::Denied, *what)
-            }
+            RewriteError::Invalid(_) | RewriteError::Upstream(_) => (
+                EventName::PhiAccessDenied,
+                Outcome::Denied,
+                "arguments_invalid",
+            ),
         };
         let mut event = Event::new(name, outcome).reason(reason);
         about_caller(&mut event, caller, Some(about.permit));
@@ -224,10 +230,11 @@ impl Recorder {
     pub fn answer_refused(&self, call: &Call, live: &Live, error: &RewriteError) -> Pending {
         let (name, reason) = match error {
             RewriteError::Integrity(what) => (EventName::IntegrityViolation, *what),
-            RewriteError::Vault(what) => (EventName::DecryptFailure, *what),
-            RewriteError::Denied(what)
-            | RewriteError::Invalid(what)
-            | RewriteError::Upstream(what) => (outcome_name(call.permit.operation), *what),
+            RewriteError::Vault(what) => (EventName::DecryptFailure, vault_reason(what)),
+            RewriteError::Denied(what) | RewriteError::Upstream(what) => {
+                (outcome_name(call.permit.operation), *what)
+            }
+            RewriteError::Invalid(_) => (outcome_name(call.permit.operation), "answer_invalid"),
         };
         let mut event = self
             .about_call(name, Outcome::Failure, call, live)
@@ -332,6 +339,15 @@ pub struct Refused<'a> {
     pub request_id: &'a str,
     /// The patient that the arguments name.
     pub patient: Option<&'a str>,
+}
+
+/// The stable code of what a value could not be.
+fn vault_reason(what: &str) -> &'static str {
+    match what {
+        "sealed" => "value_not_sealed",
+        "hashed" => "record_not_hashed",
+        _ => "value_not_opened",
+    }
 }
 
 /// A rule as events name it: its name and where it is written.

@@ -121,13 +121,13 @@ fn in_clear(
 }
 
 fn parse(text: &[u8]) -> Result<Tree<'_>, RewriteError> {
-    Tree::parse(text, &LIMITS).map_err(|_| RewriteError::Upstream("not JSON"))
+    Tree::parse(text, &LIMITS).map_err(|_| RewriteError::Upstream("not_json"))
 }
 
 pub(super) fn member<'t>(value: Value<'t>, name: &str) -> Result<Option<Value<'t>>, RewriteError> {
     value
         .get(name)
-        .map_err(|_| RewriteError::Upstream("duplicate member"))
+        .map_err(|_| RewriteError::Upstream("duplicate_members"))
 }
 
 /// Every place of an answer where a value can stand: in its result or error, and beside them.
@@ -157,12 +157,12 @@ fn places<'t>(method: Method, tree: &'t Tree<'_>) -> Result<Vec<Place<'t>>, Rewr
                 mime: None,
             }])
         };
-        all.extend(found.map_err(|_| RewriteError::Upstream("duplicate member"))?);
+        all.extend(found.map_err(|_| RewriteError::Upstream("duplicate_members"))?);
     }
     if answered {
         Ok(all)
     } else {
-        Err(RewriteError::Upstream("neither result nor error"))
+        Err(RewriteError::Upstream("neither_result_nor_error"))
     }
 }
 
@@ -328,7 +328,7 @@ fn examine(
     if record_path.is_none() && patient_path.is_none() {
         return Ok(Found::default());
     }
-    let differ = "structured content and its text copy differ";
+    let differ = "copies_differ";
     let differ = match record_path {
         Some(_) => RewriteError::Integrity(differ),
         None => RewriteError::Upstream(differ),
@@ -357,9 +357,7 @@ fn examine(
         // Several documents and no record among them that could be told: nothing of them was verified.
         let unknown = root.is_none() && !documents.is_empty();
         if unknown || (records.is_empty() && !is_error) {
-            return Err(RewriteError::Integrity(
-                "no record where the policy names one",
-            ));
+            return Err(RewriteError::Integrity("record_missing"));
         }
         found.verified = record::verify(&records, call.patient, workshop)?;
     }
@@ -372,7 +370,7 @@ fn examine(
 fn patients(root: Value<'_>, path: &Path) -> Result<Vec<String>, RewriteError> {
     let values = root
         .select(&crate::paths::steps(path))
-        .map_err(|_| RewriteError::Upstream("duplicate member"))?;
+        .map_err(|_| RewriteError::Upstream("duplicate_members"))?;
     Ok(values
         .into_iter()
         .filter_map(crate::paths::scalar_text)

@@ -110,8 +110,7 @@ pub(super) fn enter(
         Judged::Same => return Ok(Inside::Judged(None)),
         Judged::Not(inside) => return Ok(inside),
     };
-    let changed =
-        String::from_utf8(changed).map_err(|_| RewriteError::Upstream("text is not UTF-8"))?;
+    let changed = String::from_utf8(changed).map_err(|_| RewriteError::Upstream("not_utf8"))?;
     Ok(Inside::Judged(Some(requote(value.raw(), &changed))))
 }
 

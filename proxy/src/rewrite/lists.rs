@@ -74,7 +74,7 @@ where
     if let Some(items) = member(result, list.member())? {
         for item in items.children() {
             let name = member(item, list.identifier())?.and_then(Value::string);
-            let name = name.ok_or(RewriteError::Upstream("a listed item without its name"))?;
+            let name = name.ok_or(RewriteError::Upstream("nameless_item"))?;
             let Some(views) = listed(&name) else {
                 splice.remove(item);
                 continue;
@@ -97,7 +97,7 @@ where
 fn member<'t>(value: Value<'t>, name: &str) -> Result<Option<Value<'t>>, RewriteError> {
     value
         .get(name)
-        .map_err(|_| RewriteError::Upstream("duplicate member in a list"))
+        .map_err(|_| RewriteError::Upstream("duplicate_members"))
 }
 
 /// Widens schemas where this caller's views would break them.

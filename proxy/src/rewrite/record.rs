@@ -27,9 +27,7 @@ pub(super) fn stamp<'t>(
     splice: &mut Splice<'t>,
 ) -> Result<(), RewriteError> {
     if records.is_empty() || records.len() != in_clear.len() {
-        return Err(RewriteError::Integrity(
-            "no record where the policy names one",
-        ));
+        return Err(RewriteError::Integrity("record_missing"));
     }
     let created_at = quote(&timestamp(stamp.now_micros));
     let created_by = quote(stamp.created_by);
@@ -61,11 +59,9 @@ pub(super) fn verify(
     for record in records {
         let data = hashed_part(*record)?;
         let hash = member(*record, INTEGRITY_HASH)?.and_then(Value::string);
-        let hash = hash.ok_or(RewriteError::Integrity("the record has no integrity_hash"))?;
+        let hash = hash.ok_or(RewriteError::Integrity("hash_missing"))?;
         if !workshop.macs.verify(&canonical(data)?, &hash) {
-            return Err(RewriteError::Integrity(
-                "the record does not match its integrity_hash",
-            ));
+            return Err(RewriteError::Integrity("hash_mismatch"));
         }
         belongs_to(*record, patient)?;
     }
@@ -75,32 +71,28 @@ pub(super) fn verify(
 /// The records that a path names below the value that its root means.
 pub(super) fn select<'t>(root: Value<'t>, path: &Path) -> Result<Vec<Value<'t>>, RewriteError> {
     root.select(&crate::paths::steps(path))
-        .map_err(|_| RewriteError::Integrity("duplicate members on the record's path"))
+        .map_err(|_| RewriteError::Integrity("duplicate_members"))
 }
 
 fn member<'t>(record: Value<'t>, name: &str) -> Result<Option<Value<'t>>, RewriteError> {
     record
         .get(name)
-        .map_err(|_| RewriteError::Integrity("duplicate members in a record"))
+        .map_err(|_| RewriteError::Integrity("duplicate_members"))
 }
 
 fn hashed_part<'t>(record: Value<'t>) -> Result<Value<'t>, RewriteError> {
     if record.kind() != Kind::Object {
-        return Err(RewriteError::Integrity("a record is an object"));
+        return Err(RewriteError::Integrity("record_is_no_object"));
     }
-    let data =
-        member(record, "data")?.ok_or(RewriteError::Integrity("the record has no `data`"))?;
+    let data = member(record, "data")?.ok_or(RewriteError::Integrity("data_missing"))?;
     if data.has_duplicates() {
-        return Err(RewriteError::Integrity(
-            "duplicate members in a record's `data`",
-        ));
+        return Err(RewriteError::Integrity("duplicate_members"));
     }
     Ok(data)
 }
 
 fn canonical(data: Value<'_>) -> Result<Vec<u8>, RewriteError> {
-    canonicalize(data.raw())
-        .map_err(|_| RewriteError::Integrity("the record's `data` has no canonical form"))
+    canonicalize(data.raw()).map_err(|_| RewriteError::Integrity("no_canonical_form"))
 }
 
 /// A record that says whose it is must say the patient of the rule.
@@ -110,7 +102,7 @@ fn belongs_to(record: Value<'_>, patient: Option<&str>) -> Result<(), RewriteErr
     };
     match member(record, "patient_id")?.map(crate::paths::scalar_text) {
         Some(Some(named)) if named == patient => Ok(()),
-        Some(_) => Err(RewriteError::Integrity("the record is another patient's")),
+        Some(_) => Err(RewriteError::Integrity("other_patient")),
         None => Ok(()),
     }
 }
