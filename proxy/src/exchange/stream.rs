@@ -10,8 +10,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
-use safeguard_policy::field::TextView;
-use safeguard_wire::json::{Splice, Tree};
+use safeguard_policy::field::{TextView, Unlisted};
+use safeguard_policy::policy::FieldClass;
+use safeguard_wire::json::{Kind, Splice, Tree};
 use safeguard_wire::jsonrpc::Message;
 use safeguard_wire::sse::{Event, Framer};
 
@@ -213,7 +214,7 @@ impl Exchange<'_> {
                 ("ping", Some(bound)) => {
                     let key = server_key(&id.key());
                     match bound.session.begin(&key, Known::ServerRequest) {
-                        Ok(()) => Verdict::Pass,
+                        Ok(()) => strip(&tree, &[], ""),
                         Err(_) => self.foreign("too_many_server_requests"),
                     }
                 }
@@ -249,30 +250,39 @@ impl Exchange<'_> {
         }
     }
 
-    /// Progress and list changes pass; what they say in words is text. Everything else is denied unless named.
+    /// Progress and list changes pass, with the members that they are made of; what they say in words is text.
+    /// Everything else is denied unless named.
     fn judge_notification(&self, tree: &Tree<'_>, method: &str, known: Option<&Known>) -> Verdict {
-        let words = match method {
+        let (kept, words): (&[&str], &str) = match method {
             "notifications/tools/list_changed"
             | "notifications/resources/list_changed"
-            | "notifications/prompts/list_changed" => return Verdict::Pass,
-            "notifications/progress" => "message",
-            "notifications/cancelled" => "reason",
+            | "notifications/prompts/list_changed" => (&[], ""),
+            "notifications/progress" => (&["progressToken", "progress", "total"], "message"),
+            "notifications/cancelled" => (&["requestId"], "reason"),
             _ => return self.foreign("notification"),
         };
-        let withheld = match known {
-            Some(Known::Call(call)) => call.permit.text == TextView::Withhold,
-            Some(Known::Plain | Known::List(..) | Known::ServerRequest) | None => true,
+        let permit = match known {
+            Some(Known::Call(call)) => Some(&call.permit),
+            Some(Known::Plain | Known::List(..) | Known::ServerRequest) | None => None,
         };
-        let params = tree.root().get("params").ok().flatten();
-        let Some(text) = params
-            .and_then(|params| params.get(words).ok().flatten())
-            .filter(|_| withheld)
-        else {
+        let text = permit.is_some_and(|permit| permit.text == TextView::Reveal);
+        let unlisted =
+            permit.is_some_and(|permit| permit.views.unlisted_results() == Unlisted::Reveal);
+        if text && unlisted && !self.names_phi(tree) {
             return Verdict::Pass;
-        };
-        let mut splice = Splice::new(tree);
-        splice.remove(text);
-        Verdict::Rewritten(splice.apply())
+        }
+        let words = if text { words } else { "" };
+        strip(tree, kept, words)
+    }
+
+    /// Whether any member of a message has the name of a PHI field, or any text of it may hold such a member.
+    fn names_phi(&self, tree: &Tree<'_>) -> bool {
+        tree.root().descendants().any(|value| {
+            let phi = value
+                .key()
+                .is_some_and(|name| matches!(self.live.policy.classify(&name), FieldClass::Phi(_)));
+            phi || value.string().is_some_and(|text| may_be_json(&text))
+        })
     }
 
     fn foreign(&self, what: &'static str) -> Verdict {
@@ -310,6 +320,40 @@ impl Exchange<'_> {
     }
 }
 
+/// A message of the server's own with nothing in it but its envelope and the members of `params` that are kept, and
+/// the one that holds words where those may be read and are no JSON.
+fn strip(tree: &Tree<'_>, kept: &[&str], words: &str) -> Verdict {
+    let mut splice = Splice::new(tree);
+    for member in tree.root().children() {
+        let name = member.key().unwrap_or_default();
+        if !["jsonrpc", "id", "method", "params"].contains(&name.as_ref()) {
+            splice.remove(member);
+        }
+        if name != "params" {
+            continue;
+        }
+        for parameter in member.children() {
+            let name = parameter.key().unwrap_or_default();
+            let readable =
+                name == words && parameter.string().is_some_and(|text| !may_be_json(&text));
+            let scalar = !matches!(parameter.kind(), Kind::Object | Kind::Array);
+            if !(scalar && (readable || kept.contains(&name.as_ref()))) {
+                splice.remove(parameter);
+            }
+        }
+    }
+    if splice.is_empty() {
+        Verdict::Pass
+    } else {
+        Verdict::Rewritten(splice.apply())
+    }
+}
+
+/// Whether a text could be read as a JSON object or array, by the strictest or the most lenient reader.
+fn may_be_json(text: &str) -> bool {
+    text.contains(['{', '['])
+}
+
 fn stream_headers(session: Option<&Bound>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(
@@ -326,4 +370,43 @@ fn stream_headers(session: Option<&Bound>) -> HeaderMap {
     );
     put_session(&mut headers, session);
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stripped(message: &str, kept: &[&str], words: &str) -> Option<String> {
+        let tree = Tree::parse(message.as_bytes(), &LIMITS).unwrap();
+        match strip(&tree, kept, words) {
+            Verdict::Pass => None,
+            Verdict::Rewritten(data) => Some(String::from_utf8(data).unwrap()),
+            Verdict::Drop | Verdict::Refused(_) => panic!("neither passed nor rewritten"),
+        }
+    }
+
+    const PROGRESS: &[&str] = &["progressToken", "progress", "total"];
+
+    #[test]
+    fn what_a_progress_notification_is_made_of_passes_untouched() {
+        let plain = r#"{"jsonrpc": "2.0","method":"notifications/progress","params":{"progressToken":"t","progress":1.0}}"#;
+        assert_eq!(stripped(plain, PROGRESS, ""), None);
+    }
+
+    #[test]
+    fn words_and_unknown_members_do_not_pass() {
+        let wordy = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1,"message":"Jane Doe","ssn":"1","total":{"ssn":"1"}},"x":1}"#;
+        let expected =
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1}}"#;
+        assert_eq!(stripped(wordy, PROGRESS, "").unwrap(), expected);
+    }
+
+    #[test]
+    fn words_that_may_be_read_pass_unless_they_hold_json() {
+        let prose = r#"{"method":"notifications/progress","params":{"message":"half done"}}"#;
+        assert_eq!(stripped(prose, PROGRESS, "message"), None);
+        let json = r#"{"method":"notifications/progress","params":{"message":"{\"ssn\":1}"}}"#;
+        let expected = r#"{"method":"notifications/progress","params":{}}"#;
+        assert_eq!(stripped(json, PROGRESS, "message").unwrap(), expected);
+    }
 }
