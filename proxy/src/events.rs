@@ -87,32 +87,19 @@ impl Recorder {
     }
 
     /// A step-up challenge was sent.
-    pub fn mfa_challenge(
-        &self,
-        who: &Authenticated,
-        name: Option<&str>,
-        connection: &Connection,
-        reference: Uuid,
-        reason: &'static str,
-    ) {
-        let mut event = Event::new(EventName::MfaChallenge, Outcome::Denied).reason(reason);
-        self.about_connection(&mut event, connection, reference);
-        event.subject = Some(subject(who, name.map(str::to_owned), None));
-        self.send(event);
+    pub fn mfa_challenge(&self, login: &Login<'_>, reason: &'static str) {
+        self.login_refused(EventName::MfaChallenge, login, reason);
     }
 
     /// A valid token whose session has ended.
-    pub fn session_refused(
-        &self,
-        who: &Authenticated,
-        name: Option<&str>,
-        connection: &Connection,
-        reference: Uuid,
-        reason: &'static str,
-    ) {
-        let mut event = Event::new(EventName::FailedLoginAttempt, Outcome::Denied).reason(reason);
-        self.about_connection(&mut event, connection, reference);
-        event.subject = Some(subject(who, name.map(str::to_owned), None));
+    pub fn session_refused(&self, login: &Login<'_>, reason: &'static str) {
+        self.login_refused(EventName::FailedLoginAttempt, login, reason);
+    }
+
+    fn login_refused(&self, event: EventName, login: &Login<'_>, reason: &'static str) {
+        let mut event = Event::new(event, Outcome::Denied).reason(reason);
+        self.about_connection(&mut event, login.connection, login.reference);
+        event.subject = Some(subject(login.who, login.name.map(str::to_owned), None));
         self.send(event);
     }
 
@@ -324,6 +311,19 @@ impl Recorder {
         event.source = Some(connection.source());
         event.exchange = Some(reference);
     }
+}
+
+/// Somebody whose token verified, and who was not let in all the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Login<'a> {
+    /// What the token says.
+    pub who: &'a Authenticated,
+    /// The verified name in the client certificate.
+    pub name: Option<&'a str>,
+    /// The connection.
+    pub connection: &'a Connection,
+    /// The request.
+    pub reference: Uuid,
 }
 
 /// What a refused request was about.

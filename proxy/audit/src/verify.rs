@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use uuid::Uuid;
 
@@ -177,14 +177,6 @@ impl fmt::Display for Notice {
             Self::Empty => f.write_str("the log holds no record"),
         }
     }
-}
-
-/// The state directory of a spool whose configuration names none: a sibling with `.state` behind its name.
-#[must_use]
-pub fn default_state_directory(spool: &Path) -> PathBuf {
-    let mut name = spool.file_name().unwrap_or_default().to_owned();
-    name.push(".state");
-    spool.with_file_name(name)
 }
 
 /// Verifies a spool.

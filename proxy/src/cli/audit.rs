@@ -219,6 +219,13 @@ fn unreadable(log: &Log, error: &std::io::Error) -> CliError {
     ))
 }
 
+/// A number and its noun.
+fn counted(number: impl Into<u64>, noun: &str) -> String {
+    let number = number.into();
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 fn verify(arguments: &VerifyArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let log = arguments.log.open(terminal)?;
     let report = verify::spool(&log.directory, &log.state, &log.keys)
@@ -226,8 +233,11 @@ fn verify(arguments: &VerifyArgs, terminal: &mut Terminal<'_>) -> Result<Exit, C
     judge(&report)?;
     writeln!(
         terminal.out,
-        "whole: {} records in {} segments ({} bytes), {} runs",
-        report.records, report.segments, report.bytes, report.chains
+        "whole: {}, {} bytes in {}, {}",
+        counted(report.records, "record"),
+        report.bytes,
+        counted(report.segments, "segment"),
+        counted(report.chains, "run")
     )?;
     if let Some(last) = &report.last {
         writeln!(terminal.out, "last: {last}")?;

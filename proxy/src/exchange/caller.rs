@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::authn::{Authenticated, AuthnError, BearerToken};
 use crate::clock;
+use crate::events::Login;
 use crate::exchange::Exchange;
 use crate::gate;
 use crate::refuse::Refusal;
@@ -114,13 +115,8 @@ impl Exchange<'_> {
                 sidecar
                     .recorder
                     .session_events(&refused.events, Some(self.connection.source()));
-                sidecar.recorder.session_refused(
-                    &authenticated,
-                    name,
-                    &self.connection,
-                    self.reference,
-                    code,
-                );
+                let login = self.login(&authenticated, name);
+                sidecar.recorder.session_refused(&login, code);
                 if refused.refusal == session::Refusal::TableFull {
                     return Err(Refusal::Busy);
                 }
@@ -141,6 +137,16 @@ impl Exchange<'_> {
         }))
     }
 
+    /// A login of this request, for its event.
+    pub(super) fn login<'a>(&'a self, who: &'a Authenticated, name: Option<&'a str>) -> Login<'a> {
+        Login {
+            who,
+            name,
+            connection: &self.connection,
+            reference: self.reference,
+        }
+    }
+
     /// A refused token is an event; a missing one only a challenge; a missing second factor both.
     fn not_authenticated(&self, error: &AuthnError, name: Option<&str>) -> Refusal {
         let sidecar = self.sidecar;
@@ -151,13 +157,8 @@ impl Exchange<'_> {
             .inc();
         if let Some(who) = error.principal() {
             sidecar.metrics.mfa_challenges_total.inc();
-            sidecar.recorder.mfa_challenge(
-                who,
-                name,
-                &self.connection,
-                self.reference,
-                error.code(),
-            );
+            let login = self.login(who, name);
+            sidecar.recorder.mfa_challenge(&login, error.code());
         } else if error.presented() {
             sidecar
                 .recorder

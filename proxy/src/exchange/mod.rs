@@ -130,16 +130,7 @@ impl<'s> Exchange<'s> {
     /// Whatever refuses the caller or the upstream.
     pub async fn get(&mut self, http: &mut ServerSession) -> Result<(), Refusal> {
         self.named("GET");
-        let headers = http.req_header().headers.clone();
-        let caller = self.caller(&headers).await?;
-        gate::revision(&headers, &self.live.face)?;
-        let session = self.mcp_session(&headers, &caller)?;
-        let up = gate::forwarded(&headers);
-        let answer = self
-            .sidecar
-            .upstream
-            .send(&Method::GET, &up, None, true)
-            .await?;
+        let (caller, session, answer) = self.without_body(http, &Method::GET).await?;
         if answer.status() == StatusCode::OK
             && answer.media_type() == "text/event-stream"
             && !answer.is_encoded()
@@ -155,21 +146,27 @@ impl<'s> Exchange<'s> {
     /// Whatever refuses the caller or the upstream.
     pub async fn delete(&mut self, http: &mut ServerSession) -> Result<(), Refusal> {
         self.named("DELETE");
-        let headers = http.req_header().headers.clone();
-        let caller = self.caller(&headers).await?;
-        gate::revision(&headers, &self.live.face)?;
-        let session = self.mcp_session(&headers, &caller)?;
-        let up = gate::forwarded(&headers);
-        let answer = self
-            .sidecar
-            .upstream
-            .send(&Method::DELETE, &up, None, true)
-            .await?;
+        let (caller, session, answer) = self.without_body(http, &Method::DELETE).await?;
         if let (true, Some(bound)) = (answer.status().is_success(), session) {
             // Another DELETE may have been first; either way it is closed.
             let _ = self.sidecar.mcp_sessions.close(&bound.id, caller.owner());
         }
         self.pass_status(http, answer).await
+    }
+
+    /// Judges who asks and sends a request that has no body.
+    async fn without_body(
+        &self,
+        http: &ServerSession,
+        method: &Method,
+    ) -> Result<(Arc<Caller>, Option<Bound>, Answer<'s>), Refusal> {
+        let headers = &http.req_header().headers;
+        let caller = self.caller(headers).await?;
+        gate::revision(headers, &self.live.face)?;
+        let session = self.mcp_session(headers, &caller)?;
+        let up = gate::forwarded(headers);
+        let answer = self.sidecar.upstream.send(method, &up, None, true).await?;
+        Ok((caller, session, answer))
     }
 
     /// The MCP session that the request names, if it is this principal's.

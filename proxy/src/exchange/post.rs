@@ -261,13 +261,8 @@ impl Exchange<'_> {
             Some(step_up) => {
                 self.sidecar.metrics.mfa_challenges_total.inc();
                 let name = caller.peer.as_ref().map(|peer| peer.name.as_str());
-                self.sidecar.recorder.mfa_challenge(
-                    &caller.authenticated,
-                    name,
-                    &self.connection,
-                    self.reference,
-                    "step_up",
-                );
+                let login = self.login(&caller.authenticated, name);
+                self.sidecar.recorder.mfa_challenge(&login, "step_up");
                 let asked = StepUp {
                     acr_values: step_up.acr.iter().cloned().collect(),
                     max_age: step_up.max_age,

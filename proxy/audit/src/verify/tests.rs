@@ -1,6 +1,7 @@
 //! The tamper matrix: every change up to the durable head is found, nothing behind it is held against the log.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
