@@ -16,7 +16,7 @@ use crate::refuse::Refusal;
 use crate::session::mcp::Owner;
 use crate::session::{self, InSession};
 
-/// A caller whom every check has passed. Only [`Exchange::caller`] makes one.
+/// A caller whom every check has passed. Only the exchange makes one.
 #[derive(Debug)]
 pub struct Caller {
     /// What the token says.
