@@ -7,13 +7,12 @@ use http::{HeaderMap, HeaderValue};
 use pingora::http::RequestHeader;
 
 use crate::refuse::Refusal;
+use crate::session::mcp::is_session_id;
 
 /// All header names and values of one request together, in bytes.
 pub const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// Headers of one request.
 pub const HEADERS_MAX: usize = 100;
-/// The longest `Mcp-Session-Id`, in bytes.
-pub const SESSION_ID_BYTES_MAX: usize = 256;
 
 /// `Mcp-Session-Id` (MCP 2025-11-25, Transports).
 pub static SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -189,13 +188,6 @@ pub fn session_id(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
             "Mcp-Session-Id is not visible ASCII of at most 256 characters",
         )),
     }
-}
-
-/// Visible ASCII, bounded (MCP 2025-11-25, Session Management).
-pub fn is_session_id(id: &str) -> bool {
-    !id.is_empty()
-        && id.len() <= SESSION_ID_BYTES_MAX
-        && id.bytes().all(|byte| (0x21..=0x7e).contains(&byte))
 }
 
 /// The trace id of a W3C `traceparent`, for the events.

@@ -20,8 +20,6 @@ const RETRY_AFTER_SECONDS: u16 = 5;
 pub enum Refusal {
     /// No, a bad or an ended token, or a second factor is asked for; holds the challenge.
     Unauthorized(HeaderValue),
-    /// A scope would help; holds the challenge.
-    Forbidden(HeaderValue),
     /// `Origin` or `Host` is none of ours.
     ForeignOrigin,
     /// Nothing is served at this path.
@@ -105,12 +103,6 @@ impl Refusal {
                 None,
                 "unauthorized",
                 "authentication is required",
-            ),
-            Self::Forbidden(_) => row(
-                S::FORBIDDEN,
-                None,
-                "denied",
-                "the token's scope is not sufficient",
             ),
             Self::ForeignOrigin => row(
                 S::FORBIDDEN,
@@ -264,7 +256,7 @@ impl Refusal {
 
     fn headers(&self, headers: &mut HeaderMap) {
         match self {
-            Self::Unauthorized(challenge) | Self::Forbidden(challenge) => {
+            Self::Unauthorized(challenge) => {
                 headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
             }
             Self::MethodNotAllowed => put(headers, header::ALLOW, "POST, GET, DELETE"),

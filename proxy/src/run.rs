@@ -257,12 +257,7 @@ fn pod_name() -> String {
 
 /// Says in the metrics which configuration and keys are in force.
 pub(crate) fn announce(metrics: &Metrics, live: &Live) {
-    let hash: String = live
-        .hash
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash: String = live.hash_text().chars().take(16).collect();
     metrics.config_info.reset();
     metrics.config_info.with_label_values(&[&hash]).set(1);
     metrics.config_last_reload_successful.set(1);

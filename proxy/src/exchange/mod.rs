@@ -48,6 +48,8 @@ pub struct Exchange<'s> {
     shutdown: ShutdownWatch,
     /// The JSON-RPC id as the client wrote it, once known.
     request_id: Option<Vec<u8>>,
+    /// The same id as the tables of pending calls hold it.
+    request_key: Option<String>,
     method: &'static str,
     tool: String,
     outcome: &'static str,
@@ -81,6 +83,7 @@ impl<'s> Exchange<'s> {
             began,
             shutdown,
             request_id: None,
+            request_key: None,
             method: "other",
             tool: String::new(),
             outcome: "ok",

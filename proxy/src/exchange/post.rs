@@ -67,6 +67,7 @@ impl Exchange<'_> {
         let key = match &message {
             Message::Request { id, .. } => {
                 self.request_id = Some(id.raw().to_vec());
+                self.request_key = Some(id.key());
                 Some(String::from_utf8_lossy(id.raw()).into_owned())
             }
             Message::Notification { .. } | Message::Response { .. } => None,
@@ -286,7 +287,7 @@ impl Exchange<'_> {
             known,
             repeatable,
         } = outgoing;
-        let key = self.request_id.as_deref().map(id_key);
+        let key = self.request_key.clone();
         if let (Some(bound), Some(key)) = (&session, &key) {
             bound
                 .session
@@ -372,8 +373,8 @@ impl Exchange<'_> {
         text: Bytes,
         new_session: Option<Bound>,
     ) -> Result<(), Refusal> {
-        let expected = self.request_id.as_deref().map(id_key);
-        let settled = self.settle(known, &text, expected.as_deref()).await?;
+        let expected = self.request_key.as_deref();
+        let settled = self.settle(known, &text, expected).await?;
         let mut headers = HeaderMap::new();
         headers.insert(
             header::CONTENT_TYPE,
@@ -443,18 +444,6 @@ pub(super) fn put_session(headers: &mut HeaderMap, session: Option<&Bound>) {
 /// A request id of the server's, in the same table as the client's own.
 pub(super) fn server_key(id: &str) -> String {
     format!("server:{id}")
-}
-
-/// The table key of an id as the client wrote it.
-pub(super) fn id_key(raw: &[u8]) -> String {
-    let tree = Tree::parse(raw, &LIMITS);
-    match tree.as_ref().map(|tree| tree.root()) {
-        Ok(value) => match value.string() {
-            Some(text) => format!("s:{text}"),
-            None => format!("n:{}", String::from_utf8_lossy(raw)),
-        },
-        Err(_) => String::new(),
-    }
 }
 
 fn method_of<'m>(message: &'m Message<'_>) -> &'m str {

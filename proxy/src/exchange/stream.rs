@@ -16,7 +16,7 @@ use safeguard_wire::json::{Kind, Splice, Tree};
 use safeguard_wire::jsonrpc::Message;
 use safeguard_wire::sse::{Event, Framer};
 
-use super::post::{id_key, put_session, server_key};
+use super::post::{put_session, server_key};
 use super::{Bound, Caller, Exchange, Known};
 use crate::downstream::{Downstream, Gone};
 use crate::refuse::Refusal;
@@ -113,8 +113,8 @@ impl Exchange<'_> {
         let (Some(known), false) = (&course.known, course.resumable) else {
             return;
         };
-        if let (Some(bound), Some(id)) = (&course.session, &self.request_id) {
-            let _ = bound.session.take(&id_key(id));
+        if let (Some(bound), Some(key)) = (&course.session, &self.request_key) {
+            let _ = bound.session.take(key);
         }
         if let Known::Call(call) = known {
             let recorder = &self.sidecar.recorder;
@@ -234,8 +234,7 @@ impl Exchange<'_> {
             Some(bound) => bound.session.take(key),
             None => None,
         };
-        let own = self.request_id.as_deref().map(id_key);
-        let of_this_post = if own.as_deref() == Some(key) {
+        let of_this_post = if self.request_key.as_deref() == Some(key) {
             course.known.take()
         } else {
             None
@@ -309,8 +308,8 @@ impl Exchange<'_> {
         let Some(id) = self.request_id.clone().filter(|_| unanswered.is_some()) else {
             return;
         };
-        if let Some(bound) = &course.session {
-            let _ = bound.session.take(&id_key(&id));
+        if let (Some(bound), Some(key)) = (&course.session, &self.request_key) {
+            let _ = bound.session.take(key);
         }
         let mut event = Vec::from(b"event: message\ndata: ");
         event.extend_from_slice(&refusal.message(Some(&id), self.reference));

@@ -278,7 +278,7 @@ impl<T: Clone> McpSession<T> {
 }
 
 /// Visible ASCII, as the MCP transport demands.
-fn is_session_id(id: &str) -> bool {
+pub fn is_session_id(id: &str) -> bool {
     (1..=SESSION_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
 }
 
