@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -12,13 +13,22 @@ use tokio::process::{Child, Command};
 use crate::real;
 use crate::wait::eventually;
 
-/// A loopback port that was free a moment ago.
+/// The first port that tests hand out: below what the kernel picks for connections and for port 0.
+const PORTS_FROM: u32 = 20_000;
+/// How many ports there are before the kernel's own begin (32768).
+const PORTS: u32 = 12_768;
+
+/// A loopback port that was free a moment ago and that no other test of this process is given: a server that binds it
+/// a little later must not find another one's server there.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
+    static HANDED_OUT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    (0..PORTS)
+        .map(|_| first.wrapping_add(HANDED_OUT.fetch_add(1, Ordering::Relaxed)) % PORTS)
+        .filter_map(|place| u16::try_from(PORTS_FROM + place).ok())
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
         .expect("a loopback port")
-        .port()
 }
 
 /// A process that ends with the test.
