@@ -148,7 +148,7 @@ impl<'h> Downstream<'h> {
     }
 
     fn head(&self, status: StatusCode, headers: &HeaderMap) -> Option<Box<ResponseHeader>> {
-        let mut head = ResponseHeader::build(status, Some(headers.len() + 4)).ok()?;
+        let mut head = ResponseHeader::build_no_case(status, Some(headers.len() + 4)).ok()?;
         for (name, value) in headers {
             head.append_header(name.clone(), value.clone()).ok()?;
         }

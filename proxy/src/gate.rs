@@ -116,10 +116,8 @@ pub fn face(request: &RequestHeader, face: &Face) -> Result<(), Refusal> {
             .get(header::HOST)
             .and_then(|host| host.to_str().ok()),
     };
-    let host = host
-        .map(|host| without_default_port(&host.to_ascii_lowercase()))
-        .ok_or(Refusal::ForeignOrigin)?;
-    if host != face.authority {
+    let host = host.map(without_default_port);
+    if !host.is_some_and(|host| host.eq_ignore_ascii_case(&face.authority)) {
         return Err(Refusal::ForeignOrigin);
     }
     match request.headers.get(header::ORIGIN) {
@@ -137,11 +135,8 @@ pub fn face(request: &RequestHeader, face: &Face) -> Result<(), Refusal> {
 }
 
 /// An authority as it is compared: https's own port says nothing.
-pub fn without_default_port(authority: &str) -> String {
-    authority
-        .strip_suffix(":443")
-        .unwrap_or(authority)
-        .to_owned()
+pub fn without_default_port(authority: &str) -> &str {
+    authority.strip_suffix(":443").unwrap_or(authority)
 }
 
 /// Refuses a revision that the upstream does not carry, before it reaches one that dies of it.
@@ -150,7 +145,9 @@ pub fn without_default_port(authority: &str) -> String {
 /// 400 in plain text, from which newer clients fall back to `initialize`.
 pub fn revision(headers: &HeaderMap, face: &Face) -> Result<(), Refusal> {
     match text(headers, &PROTOCOL_VERSION)? {
-        Some(version) if !face.revisions.contains(&version) => Err(Refusal::Revision),
+        Some(version) if !face.revisions.iter().any(|ours| ours == version) => {
+            Err(Refusal::Revision)
+        }
         _ => Ok(()),
     }
 }
@@ -160,13 +157,15 @@ pub fn revision(headers: &HeaderMap, face: &Face) -> Result<(), Refusal> {
 /// # Errors
 /// 415 for any other media type, a body in another character set, or an encoded one.
 pub fn media_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let value = text(headers, &header::CONTENT_TYPE)?
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let value = text(headers, &header::CONTENT_TYPE)?.unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
-    let json = parts.next() == Some("application/json");
+    let json = parts
+        .next()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
     let charset = parts.all(|part| match part.split_once('=') {
-        Some(("charset", name)) => name.trim_matches('"') == "utf-8",
+        Some((name, set)) if name.eq_ignore_ascii_case("charset") => {
+            set.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
         _ => true,
     });
     if json && charset && !headers.contains_key(header::CONTENT_ENCODING) {
@@ -183,7 +182,7 @@ pub fn media_type(headers: &HeaderMap) -> Result<(), Refusal> {
 pub fn session_id(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     match text(headers, &SESSION_ID)? {
         None => Ok(None),
-        Some(id) if is_session_id(&id) => Ok(Some(id)),
+        Some(id) if is_session_id(id) => Ok(Some(id.to_owned())),
         Some(_) => Err(Refusal::BadRequest(
             "Mcp-Session-Id is not visible ASCII of at most 256 characters",
         )),
@@ -212,12 +211,11 @@ pub fn forwarded(headers: &HeaderMap) -> HeaderMap {
     up
 }
 
-fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Refusal> {
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Refusal> {
     headers
         .get(name)
         .map(HeaderValue::to_str)
         .transpose()
-        .map(|value| value.map(str::to_owned))
         .map_err(|_| Refusal::BadRequest("a header holds bytes that are no text"))
 }
 

@@ -30,3 +30,4 @@ pub mod settings;
 pub mod sidecar;
 pub mod streams;
 pub mod upstream;
+pub mod workers;

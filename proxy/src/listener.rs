@@ -13,6 +13,7 @@ use pingora::apps::ServerApp;
 use rustls::pki_types::CertificateDer;
 use safeguard_certs::{Peer, PeerError, PeerIdentity, ServerTls};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -93,9 +94,11 @@ pub struct ListenerLimits {
 pub async fn serve(
     listener: TcpListener,
     sidecar: Arc<Sidecar>,
+    workers: Vec<Handle>,
     limits: ListenerLimits,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let mut workers = workers.iter().cycle();
     let places = Arc::new(Semaphore::new(limits.connections_max));
     loop {
         let place = tokio::select! {
@@ -116,10 +119,16 @@ pub async fn serve(
                 }
             },
         };
+        // The worker's own runtime must be the one that is told of the socket's events.
+        let (Some(worker), Ok(socket)) = (workers.next(), socket.into_std()) else {
+            continue;
+        };
         let sidecar = Arc::clone(&sidecar);
         let shutdown = shutdown.clone();
-        tokio::spawn(async move {
-            connection(socket, source, sidecar, limits, shutdown).await;
+        worker.spawn(async move {
+            if let Ok(socket) = TcpStream::from_std(socket) {
+                connection(socket, source, sidecar, limits, shutdown).await;
+            }
             drop(place);
         });
     }

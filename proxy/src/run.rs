@@ -36,6 +36,7 @@ use crate::session::mcp::{McpLimits, McpSessions};
 use crate::settings::{self, SettingsError};
 use crate::sidecar::Sidecar;
 use crate::upstream::Upstream;
+use crate::workers::Workers;
 
 /// How often sessions that nobody uses are ended.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -109,11 +110,14 @@ pub async fn run(
     let sections = Sections::of(&configuration);
     let (sidecar, deliveries) = build(configuration)?;
     let reloader = Reloader::new(Arc::clone(&sidecar), sections, reload);
+    let workers = Workers::start()
+        .map_err(|error| StartError::System(format!("the workers can't be started: {error}")))?;
     let (stop, stopping) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(listener::serve(
         listeners.data,
         Arc::clone(&sidecar),
+        workers.handles().cloned().collect(),
         listener_limits,
         stopping.clone(),
     ));
@@ -309,6 +313,7 @@ async fn sweep(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
         let ended = sidecar.sessions.sweep(clock::now_unix());
         sidecar.recorder.session_events(&ended, None);
         sidecar.mcp_sessions.sweep();
+        sidecar.upstream.sweep();
     }
 }
 

@@ -1,10 +1,13 @@
 //! From the configuration as checked to the objects that a run is made of. Nothing here opens a socket.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
+use http::uri::PathAndQuery;
 use safeguard_certs::{KeyPermissions, Mutual, Suite, TlsSettings};
 use safeguard_policy::{CipherSuite, Configuration, Key, MfaProvider, Policy, Profile};
 use safeguard_vault::carry::Carrier;
@@ -48,6 +51,9 @@ pub enum SettingsError {
     /// The upstream's address is not an address on loopback.
     #[error("upstream.url: `{0}` is not on loopback")]
     Upstream(String),
+    /// The upstream's path can't stand in a request.
+    #[error("upstream.url: `{0}` is no path of a request")]
+    UpstreamPath(String),
 }
 
 /// What the listener's TLS is made of.
@@ -194,8 +200,10 @@ pub fn upstream(configuration: &Configuration) -> Result<UpstreamSettings, Setti
     };
     Ok(UpstreamSettings {
         address: SocketAddr::new(address, upstream.port),
-        authority,
-        path: upstream.path.clone(),
+        authority: HeaderValue::from_str(&authority)
+            .map_err(|_| SettingsError::Upstream(upstream.host.clone()))?,
+        path: PathAndQuery::from_str(&upstream.path)
+            .map_err(|_| SettingsError::UpstreamPath(upstream.path.clone()))?,
         connect: upstream.connect_timeout,
         answer: upstream.timeout,
     })
@@ -258,7 +266,7 @@ fn fingerprint<'k>(keys: impl Iterator<Item = &'k Key>) -> [u8; 32] {
 
 fn face(configuration: &Configuration) -> Face {
     let listen = &configuration.listen;
-    let authority = without_default_port(&listen.host.to_ascii_lowercase());
+    let authority = without_default_port(&listen.host).to_ascii_lowercase();
     let mut origins = vec![format!("https://{authority}")];
     origins.extend(
         listen

@@ -63,7 +63,7 @@ impl Authenticator {
     /// [`AuthnError`], in the order in which the token is read; a missing second factor comes last.
     pub async fn authenticate(
         &self,
-        token: &BearerToken,
+        token: &BearerToken<'_>,
         now_unix: i64,
     ) -> Result<Arc<Authenticated>, AuthnError> {
         let clock = Clock {
@@ -128,7 +128,7 @@ impl Authenticator {
 
     async fn verify(
         &self,
-        token: &BearerToken,
+        token: &BearerToken<'_>,
         digest: TokenDigest,
         clock: Clock,
     ) -> Result<Arc<Authenticated>, AuthnError> {

@@ -1,6 +1,4 @@
-//! The `Authorization` header's value, taken in bounded and wiped when dropped.
-
-use zeroize::Zeroizing;
+//! The `Authorization` header's value, bounded and of the right alphabet.
 
 use super::error::AuthnError;
 
@@ -9,16 +7,16 @@ pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 const SCHEME: &[u8] = b"bearer";
 
-/// A bearer token as presented: unverified, wiped on drop, never shown.
-pub struct BearerToken(Zeroizing<String>);
+/// A bearer token as presented: unverified, where it stood in the request, never copied, never shown.
+pub struct BearerToken<'h>(&'h str);
 
-impl BearerToken {
+impl<'h> BearerToken<'h> {
     /// Takes the token out of a request's headers.
     ///
     /// # Errors
     /// [`AuthnError::Missing`] without the header, [`AuthnError::SeveralCredentials`] with two of them,
     /// else as [`BearerToken::parse`].
-    pub fn from_headers(headers: &http::HeaderMap) -> Result<Self, AuthnError> {
+    pub fn from_headers(headers: &'h http::HeaderMap) -> Result<Self, AuthnError> {
         let mut values = headers.get_all(http::header::AUTHORIZATION).iter();
         let first = values.next().ok_or(AuthnError::Missing)?;
         if values.next().is_some() {
@@ -31,7 +29,7 @@ impl BearerToken {
     ///
     /// # Errors
     /// [`AuthnError::SchemeRefused`], [`AuthnError::TooLarge`] or [`AuthnError::HeaderMalformed`].
-    pub fn parse(value: &[u8]) -> Result<Self, AuthnError> {
+    pub fn parse(value: &'h [u8]) -> Result<Self, AuthnError> {
         let value = value.trim_ascii();
         let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
         if !scheme.eq_ignore_ascii_case(SCHEME) {
@@ -45,28 +43,35 @@ impl BearerToken {
     ///
     /// # Errors
     /// [`AuthnError::TooLarge`] or [`AuthnError::HeaderMalformed`].
-    pub fn from_bytes(token: &[u8]) -> Result<Self, AuthnError> {
+    pub fn from_bytes(token: &'h [u8]) -> Result<Self, AuthnError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(AuthnError::TooLarge);
         }
-        let text = std::str::from_utf8(token).map_err(|_| AuthnError::HeaderMalformed)?;
-        if text.is_empty() || !text.bytes().all(is_token_byte) {
+        let right = token
+            .iter()
+            .fold(true, |right, byte| right & is_token_byte(*byte));
+        if token.is_empty() || !right {
             return Err(AuthnError::HeaderMalformed);
         }
-        Ok(Self(Zeroizing::new(text.to_owned())))
+        std::str::from_utf8(token)
+            .map(Self)
+            .map_err(|_| AuthnError::HeaderMalformed)
     }
 
-    pub(in crate::authn) fn expose(&self) -> &str {
-        &self.0
+    pub(in crate::authn) fn expose(&self) -> &'h str {
+        self.0
     }
 }
 
-/// The alphabet of `b64token`, RFC 6750 §2.1.
+/// The alphabet of `b64token`, RFC 6750 §2.1. Without branches: every byte of every token is looked at, on every
+/// request, and so the processor looks at many at once.
 fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)
+    let is_mark = (byte == b'-') | (byte == b'.') | (byte == b'_') | (byte == b'~');
+    let is_sign = (byte == b'+') | (byte == b'/') | (byte == b'=');
+    byte.is_ascii_alphanumeric() | is_mark | is_sign
 }
 
-impl std::fmt::Debug for BearerToken {
+impl std::fmt::Debug for BearerToken<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("BearerToken(..)")
     }

@@ -41,17 +41,19 @@ impl Exchange<'_> {
     /// # Errors
     /// Whatever refuses the caller, the message or the upstream; nothing refused reaches the upstream.
     pub async fn post(&mut self, http: &mut ServerSession) -> Result<(), Refusal> {
-        let headers = http.req_header().headers.clone();
-        let caller = self.caller(&headers).await?;
-        gate::media_type(&headers)?;
-        gate::revision(&headers, &self.live.face)?;
-        let session = self.mcp_session(&headers, &caller)?;
+        let headers = &http.req_header().headers;
+        let caller = self.caller(headers).await?;
+        gate::media_type(headers)?;
+        gate::revision(headers, &self.live.face)?;
+        let session = self.mcp_session(headers, &caller)?;
+        let forwarded = gate::forwarded(headers);
         let limits = self.sidecar.limits;
         let body = Downstream::new(http)
             .body(limits.body_bytes_max, limits.body)
             .await?;
         let outgoing = self.judge(&caller, body, session.as_ref()).await?;
-        self.send(http, &headers, &caller, outgoing, session).await
+        self.send(http, &forwarded, &caller, outgoing, session)
+            .await
     }
 
     /// Reads the message and decides it.
@@ -277,7 +279,7 @@ impl Exchange<'_> {
     async fn send(
         &mut self,
         http: &mut ServerSession,
-        headers: &HeaderMap,
+        forwarded: &HeaderMap,
         caller: &Arc<Caller>,
         outgoing: Outgoing,
         session: Option<Bound>,
@@ -300,11 +302,10 @@ impl Exchange<'_> {
                 })?;
         }
         let began = Instant::now();
-        let up = gate::forwarded(headers);
         let answer = self
             .sidecar
             .upstream
-            .send(&Verb::POST, &up, Some(body), repeatable)
+            .send(&Verb::POST, forwarded, Some(&body), repeatable)
             .await;
         self.upstream_time = Some(began.elapsed());
         let answered = match answer {

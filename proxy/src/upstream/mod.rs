@@ -1,21 +1,29 @@
 //! The one upstream: the unmodified MCP server on loopback.
 //!
-//! Drives Pingora's HTTP/1.1 client connector directly, so that nothing goes up before the verdict, lengths are
-//! exact and no request is ever repeated behind our back.
+//! Connections, and what is written to them, are ours: a request goes out in one system call, nothing of it before the
+//! verdict, its length exact, and never repeated behind our back. Answers are read by Pingora's HTTP/1.1 session.
 
+mod pool;
+mod stream;
+
+use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use pingora::connectors::http::v1::Connector;
-use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
 use thiserror::Error;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-/// How long an unused connection is kept. Shorter than the five seconds after which the common Python and Node
-/// servers close theirs, so that a request rarely meets a connection that is just being closed.
-const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+use pool::Pool;
+use stream::UpstreamStream;
+
+/// Room for a request's head, without what it forwards, in bytes.
+const HEAD_BYTES: usize = 512;
 
 /// Where the upstream is and how long it may take.
 #[derive(Clone, Debug)]
@@ -23,9 +31,9 @@ pub struct UpstreamSettings {
     /// Address and port on loopback.
     pub address: std::net::SocketAddr,
     /// The `Host` that the upstream expects: its own authority.
-    pub authority: String,
+    pub authority: HeaderValue,
     /// Path of the MCP endpoint.
-    pub path: String,
+    pub path: PathAndQuery,
     /// How long connecting may take.
     pub connect: Duration,
     /// How long the answer's headers, or the next piece of a whole body, may take.
@@ -52,11 +60,10 @@ pub enum UpstreamError {
     Invalid,
 }
 
-/// The connector and the address of the upstream.
+/// The upstream, and the connections to it that wait for their next request.
 pub struct Upstream {
-    connector: Connector,
-    peer: HttpPeer,
     settings: UpstreamSettings,
+    pool: Pool,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -68,17 +75,17 @@ impl std::fmt::Debug for Upstream {
 }
 
 impl Upstream {
-    /// A connector for the upstream of the configuration.
+    /// The upstream of the configuration; nothing is connected yet.
     pub fn new(settings: UpstreamSettings) -> Self {
-        let mut peer = HttpPeer::new(settings.address, false, String::new());
-        peer.options.connection_timeout = Some(settings.connect);
-        peer.options.total_connection_timeout = Some(settings.connect);
-        peer.options.idle_timeout = Some(IDLE_CONNECTION);
         Self {
-            connector: Connector::new(None),
-            peer,
             settings,
+            pool: Pool::new(),
         }
+    }
+
+    /// Closes connections that nobody has used for a while.
+    pub fn sweep(&self) {
+        self.pool.sweep();
     }
 
     /// Sends one request and reads the answer's headers.
@@ -92,112 +99,92 @@ impl Upstream {
         &self,
         method: &Method,
         headers: &HeaderMap,
-        body: Option<Bytes>,
+        body: Option<&[u8]>,
         repeatable: bool,
     ) -> Result<Answer<'_>, UpstreamError> {
-        let (outcome, reused) = self.try_send(method, headers, body.clone()).await;
-        match outcome {
-            Err(UpstreamError::Broken) if reused && repeatable => {
-                self.try_send(method, headers, body).await.0
+        let request = self.request(method, headers, body);
+        if let Some(stream) = self.pool.take() {
+            match self.exchange(stream, &request).await {
+                Err(UpstreamError::Broken) if repeatable => {}
+                outcome => return outcome,
             }
-            outcome => outcome,
         }
+        self.exchange(self.connect().await?, &request).await
     }
 
-    async fn try_send(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        body: Option<Bytes>,
-    ) -> (Result<Answer<'_>, UpstreamError>, bool) {
-        let (mut session, reused) = match self.connector.get_http_session(&self.peer).await {
-            Ok(found) => found,
-            Err(_) => return (Err(UpstreamError::Unreachable), false),
-        };
-        session.read_timeout = Some(self.settings.answer);
-        session.write_timeout = Some(self.settings.answer);
-        let outcome = self.exchange(&mut session, method, headers, body).await;
-        // A whole body has a deadline of its own; a stream may be silent for as long as its session lives.
-        session.read_timeout = None;
-        (
-            outcome.map(|()| Answer {
-                upstream: self,
-                session: Some(session),
-            }),
-            reused,
-        )
+    async fn connect(&self) -> Result<Stream, UpstreamError> {
+        let connecting = TcpStream::connect(self.settings.address);
+        match timeout(self.settings.connect, connecting).await {
+            Ok(Ok(socket)) => Ok(Box::new(UpstreamStream::new(socket))),
+            Ok(Err(_)) | Err(_) => Err(UpstreamError::Unreachable),
+        }
     }
 
     async fn exchange(
         &self,
-        session: &mut HttpSession,
-        method: &Method,
-        headers: &HeaderMap,
-        body: Option<Bytes>,
-    ) -> Result<(), UpstreamError> {
-        let request = self.request(method, headers, body.as_ref().map(Bytes::len))?;
-        session
-            .write_request_header(request)
-            .await
-            .map_err(|_| UpstreamError::Broken)?;
-        if let Some(body) = body {
-            session
-                .write_body(&body)
-                .await
-                .map_err(|_| UpstreamError::Broken)?;
+        mut stream: Stream,
+        request: &[u8],
+    ) -> Result<Answer<'_>, UpstreamError> {
+        match timeout(self.settings.answer, stream.write_all(request)).await {
+            Ok(written) => written.map_err(|_: io::Error| UpstreamError::Broken)?,
+            Err(_) => return Err(UpstreamError::TooSlow),
         }
-        session
-            .finish_body()
-            .await
-            .map_err(|_| UpstreamError::Broken)?;
-        loop {
-            session
-                .read_response()
-                .await
-                .map_err(|error| of_read(&error))?;
-            let informational = session
-                .get_status()
-                .is_some_and(|status| status.is_informational());
-            // 1xx answers announce, they do not answer; switching protocols was never asked for.
-            match session.get_status() {
-                Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(UpstreamError::Invalid),
-                _ if informational => {}
-                _ => return Ok(()),
-            }
+        let mut session = HttpSession::new(stream);
+        match timeout(self.settings.answer, head(&mut session)).await {
+            Ok(read) => read?,
+            Err(_) => return Err(UpstreamError::TooSlow),
         }
+        Ok(Answer {
+            upstream: self,
+            session: Some(session),
+        })
     }
 
-    fn request(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        length: Option<usize>,
-    ) -> Result<Box<RequestHeader>, UpstreamError> {
-        let invalid = |_| UpstreamError::Invalid;
-        let mut request = RequestHeader::build(
-            method.clone(),
-            self.settings.path.as_bytes(),
-            Some(headers.len() + 3),
-        )
-        .map_err(invalid)?;
-        request
-            .insert_header(http::header::HOST, self.settings.authority.as_str())
-            .map_err(invalid)?;
+    /// A request's bytes. No part of its head can hold a line's end: the types see to that.
+    fn request(&self, method: &Method, headers: &HeaderMap, body: Option<&[u8]>) -> Vec<u8> {
+        let settings = &self.settings;
+        let forwarded: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 4)
+            .sum();
+        let room = HEAD_BYTES + settings.path.as_str().len() + settings.authority.len() + forwarded;
+        let mut request = Vec::with_capacity(room + body.map_or(0, <[u8]>::len));
+        request.extend_from_slice(method.as_str().as_bytes());
+        request.push(b' ');
+        request.extend_from_slice(settings.path.as_str().as_bytes());
+        request.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        request.extend_from_slice(settings.authority.as_bytes());
         // What the upstream compresses could not be judged.
-        request
-            .insert_header(http::header::ACCEPT_ENCODING, "identity")
-            .map_err(invalid)?;
-        if let Some(length) = length {
-            request
-                .insert_header(http::header::CONTENT_LENGTH, length)
-                .map_err(invalid)?;
-        }
+        request.extend_from_slice(b"\r\nAccept-Encoding: identity\r\n");
         for (name, value) in headers {
-            request
-                .append_header(name.clone(), value.clone())
-                .map_err(invalid)?;
+            request.extend_from_slice(name.as_str().as_bytes());
+            request.extend_from_slice(b": ");
+            request.extend_from_slice(value.as_bytes());
+            request.extend_from_slice(b"\r\n");
         }
-        Ok(Box::new(request))
+        if let Some(body) = body {
+            request.extend_from_slice(b"Content-Length: ");
+            request.extend_from_slice(body.len().to_string().as_bytes());
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"\r\n");
+        request.extend_from_slice(body.unwrap_or_default());
+        request
+    }
+}
+
+/// Reads the answer's headers. 1xx answers announce, they do not answer; switching protocols was never asked for.
+async fn head(session: &mut HttpSession) -> Result<(), UpstreamError> {
+    loop {
+        session
+            .read_response()
+            .await
+            .map_err(|error| of_read(&error))?;
+        match session.get_status() {
+            Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(UpstreamError::Invalid),
+            Some(status) if status.is_informational() => {}
+            _ => return Ok(()),
+        }
     }
 }
 
@@ -314,10 +301,10 @@ impl Answer<'_> {
         if let Some(mut session) = self.session.take()
             && session.is_body_done()
         {
-            upstream
-                .connector
-                .release_http_session(session, &upstream.peer, Some(IDLE_CONNECTION))
-                .await;
+            session.respect_keepalive();
+            if let Some(stream) = session.reuse().await {
+                upstream.pool.put(stream);
+            }
         }
     }
 }
