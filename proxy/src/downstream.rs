@@ -81,9 +81,20 @@ impl<'h> Downstream<'h> {
     /// Never a refusal: the type is what a route returns.
     pub async fn reply(&mut self, reply: Reply) -> Result<(), Refusal> {
         self.discard().await;
-        let mut head = match self.head(reply.status, &reply.headers) {
-            Some(head) => head,
-            None => return Ok(()),
+        self.write_whole(reply).await;
+        self.linger().await;
+        Ok(())
+    }
+
+    /// Writes an answer to a request whose head never came whole, so that it has no body either.
+    pub async fn reply_to_no_request(&mut self, reply: Reply) {
+        self.http.set_keepalive(None);
+        self.write_whole(reply).await;
+    }
+
+    async fn write_whole(&mut self, reply: Reply) {
+        let Some(mut head) = self.head(reply.status, &reply.headers) else {
+            return;
         };
         if reply.status != StatusCode::ACCEPTED && reply.status != StatusCode::NO_CONTENT
             || !reply.body.is_empty()
@@ -102,8 +113,6 @@ impl<'h> Downstream<'h> {
         ) {
             self.http.set_keepalive(None);
         }
-        self.linger().await;
-        Ok(())
     }
 
     /// Begins an event stream.

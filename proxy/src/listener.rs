@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pingora::apps::ServerApp;
@@ -30,6 +31,10 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 pub struct Connection {
     source: SocketAddr,
     opened: Instant,
+    /// Bytes of requests that have come so far.
+    received: AtomicU64,
+    /// Whether what still comes is to be read away when this closes.
+    lingers: AtomicBool,
     /// None where the configuration asks for no certificate and none was shown.
     peer: Option<Result<Peer, PeerError>>,
 }
@@ -48,6 +53,8 @@ impl Connection {
         Self {
             source,
             opened: Instant::now(),
+            received: AtomicU64::new(0),
+            lingers: AtomicBool::new(false),
             peer: chain.map(|chain| Peer::new(tls, owned(chain), now)),
         }
     }
@@ -60,6 +67,28 @@ impl Connection {
     /// How long this connection has been open.
     pub fn age(&self) -> Duration {
         self.opened.elapsed()
+    }
+
+    /// Bytes of requests, decrypted, that have come so far.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Notes that more has come.
+    pub(crate) fn receive(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The client is still sending what was answered already: closing at once would reset the connection under its
+    /// hands before it has read the answer.
+    pub(crate) fn linger(&self) {
+        self.lingers.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Connection::linger`] was called.
+    pub(crate) fn lingers(&self) -> bool {
+        self.lingers.load(Ordering::Relaxed)
     }
 
     /// Who the peer is, if the certificate that it showed still holds: trust may have changed since the handshake.
@@ -157,9 +186,9 @@ async fn connection(
         }
     };
     sidecar.metrics().handshake("ok");
-    let connection = Connection::proved(&stream, source, sidecar.tls());
-    let guest = Arc::new(Guest::new(sidecar, connection));
-    let stream = Box::new(PeerStream::new(stream));
+    let connection = Arc::new(Connection::proved(&stream, source, sidecar.tls()));
+    let guest = Arc::new(Guest::new(sidecar, Arc::clone(&connection)));
+    let stream = Box::new(PeerStream::new(stream, connection));
     let served = guest.process_new(stream, &shutdown);
     // A long-lived stream ends here at the latest; requests in flight on an aged connection were told to close before.
     let _ = tokio::time::timeout(limits.connection_age, served).await;

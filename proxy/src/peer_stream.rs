@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -17,17 +18,24 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::listener::Connection;
+
 /// How much of an answer is gathered before it is encrypted: the most that one TLS record holds.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+/// How much is read and thrown away of a request that was refused before its head was whole.
+const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How long that may take.
+const LINGER_DEADLINE: Duration = Duration::from_secs(2);
 
 /// An accepted TLS connection.
 #[derive(Debug)]
 pub struct PeerStream {
     inner: BufWriter<TlsStream<TcpStream>>,
+    connection: Arc<Connection>,
     descriptor: UniqueIDType,
     digest: Arc<SslDigest>,
     is_http2: bool,
@@ -35,13 +43,14 @@ pub struct PeerStream {
 
 impl PeerStream {
     /// Wraps a connection whose handshake is done.
-    pub fn new(stream: TlsStream<TcpStream>) -> Self {
+    pub fn new(stream: TlsStream<TcpStream>, connection: Arc<Connection>) -> Self {
         let (socket, session) = stream.get_ref();
         let descriptor = socket.as_raw_fd();
         let is_http2 = session.alpn_protocol() == Some(b"h2".as_slice());
         let digest = Arc::new(SslDigest::new("TLS 1.3", "TLSv1.3", None, None, Vec::new()));
         Self {
             inner: BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream),
+            connection,
             descriptor,
             digest,
             is_http2,
@@ -55,7 +64,11 @@ impl AsyncRead for PeerStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        self.connection
+            .receive(buffer.filled().len().saturating_sub(before));
+        read
     }
 }
 
@@ -94,6 +107,13 @@ impl Shutdown for PeerStream {
     async fn shutdown(&mut self) {
         // The peer may be gone already; then there is nobody to say goodbye to.
         let _ = AsyncWriteExt::shutdown(&mut self.inner).await;
+        if self.connection.lingers() {
+            let socket = self.inner.get_mut().get_mut().0;
+            let mut rest = socket.take(LINGER_BYTES_MAX);
+            let mut nowhere = tokio::io::sink();
+            let reading = tokio::io::copy(&mut rest, &mut nowhere);
+            let _ = tokio::time::timeout(LINGER_DEADLINE, reading).await;
+        }
     }
 }
 

@@ -301,10 +301,10 @@ impl std::fmt::Debug for Guest {
 
 impl Guest {
     /// The sidecar as this connection's requests see it.
-    pub fn new(sidecar: Arc<Sidecar>, connection: Connection) -> Self {
+    pub fn new(sidecar: Arc<Sidecar>, connection: Arc<Connection>) -> Self {
         Self {
             sidecar,
-            connection: Arc::new(connection),
+            connection,
         }
     }
 
@@ -313,21 +313,29 @@ impl Guest {
         let reused = http.take_connection_user_context().is_some();
         let header = self.sidecar.limits.header;
         let deadline = if reused { KEEPALIVE + header } else { header };
+        let received = self.connection.received();
         let mut ending = shutdown.clone();
         let read = tokio::select! {
             biased;
             read = tokio::time::timeout(deadline, http.read_request()) => read,
             _ = ending.wait_for(|ending| *ending) => return None,
         };
-        match read {
+        let refusal = match read {
             Ok(Ok(true)) => return Some(()),
-            Ok(Err(error)) if *error.etype() == pingora::ErrorType::InvalidHTTPHeader => {
-                let refusal =
-                    Refusal::BadRequest("the request's headers are malformed or too large");
-                let reply = refusal.answer(None, Uuid::now_v7());
-                let _ = Downstream::new(http).reply(reply).await;
+            Ok(Err(error)) if *error.etype() == pingora::ErrorType::InvalidHTTPHeader => Some(
+                Refusal::BadRequest("the request's headers are malformed or too large"),
+            ),
+            // A client that has sent nothing may be sending just now: it must not take a 408 for the answer.
+            Err(_elapsed) if self.connection.received() > received => {
+                self.sidecar.limit_reached("header_seconds");
+                Some(Refusal::TooSlow)
             }
-            Ok(Ok(false) | Err(_)) | Err(_) => {}
+            Ok(Ok(false) | Err(_)) | Err(_) => None,
+        };
+        if let Some(refusal) = refusal {
+            let reply = refusal.answer(None, Uuid::now_v7());
+            Downstream::new(http).reply_to_no_request(reply).await;
+            self.connection.linger();
         }
         http.shutdown().await;
         None
