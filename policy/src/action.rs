@@ -1,6 +1,36 @@
 //! What is asked for: a method, tool, resource or prompt as typed facts.
 
+use std::fmt;
+
 use serde_json::Value;
+
+use crate::path::Path;
+
+/// The arguments of a call, read only as far as its rule needs: most rules ask for a patient, few have a condition.
+pub trait Arguments: fmt::Debug {
+    /// All of them, for a condition; null where they are ambiguous, so that whatever reads them denies.
+    fn value(&self) -> &Value;
+
+    /// Whether a path below them leads to somebody: to one value at least, and each a text that is not empty, or a
+    /// number.
+    fn names_somebody(&self, path: &Path) -> bool;
+}
+
+impl Arguments for Value {
+    fn value(&self) -> &Value {
+        self
+    }
+
+    fn names_somebody(&self, path: &Path) -> bool {
+        let found = path.select(self);
+        let is_name = |value: &&Value| match value {
+            Value::String(text) => !text.is_empty(),
+            Value::Number(_) => true,
+            _ => false,
+        };
+        !found.is_empty() && found.iter().all(is_name)
+    }
+}
 
 /// One request.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +40,7 @@ pub enum Action<'a> {
         /// `params.name`
         name: &'a str,
         /// `params.arguments`; null or an empty object where the call has none.
-        args: &'a Value,
+        args: &'a dyn Arguments,
     },
     /// `resources/read` (and a subscription to it).
     Resource {
@@ -22,7 +52,7 @@ pub enum Action<'a> {
         /// `params.name`
         name: &'a str,
         /// `params.arguments`
-        args: &'a Value,
+        args: &'a dyn Arguments,
     },
     /// Any other method, by its name.
     Method(&'a str),

@@ -52,6 +52,12 @@ pub fn fold(name: &str) -> Folded {
     Folded::Heap(folded.into_bytes())
 }
 
+/// The folded bytes of an ASCII name, one by one.
+pub(crate) fn folded_ascii(name: &str) -> impl Iterator<Item = u8> + '_ {
+    let kept = name.bytes().filter(|byte| !is_separator(char::from(*byte)));
+    kept.map(|byte| byte.to_ascii_lowercase())
+}
+
 /// Characters of a name that are compared for a suggestion; longer ones get none.
 const COMPARED_MAX: usize = 64;
 

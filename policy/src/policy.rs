@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use crate::cel::Condition;
 use crate::field::{TextView, Unlisted, View, Views};
-use crate::names::{Folded, fold};
+use crate::names::{fold, folded_ascii};
 use crate::path::Path;
 use crate::template::Template;
 
@@ -188,13 +188,60 @@ pub(crate) struct Grant {
     pub event: Option<Arc<str>>,
 }
 
+/// Classes by folded name: those of one length stand together, sorted. Most names of a message are told apart from the
+/// few that the policy knows by their length alone, and every name of every message is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Classes {
+    by_length: Vec<Vec<(Box<[u8]>, FieldClass)>>,
+}
+
+impl FromIterator<(Box<[u8]>, FieldClass)> for Classes {
+    fn from_iter<I: IntoIterator<Item = (Box<[u8]>, FieldClass)>>(names: I) -> Self {
+        let mut by_length: Vec<Vec<(Box<[u8]>, FieldClass)>> = Vec::new();
+        for (name, class) in names {
+            if by_length.len() <= name.len() {
+                by_length.resize_with(name.len() + 1, Vec::new);
+            }
+            if let Some(alike) = by_length.get_mut(name.len()) {
+                alike.push((name, class));
+            }
+        }
+        for alike in &mut by_length {
+            alike.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        }
+        Self { by_length }
+    }
+}
+
+impl Classes {
+    /// The class of a name as a message has it.
+    fn of(&self, name: &str) -> FieldClass {
+        if name.is_ascii() {
+            return self.find(folded_ascii(name).count(), || folded_ascii(name));
+        }
+        let folded = fold(name);
+        let bytes = folded.as_bytes();
+        self.find(bytes.len(), || bytes.iter().copied())
+    }
+
+    fn find<I: Iterator<Item = u8>>(&self, length: usize, folded: impl Fn() -> I) -> FieldClass {
+        let alike = self.by_length.get(length);
+        let alike = alike.map_or(&[][..], Vec::as_slice);
+        alike
+            .binary_search_by(|(name, _)| name.iter().copied().cmp(folded()))
+            .ok()
+            .and_then(|place| alike.get(place))
+            .map_or(FieldClass::Unlisted, |(_, class)| *class)
+    }
+}
+
 /// Who may see what.
 #[derive(Debug)]
 pub struct Policy {
     pub(crate) phi: Phi,
     pub(crate) field_names: Vec<String>,
     pub(crate) groups: Vec<Option<String>>,
-    pub(crate) classes: HashMap<Box<[u8]>, FieldClass>,
+    pub(crate) classes: Classes,
     pub(crate) roles: Vec<Role>,
     pub(crate) role_numbers: HashMap<String, usize>,
     pub(crate) clients: Vec<Client>,
@@ -221,15 +268,10 @@ impl Policy {
     /// Tables of views kept; more combinations than this are computed each time.
     pub const VIEWS_KEPT_MAX: usize = 1024;
 
-    /// What a member name means, whatever its case or separators. No allocation for names up to
-    /// [`names::INLINE_BYTES`](crate::names::INLINE_BYTES) bytes.
+    /// What a member name means, whatever its case or separators. Nothing is allocated for an ASCII name.
     #[must_use]
     pub fn classify(&self, member_name: &str) -> FieldClass {
-        let folded: Folded = fold(member_name);
-        self.classes
-            .get(folded.as_bytes())
-            .copied()
-            .unwrap_or(FieldClass::Unlisted)
+        self.classes.of(member_name)
     }
 
     /// Whether a member of a *record* is one that the sidecar itself writes. Exact names: elsewhere they mean nothing.

@@ -1,18 +1,71 @@
-//! The policy's paths walked in a message: two crates that do not know each other, translated here.
+//! The policy's paths and conditions over a message: two crates that do not know each other, translated here.
 
+use std::cell::OnceCell;
+
+use safeguard_policy::action::Arguments;
 use safeguard_policy::{Path, Step};
-use safeguard_wire::json::{self, Kind, Value};
+use safeguard_wire::json::{DuplicateMember, Kind, Value};
 
-/// The path's steps as the JSON tree takes them.
-pub fn steps(path: &Path) -> Vec<json::Step> {
-    path.steps
-        .iter()
-        .map(|step| match step {
-            Step::Member(name) => json::Step::Member(name.clone()),
-            Step::Each => json::Step::Each,
-            Step::Index(index) => json::Step::Index(*index),
+/// The values that a path leads to; what does not match yields nothing.
+///
+/// # Errors
+/// A member on the way is there twice.
+pub fn select<'t>(root: Value<'t>, path: &Path) -> Result<Vec<Value<'t>>, DuplicateMember> {
+    let mut here = vec![root];
+    for step in &path.steps {
+        let mut there = Vec::with_capacity(here.len());
+        for value in here {
+            match step {
+                Step::Member(name) => there.extend(value.get(name)?),
+                Step::Each if value.kind() == Kind::Array => there.extend(value.children()),
+                Step::Index(index) if value.kind() == Kind::Array => {
+                    there.extend(value.children().nth(*index as usize));
+                }
+                Step::Each | Step::Index(_) => {}
+            }
+        }
+        here = there;
+    }
+    Ok(here)
+}
+
+/// A call's arguments as the policy reads them, made into its own kind of value only if a condition asks.
+#[derive(Debug)]
+pub struct CallArguments<'t> {
+    object: Option<Value<'t>>,
+    value: OnceCell<serde_json::Value>,
+}
+
+impl<'t> CallArguments<'t> {
+    /// The arguments; none where the call has none, or where they are not the policy's to read.
+    pub fn new(object: Option<Value<'t>>) -> Self {
+        Self {
+            object,
+            value: OnceCell::new(),
+        }
+    }
+}
+
+impl Arguments for CallArguments<'_> {
+    fn value(&self) -> &serde_json::Value {
+        self.value.get_or_init(|| {
+            // Duplicates make conditions ambiguous: the policy sees no arguments, and a condition on them denies.
+            let clear = self.object.filter(|object| !object.has_duplicates());
+            clear.and_then(to_serde).unwrap_or_default()
         })
-        .collect()
+    }
+
+    fn names_somebody(&self, path: &Path) -> bool {
+        let Some(Ok(found)) = self.object.map(|object| select(object, path)) else {
+            return false;
+        };
+        let is_name = |value: &Value<'_>| match value.kind() {
+            Kind::String => value.string().is_some_and(|text| !text.is_empty()),
+            Kind::Number => true,
+            Kind::Null | Kind::Bool | Kind::Array | Kind::Object => false,
+        };
+        !found.is_empty() && found.iter().all(is_name)
+    }
 }
 
 /// A string's text or a number's digits; none for anything that can't name a patient.

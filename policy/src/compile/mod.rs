@@ -40,7 +40,7 @@ pub(crate) fn policy(
         phi,
         field_names: fields.names,
         groups: fields.groups,
-        classes: fields.classes,
+        classes: fields.classes.into_iter().collect(),
         roles: roles.list,
         role_numbers,
         clients,

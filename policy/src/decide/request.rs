@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::select::Standing;
 use super::{Action, Decision, Denial, DenialReason, Listed, Permit, Principal};
+use crate::action::Arguments;
 use crate::cel::{Facts, Truth};
 use crate::field::{TextView, Views};
 use crate::path::{Path, Root, Step};
@@ -29,7 +30,7 @@ pub const OPEN_METHODS: [&str; 9] = [
 /// The action's own facts; `None` where a list leaves them open.
 #[derive(Clone, Copy)]
 struct Call<'a> {
-    args: Option<&'a Value>,
+    args: Option<&'a dyn Arguments>,
     uri: Option<&'a Value>,
     now_unix: i64,
 }
@@ -102,7 +103,7 @@ fn named(
     grant: Option<&Grant>,
     principal: &Principal<'_>,
     policy: &Policy,
-    args: &Value,
+    args: &dyn Arguments,
     now_unix: i64,
 ) -> Result<Permit, Denial> {
     let grant = grant.ok_or_else(|| denial(None, DenialReason::NotListed, None))?;
@@ -215,7 +216,7 @@ fn judge(
     }
     if let Some(condition) = &grant.when {
         let facts = Facts {
-            args: call.args,
+            args: call.args.map(Arguments::value),
             claims: Some(principal.claims),
             uri: call.uri,
         };
@@ -234,21 +235,13 @@ fn patient_named(grant: &Grant, principal: &Principal<'_>, call: Call<'_>) -> bo
     let Some(path) = grant.patient.as_deref() else {
         return true;
     };
-    let root = match path.root {
+    let facts: Option<&dyn Arguments> = match path.root {
         Root::Args => call.args,
-        Root::Uri => call.uri,
+        Root::Uri => call.uri.map(|uri| uri as &dyn Arguments),
         Root::Claims => Some(principal.claims),
         Root::Result => None,
     };
-    let names = |v: &&Value| match v {
-        Value::String(text) => !text.is_empty(),
-        Value::Number(_) => true,
-        _ => false,
-    };
-    root.is_none_or(|root| {
-        let found = path.select(root);
-        !found.is_empty() && found.iter().all(names)
-    })
+    facts.is_none_or(|facts| facts.names_somebody(path))
 }
 
 fn wanted(grant: &Grant) -> StepUp {

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::downstream::Downstream;
 use crate::events::Refused;
 use crate::gate;
+use crate::paths::CallArguments;
 use crate::refuse::{Refusal, Reply};
 use crate::rewrite::answer::{Method, patient_of_arguments};
 use crate::rewrite::request::{self, Stamp};
@@ -218,12 +219,10 @@ impl Exchange<'_> {
         name: &str,
     ) -> Result<Permit, Denial> {
         let arguments = match request::locate(tree, arguments_of(method)) {
-            Ok(Some(arguments)) if method != Method::Resource && !arguments.has_duplicates() => {
-                crate::paths::to_serde(arguments).unwrap_or(serde_json::Value::Null)
-            }
-            // Duplicates make conditions ambiguous: the policy sees no arguments, and a condition on them denies.
-            _ => serde_json::Value::Null,
+            Ok(arguments) if method != Method::Resource => arguments,
+            Ok(_) | Err(_) => None,
         };
+        let arguments = CallArguments::new(arguments);
         let action = match method {
             Method::Tool => Action::Tool {
                 name,

@@ -63,7 +63,7 @@ impl Exchange<'_> {
             Known::Plain | Known::ServerRequest => Ok(None),
             Known::List(_, _) if is_error => Ok(None),
             Known::List(list, caller) => self.settle_list(*list, caller, &tree).map(Some),
-            Known::Call(call) => self.settle_call(call, &tree).await.map(Some),
+            Known::Call(call) => self.settle_call(call, &tree).await,
         }
     }
 
@@ -113,7 +113,7 @@ impl Exchange<'_> {
         .map_err(|error| Refusal::from(&error))
     }
 
-    async fn settle_call(&self, call: &Call, tree: &Tree<'_>) -> Result<Vec<u8>, Refusal> {
+    async fn settle_call(&self, call: &Call, tree: &Tree<'_>) -> Result<Option<Vec<u8>>, Refusal> {
         let absence = match call.method {
             Method::Tool => self.sidecar.shapes.of(&call.tool),
             Method::Resource | Method::Prompt => Absence::Anything,
@@ -133,7 +133,11 @@ impl Exchange<'_> {
     }
 
     /// Law 1: the outcome is on disk before the answer is released. The intent is older in the same order, so it is too.
-    async fn release(&self, call: &Call, rewritten: RewrittenAnswer) -> Result<Vec<u8>, Refusal> {
+    async fn release(
+        &self,
+        call: &Call,
+        rewritten: RewrittenAnswer,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
         self.sidecar.recorder.fields(&call.touched, "request");
         self.sidecar.recorder.fields(&rewritten.touched, "answer");
         if rewritten.records_verified > 0 {

@@ -57,8 +57,8 @@ pub struct Call<'a> {
 /// An answer that may be released.
 #[derive(Debug)]
 pub struct RewrittenAnswer {
-    /// The message's bytes.
-    pub body: Vec<u8>,
+    /// The message's bytes; none where not a byte changed.
+    pub body: Option<Vec<u8>>,
     /// What became of which fields.
     pub touched: Touched,
     /// The patients that the answer's path names.
@@ -80,15 +80,23 @@ pub fn answer(
     workshop: &Workshop,
 ) -> Result<RewrittenAnswer, RewriteError> {
     let mut touched = Touched::default();
-    let Some(opened) = open_message(tree, call, workshop, &mut touched)? else {
-        return in_clear(tree, call, workshop, touched);
+    let all = places(call.method, tree)?;
+    let Some(opened) = open_message(tree, &all, call, workshop, &mut touched)? else {
+        return in_clear(tree, &all, call, workshop, touched);
     };
-    in_clear(&parse(&opened)?, call, workshop, touched)
+    let mut rewritten = {
+        let clear = parse(&opened)?;
+        let all = places(call.method, &clear)?;
+        in_clear(&clear, &all, call, workshop, touched)?
+    };
+    rewritten.body.get_or_insert(opened);
+    Ok(rewritten)
 }
 
 /// The second and the third pass: whatever was sealed is open.
-fn in_clear(
-    tree: &Tree<'_>,
+fn in_clear<'t>(
+    tree: &'t Tree<'_>,
+    places: &[Place<'t>],
     call: &Call<'_>,
     workshop: &Workshop,
     mut touched: Touched,
@@ -104,13 +112,13 @@ fn in_clear(
     };
     let mut splice = Splice::new(tree);
     let mut shower = Shower::new(call, workshop, &mut touched);
-    for place in places(call.method, tree)? {
+    for place in places {
         shower.place(place, &mut splice)?;
     }
     if let Some(result) = result {
         shower.name_withheld(result, &mut splice)?;
     }
-    let body = splice.apply();
+    let body = (!splice.is_empty()).then(|| splice.apply());
     Ok(RewrittenAnswer {
         body,
         touched,
@@ -169,8 +177,9 @@ fn places<'t>(method: Method, tree: &'t Tree<'_>) -> Result<Vec<Place<'t>>, Rewr
 // ---- first pass: open
 
 /// The message with every sealed value in clear; none where nothing was sealed.
-fn open_message(
-    tree: &Tree<'_>,
+fn open_message<'t>(
+    tree: &'t Tree<'_>,
+    places: &[Place<'t>],
     call: &Call<'_>,
     workshop: &Workshop,
     touched: &mut Touched,
@@ -186,8 +195,8 @@ fn open_message(
         reads_result,
         touched,
     };
-    for place in places(call.method, tree)? {
-        let class = class_of_place(&place, workshop);
+    for place in places {
+        let class = class_of_place(place, workshop);
         match place.shape {
             Shape::Json => opener.value(place.value, class, &mut splice, 0)?,
             Shape::Text => opener.text(place.value, class, &mut splice, 0)?,
@@ -368,8 +377,7 @@ fn examine(
 }
 
 fn patients(root: Value<'_>, path: &Path) -> Result<Vec<String>, RewriteError> {
-    let values = root
-        .select(&crate::paths::steps(path))
+    let values = crate::paths::select(root, path)
         .map_err(|_| RewriteError::Upstream("duplicate_members"))?;
     Ok(values
         .into_iter()
@@ -427,8 +435,7 @@ pub fn patient_of_arguments(
     let Some(root) = request::locate(tree, arguments)? else {
         return Ok(None);
     };
-    let found = root
-        .select(&crate::paths::steps(path))
-        .map_err(|_| RewriteError::Invalid("duplicate member"))?;
+    let found =
+        crate::paths::select(root, path).map_err(|_| RewriteError::Invalid("duplicate member"))?;
     Ok(found.into_iter().find_map(crate::paths::scalar_text))
 }

@@ -17,7 +17,6 @@ mod show;
 mod tests;
 mod view;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use safeguard_audit::{FieldAction, FieldTouched};
@@ -104,19 +103,33 @@ impl Workshop {
 
 /// What became of which fields: names and counts, never values. Ordered, so that events are reproducible.
 #[derive(Debug, Default, Clone)]
-pub struct Touched(BTreeMap<(FieldId, FieldAction), u32>);
+pub struct Touched(Vec<((FieldId, FieldAction), u32)>);
 
 impl Touched {
     pub(crate) fn add(&mut self, field: FieldId, action: FieldAction) {
-        let count = self.0.entry((field, action)).or_default();
-        *count = count.saturating_add(1);
+        self.add_many((field, action), 1);
+    }
+
+    fn add_many(&mut self, key: (FieldId, FieldAction), more: u32) {
+        match self.0.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(place) => {
+                if let Some((_, count)) = self.0.get_mut(place) {
+                    *count = count.saturating_add(more);
+                }
+            }
+            Err(place) => self.0.insert(place, (key, more)),
+        }
+    }
+
+    /// Whether this became of any field.
+    pub(crate) fn has(&self, action: FieldAction) -> bool {
+        self.0.iter().any(|((_, of), _)| *of == action)
     }
 
     /// Adds what another part of the same exchange touched.
     pub fn merge(&mut self, other: &Self) {
         for (key, count) in &other.0 {
-            let sum = self.0.entry(*key).or_default();
-            *sum = sum.saturating_add(*count);
+            self.add_many(*key, *count);
         }
     }
 

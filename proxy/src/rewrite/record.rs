@@ -70,8 +70,7 @@ pub(super) fn verify(
 
 /// The records that a path names below the value that its root means.
 pub(super) fn select<'t>(root: Value<'t>, path: &Path) -> Result<Vec<Value<'t>>, RewriteError> {
-    root.select(&crate::paths::steps(path))
-        .map_err(|_| RewriteError::Integrity("duplicate_members"))
+    crate::paths::select(root, path).map_err(|_| RewriteError::Integrity("duplicate_members"))
 }
 
 fn member<'t>(record: Value<'t>, name: &str) -> Result<Option<Value<'t>>, RewriteError> {

@@ -87,7 +87,10 @@ pub fn request(
     }
     // After the walk: of two edits of one value the last is carried out, and these are the sidecar's own.
     if let Some(record) = record {
-        let in_clear = in_clear(tree, arguments, workshop)?;
+        let in_clear = match touched.has(FieldAction::Redeemed) {
+            true => in_clear(tree, arguments, workshop)?,
+            false => None,
+        };
         let below = match &in_clear {
             Some(text) => Some(parse(text)?),
             None => None,

@@ -56,18 +56,18 @@ impl<'s> Shower<'s> {
 
     pub(super) fn place<'t>(
         &mut self,
-        place: Place<'t>,
+        place: &Place<'t>,
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
-        let of = class_of_place(&place, self.workshop);
+        let of = class_of_place(place, self.workshop);
         match place.shape {
             Shape::Json => {
                 let is_root = place.value.is_named("structuredContent");
                 self.below_root(place.value, of, is_root, 0, splice)
             }
             Shape::Text => self.block_text(place.value, splice),
-            Shape::Uri => self.uri(&place, splice),
-            Shape::Blob => self.blob(&place, splice),
+            Shape::Uri => self.uri(place, splice),
+            Shape::Blob => self.blob(place, splice),
             Shape::Opaque => Ok(()),
         }
     }

@@ -147,7 +147,11 @@ fn the_names_of_what_was_withheld_stand_in_meta() {
     assert_eq!(shown["structuredContent"]["list"], json!([null]));
     result["_meta"] = json!("strange");
     let text = json!({ "jsonrpc": "2.0", "id": 1, "result": result }).to_string();
-    let body = world.down(&permit, Method::Tool, &text).unwrap().body;
+    let body = world
+        .down(&permit, Method::Tool, &text)
+        .unwrap()
+        .body
+        .unwrap();
     let tree = Tree::parse(&body, &LIMITS).unwrap();
     assert!(!tree.root().has_duplicates());
 }
@@ -205,7 +209,11 @@ fn each_of_two_duplicates_is_judged() {
     let text = format!(
         r#"{{"jsonrpc":"2.0","id":1,"result":{{"structuredContent":{{"diagnosis":"{CANARY}","diagnos\u0069s":"{CANARY}","a":{{"ssn":"{CANARY}","ssn":"{CANARY}"}}}}}}}}"#
     );
-    let body = world.down(&permit, Method::Tool, &text).unwrap().body;
+    let body = world
+        .down(&permit, Method::Tool, &text)
+        .unwrap()
+        .body
+        .unwrap();
     assert!(!String::from_utf8(body).unwrap().contains(CANARY));
 }
 
@@ -223,7 +231,8 @@ fn members_that_the_protocol_does_not_know_are_judged_wherever_they_stand() {
     let body = world
         .down(&permit, Method::Tool, &text.to_string())
         .unwrap()
-        .body;
+        .body
+        .unwrap();
     assert!(!String::from_utf8(body).unwrap().contains(CANARY));
 }
 
@@ -244,7 +253,7 @@ fn errors_of_the_upstream_are_judged_like_results() {
             .down(&permit, Method::Tool, &error.to_string())
             .unwrap();
         assert!(rewritten.failed);
-        let body: Value = serde_json::from_slice(&rewritten.body).unwrap();
+        let body: Value = serde_json::from_slice(rewritten.body.as_ref().unwrap()).unwrap();
         assert!(!body.to_string().contains(CANARY));
         assert_eq!(body["error"]["code"], json!(-32000));
         assert_eq!(body["error"]["data"]["status"], json!("gone"));

@@ -200,7 +200,7 @@ impl World {
         Ok(body["params"]["arguments"].clone())
     }
 
-    /// An answer's message through the answer's side.
+    /// An answer's message through the answer's side, as the client gets it.
     fn down(
         &self,
         permit: &Permit,
@@ -216,14 +216,18 @@ impl World {
             absence: self.absence.clone(),
             now_unix: NOW,
         };
-        answer(&tree, &about, &self.workshop)
+        let mut rewritten = answer(&tree, &about, &self.workshop)?;
+        rewritten
+            .body
+            .get_or_insert_with(|| text.as_bytes().to_vec());
+        Ok(rewritten)
     }
 
     /// A tool's result as the client gets it.
     fn shown(&self, permit: &Permit, result: &Value) -> Result<Value, RewriteError> {
         let text = json!({ "jsonrpc": "2.0", "id": 1, "result": result }).to_string();
         let rewritten = self.down(permit, Method::Tool, &text)?;
-        let body: Value = serde_json::from_slice(&rewritten.body).unwrap();
+        let body: Value = serde_json::from_slice(rewritten.body.as_ref().unwrap()).unwrap();
         Ok(body["result"].clone())
     }
 

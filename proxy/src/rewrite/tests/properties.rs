@@ -76,7 +76,7 @@ proptest! {
         let text = if disguise { disguised(&text) } else { text };
         for (role, tool) in [("nurse", "look"), ("care_agent", "say")] {
             let permit = world.tool(role, tool);
-            let body = world.down(&permit, Method::Tool, &text).unwrap().body;
+            let body = world.down(&permit, Method::Tool, &text).unwrap().body.unwrap();
             let body = String::from_utf8(body).unwrap();
             prop_assert!(!body.contains(CANARY));
             let shown: Value = serde_json::from_str(&body).unwrap();
@@ -92,7 +92,7 @@ proptest! {
         let text = message(&content);
         let text = if disguise { disguised(&text) } else { text };
         let permit = world.tool("physician", "say");
-        let body = world.down(&permit, Method::Tool, &text).unwrap().body;
+        let body = world.down(&permit, Method::Tool, &text).unwrap().body.unwrap();
         prop_assert_eq!(String::from_utf8(body).unwrap(), text);
     }
 

@@ -66,7 +66,11 @@ fn json_that_only_a_lenient_reader_understands_is_withheld() {
     let lone = format!(
         r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{{"type":"text","text":"{{\"ssn\":\"{CANARY}\",\"x\":\"\ud800\"}}"}}]}}}}"#
     );
-    let body = world.down(&permit, Method::Tool, &lone).unwrap().body;
+    let body = world
+        .down(&permit, Method::Tool, &lone)
+        .unwrap()
+        .body
+        .unwrap();
     assert!(!String::from_utf8(body).unwrap().contains(CANARY));
 }
 
@@ -115,7 +119,8 @@ fn a_resource_is_shown_under_the_uri_that_was_asked_for() {
         let body = world
             .down(&permit, Method::Resource, &answer.to_string())
             .unwrap()
-            .body;
+            .body
+            .unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         let contents = &body["result"]["contents"];
         assert_eq!(contents[0]["uri"], json!(uri));
@@ -148,7 +153,8 @@ fn a_prompts_messages_are_judged() {
     let body = world
         .down(&permit, Method::Prompt, &answer.to_string())
         .unwrap()
-        .body;
+        .body
+        .unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert!(!body.to_string().contains(CANARY));
     assert_eq!(
@@ -165,7 +171,11 @@ fn the_escapes_of_a_text_stay_as_they_were() {
     let tail = r#""}]}}"#;
     let text = format!(r#"{head}\"ssn\":\"{CANARY}\"}}{tail}"#);
     let text = text.replace(r"\t", "");
-    let body = world.down(&permit, Method::Tool, &text).unwrap().body;
+    let body = world
+        .down(&permit, Method::Tool, &text)
+        .unwrap()
+        .body
+        .unwrap();
     assert_eq!(
         String::from_utf8(body).unwrap(),
         text.replace(CANARY, "***-**-6789")
