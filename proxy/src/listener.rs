@@ -130,6 +130,10 @@ pub async fn serve(
     let mut workers = workers.iter().cycle();
     let places = Arc::new(Semaphore::new(limits.connections_max));
     loop {
+        if places.available_permits() == 0 {
+            // The last place is taken: whoever comes now waits in the kernel's queue.
+            sidecar.limit_reached("connections");
+        }
         let place = tokio::select! {
             _ = shutdown.changed() => return,
             place = Arc::clone(&places).acquire_owned() => match place {
@@ -187,9 +191,40 @@ async fn connection(
     };
     sidecar.metrics().handshake("ok");
     let connection = Arc::new(Connection::proved(&stream, source, sidecar.tls()));
-    let guest = Arc::new(Guest::new(sidecar, Arc::clone(&connection)));
-    let stream = Box::new(PeerStream::new(stream, connection));
-    let served = guest.process_new(stream, &shutdown);
-    // A long-lived stream ends here at the latest; requests in flight on an aged connection were told to close before.
-    let _ = tokio::time::timeout(limits.connection_age, served).await;
+    let stream = PeerStream::new(stream, Arc::clone(&connection), sidecar.limits.header);
+    live(sidecar, connection, stream, limits, shutdown).await;
+}
+
+/// A connection from its handshake to its end. An aged one is drained as if the sidecar stopped: an idle one is closed,
+/// HTTP/1.1 hears `Connection: close`, HTTP/2 GOAWAY, and whatever is still open at the bound of its life is cut.
+async fn live(
+    sidecar: Arc<Sidecar>,
+    connection: Arc<Connection>,
+    stream: PeerStream,
+    limits: ListenerLimits,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let (ending, ended) = watch::channel(*shutdown.borrow());
+    let guest = Arc::new(Guest::new(Arc::clone(&sidecar), connection));
+    let served = guest.process_new(Box::new(stream), &ended);
+    let aging = async {
+        let age = sidecar.limits.connection_age;
+        let stops = shutdown.wait_for(|stopping| *stopping);
+        if tokio::time::timeout(age, stops).await.is_err() {
+            sidecar.limit_reached("connection_age");
+        }
+        ending.send_replace(true);
+        // It ends with the connection.
+        std::future::pending::<()>().await;
+    };
+    let lived = async {
+        tokio::select! {
+            _ = served => {}
+            () = aging => {}
+        }
+    };
+    let cut = tokio::time::timeout(limits.connection_age, lived).await;
+    if cut.is_err() {
+        sidecar.limit_reached("connection_age_cut");
+    }
 }

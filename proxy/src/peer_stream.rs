@@ -3,6 +3,8 @@
 //! Ours for two reasons. Pingora's own acceptor drops rustls's error, so that a refused peer could not be told from a
 //! broken connection in the audit trail. And it writes head and body of an answer as two TLS records with two system
 //! calls; here both wait in one buffer until the answer is flushed.
+//!
+//! And a peer that says nothing at all is given up here: Pingora waits for HTTP/2's first bytes without a deadline.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -20,6 +22,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use crate::listener::Connection;
@@ -39,11 +42,17 @@ pub struct PeerStream {
     descriptor: UniqueIDType,
     digest: Arc<SslDigest>,
     is_http2: bool,
+    /// Until when a peer of HTTP/2 must have said something; none once it has.
+    silence: Option<Pin<Box<Sleep>>>,
 }
 
 impl PeerStream {
-    /// Wraps a connection whose handshake is done.
-    pub fn new(stream: TlsStream<TcpStream>, connection: Arc<Connection>) -> Self {
+    /// Wraps a connection whose handshake is done, and whose peer has so long to begin with HTTP/2.
+    pub fn new(
+        stream: TlsStream<TcpStream>,
+        connection: Arc<Connection>,
+        silence_max: Duration,
+    ) -> Self {
         let (socket, session) = stream.get_ref();
         let descriptor = socket.as_raw_fd();
         let is_http2 = session.alpn_protocol() == Some(b"h2".as_slice());
@@ -54,6 +63,7 @@ impl PeerStream {
             descriptor,
             digest,
             is_http2,
+            silence: is_http2.then(|| Box::pin(tokio::time::sleep(silence_max))),
         }
     }
 }
@@ -64,11 +74,20 @@ impl AsyncRead for PeerStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = self.as_mut().get_mut();
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
-        self.connection
-            .receive(buffer.filled().len().saturating_sub(before));
-        read
+        let read = Pin::new(&mut this.inner).poll_read(cx, buffer);
+        let came = buffer.filled().len().saturating_sub(before);
+        this.connection.receive(came);
+        let Some(silence) = &mut this.silence else {
+            return read;
+        };
+        if read.is_ready() {
+            this.silence = None;
+            return read;
+        }
+        let over = silence.as_mut().poll(cx);
+        over.map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The product from outside, a module a topic; the names of the tests are its promises. `tests/run` starts what they need.
 
+mod attacks;
 mod audit;
+mod bounds;
 mod canary;
 mod cli;
 mod clients;
@@ -10,6 +12,7 @@ mod drain;
 mod framing;
 mod integrity;
 mod kills;
+mod lies;
 mod metrics;
 mod patients;
 mod phi;

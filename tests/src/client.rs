@@ -112,8 +112,16 @@ impl Connection {
     /// Whether the server closed it since the last answer.
     pub async fn is_closed(&mut self) -> bool {
         match &mut self.sender {
-            Sender::One(sender) => sender.ready().await.is_err(),
-            Sender::Two(sender) => sender.ready().await.is_err(),
+            Sender::One(sender) => sender.is_closed() || sender.ready().await.is_err(),
+            Sender::Two(sender) => sender.is_closed() || sender.ready().await.is_err(),
+        }
+    }
+
+    /// Resolves when the server has closed it, or has said that it takes no further request.
+    pub async fn closed(&mut self) {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+        while !self.is_closed().await {
+            ticks.tick().await;
         }
     }
 

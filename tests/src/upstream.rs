@@ -59,6 +59,10 @@ pub enum Reply {
     Raw(Vec<u8>),
     /// The head of a JSON answer of this many bytes, and then spaces without end until the reader has enough.
     Endless(u64),
+    /// Bytes in place of HTTP; then the connection stays open for the next request.
+    Open(Vec<u8>),
+    /// Bytes, and then a space each time so many milliseconds have passed, without end.
+    Drip(Vec<u8>, u64),
     /// Nothing: the connection stays open and silent.
     Silence,
 }
@@ -296,6 +300,15 @@ async fn answer(socket: &mut TcpStream, request: &Recorded, reply: Reply) -> std
         Reply::Raw(bytes) => {
             socket.write_all(&bytes).await?;
             Err(std::io::ErrorKind::ConnectionAborted.into())
+        }
+        Reply::Open(bytes) => socket.write_all(&bytes).await,
+        Reply::Drip(bytes, step) => {
+            socket.write_all(&bytes).await?;
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(step));
+            loop {
+                ticks.tick().await;
+                socket.write_all(b" ").await?;
+            }
         }
         Reply::Endless(length) => {
             let head = format!(
