@@ -28,10 +28,7 @@ async fn listening() -> Upstream {
 
 async fn is_refused(client: &mut Client) -> bool {
     let ping = client.request_message("ping", &json!({}));
-    client
-        .exchange("POST", ping.to_string().into())
-        .await
-        .map_or(true, |answer| answer.status == 401)
+    client.post(&ping).await.status == 401
 }
 
 #[tokio::test]
