@@ -4,7 +4,29 @@
 
 started=()
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# free_port: one below the kernel's own (32768 on), which any connection may take meanwhile, and below those of tests/src/clinic.rs
+# (20000 on). Each is given once, from a place of this run's own.
+free_port() {
+  python3 - "$$" "$run/ports" <<'PYTHON'
+import pathlib, socket, sys
+
+first, given = int(sys.argv[1]) * 97, pathlib.Path(sys.argv[2])
+taken = given.read_text().split() if given.exists() else []
+for place in range(4000):
+    port = 16000 + (first + place) % 4000
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+    if str(port) not in taken:
+        given.write_text(" ".join([*taken, str(port)]))
+        print(port)
+        break
+else:
+    sys.exit("no free port from 16000 to 19999")
+PYTHON
+}
 
 # eventually SECONDS WHAT COMMAND…: until COMMAND succeeds; shows the last lines of $run/WHAT.log when it never does.
 eventually() {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -179,11 +180,23 @@ fn certificates(directory: &Path) -> Result<(), DevError> {
     Ok(())
 }
 
+/// Where ports are looked for: below those that the kernel gives to whoever connects meanwhile (32768 on).
+const PORTS: RangeInclusive<u16> = 12_000..=15_999;
+
 /// Two addresses on loopback that were free a moment ago, both bound at once so that they differ.
 fn free_addresses() -> io::Result<(SocketAddr, SocketAddr)> {
-    let one = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok((one.local_addr()?, other.local_addr()?))
+    // Demos that start together begin at different places.
+    let first = usize::try_from(std::process::id()).unwrap_or_default() % PORTS.len();
+    let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok();
+    let ports = PORTS.cycle().skip(first).take(PORTS.len());
+    let mut free = ports.filter_map(free);
+    match (free.next(), free.next()) {
+        (Some(one), Some(other)) => Ok((one.local_addr()?, other.local_addr()?)),
+        _ => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "no two ports of 127.0.0.1 from 12000 to 15999 are free: end what listens there",
+        )),
+    }
 }
 
 /// Changes the stored record of `patient` behind everybody's back, as somebody with access to the
