@@ -11,6 +11,7 @@ pub mod configuration;
 pub mod database;
 pub mod keycloak;
 pub mod load;
+pub mod memory;
 pub mod pki;
 pub mod real;
 pub mod relay;
