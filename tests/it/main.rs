@@ -10,6 +10,7 @@ mod decision;
 mod demo;
 mod drain;
 mod framing;
+mod http2;
 mod integrity;
 mod kills;
 mod lies;
