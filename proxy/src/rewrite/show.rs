@@ -343,6 +343,13 @@ fn has_name(value: Value<'_>) -> bool {
 
 /// Whether a member's name reads like one: `totalCount`, `_meta`, `io.example/trace-id`, `@type`.
 fn is_name(name: &str) -> bool {
+    if let [first, rest @ ..] = name.as_bytes()
+        && name.len() <= NAME_BYTES_MAX
+        && (first.is_ascii_alphabetic() || b"_$@".contains(first))
+        && rest.iter().all(|c| c.is_ascii_alphanumeric() || *c == b'_')
+    {
+        return true;
+    }
     name.len() <= NAME_BYTES_MAX
         && name.starts_with(|c: char| c.is_alphabetic() || "_$@".contains(c))
         && name

@@ -33,6 +33,8 @@ const VERSION: u8 = 1;
 const COMMIT_BYTES: usize = 16;
 const TAG_BYTES: usize = 16;
 const HEAD_BYTES: usize = 1 + Kid::BYTES + SALT_BYTES;
+/// Where the ciphertext begins.
+const BODY_AT: usize = HEAD_BYTES + NONCE_BYTES + COMMIT_BYTES;
 
 /// A kind of sealed value: what its text begins with, and the label of its derivation.
 #[derive(Debug)]
@@ -154,17 +156,14 @@ impl SealContext {
         let length: usize = plaintext.iter().map(|part| part.len()).sum();
         // Room for all at once: a growing buffer would leave copies of the plaintext behind.
         self.scratch.clear();
-        self.scratch
-            .reserve(HEAD_BYTES + NONCE_BYTES + COMMIT_BYTES + length + TAG_BYTES);
+        self.scratch.reserve(BODY_AT + length + TAG_BYTES);
         for part in [&self.head[..], nonce, &self.derived.commit]
             .iter()
             .chain(plaintext)
         {
             self.scratch.extend_from_slice(part);
         }
-        let (_, body) = self
-            .scratch
-            .split_at_mut(HEAD_BYTES + NONCE_BYTES + COMMIT_BYTES);
+        let (_, body) = self.scratch.split_at_mut(BODY_AT);
         let nonce = Nonce::from(*nonce);
         let tag = self
             .derived
@@ -227,19 +226,22 @@ impl OpenContext {
         field: &str,
         patient: Option<&str>,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let raw = decode(self.scheme, text).ok_or(OpenError)?;
+        // Opened in place, and wiped with its whole capacity when dropped.
+        let mut raw = Zeroizing::new(decode(self.scheme, text).ok_or(OpenError)?);
         let parts = Parts::split(&raw).ok_or(OpenError)?;
         let derived = self.derived(&parts)?;
         let mut aad = Vec::with_capacity(HEAD_BYTES + COMMIT_BYTES + self.domain.len() + 128);
         begin_aad(&mut aad, parts.head, parts.commit, &self.domain).map_err(|_| OpenError)?;
         end_aad(&mut aad, field, patient).map_err(|_| OpenError)?;
-        let mut body = Zeroizing::new(parts.ciphertext.to_vec());
         let (nonce, tag) = (Nonce::from(*parts.nonce), Tag::from(*parts.tag));
+        let length = parts.ciphertext.len();
+        raw.copy_within(BODY_AT..BODY_AT + length, 0);
+        raw.truncate(length);
         let opened =
             derived
                 .cipher
-                .decrypt_inout_detached(&nonce, &aad, body.as_mut_slice().into(), &tag);
-        opened.map(|()| body).map_err(|_| OpenError)
+                .decrypt_inout_detached(&nonce, &aad, raw.as_mut_slice().into(), &tag);
+        opened.map(|()| raw).map_err(|_| OpenError)
     }
 
     /// The derived key that the value commits to. Only a key whose commitment matched is kept: whoever has no key

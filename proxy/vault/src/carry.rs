@@ -12,6 +12,7 @@ use crate::plaintext::{OpenError, Plaintext};
 use crate::ring::KeyRing;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use zeroize::Zeroizing;
 
 /// Tokens issued under one salt before a new key is derived. Nonces are random; far below the 2^32 that NIST
 /// SP 800-38D §8.3 allows.
@@ -102,7 +103,7 @@ impl Carrier {
         let bytes = self.reader.open(token, field, None)?;
         let (issued, value) = bytes.split_first_chunk().ok_or(OpenError)?;
         Ok(Redeemed {
-            value: Plaintext::from_authenticated(value)?,
+            value: Plaintext::from_authenticated(Zeroizing::new(value.to_vec()))?,
             issued_unix: i64::from_be_bytes(*issued),
         })
     }

@@ -4,7 +4,7 @@ use crate::aead::{ENVELOPE, OpenContext, SealContext, TooLong, kid_of};
 use crate::cache::DERIVED_KEYS_MAX;
 use crate::canonical::CanonicalError;
 use crate::fernet;
-use crate::json::Document;
+use crate::json::{Document, is_plain_string};
 use crate::plaintext::{OpenError, Plaintext};
 use crate::python;
 use crate::ring::{Held, KeyRing, Kid};
@@ -121,17 +121,6 @@ impl<'r> Sealer<'r> {
         plaintext_json: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
-        let document = Document::parse(plaintext_json)?;
-        self.seal_document(field, patient, &document, out)
-    }
-
-    pub(crate) fn seal_document(
-        &mut self,
-        field: &str,
-        patient: Option<&str>,
-        document: &Document<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), SealError> {
         if self.sealed == VALUES_PER_SEALER_MAX {
             return Err(SealError::TooManyValues);
         }
@@ -141,7 +130,7 @@ impl<'r> Sealer<'r> {
             Wrap::String => (b"\"", b"\""),
         };
         out.extend_from_slice(opening);
-        if let Err(error) = self.token(field, patient, document, out) {
+        if let Err(error) = self.token(field, patient, plaintext_json, out) {
             out.truncate(before);
             return Err(error);
         }
@@ -154,15 +143,19 @@ impl<'r> Sealer<'r> {
         &mut self,
         field: &str,
         patient: Option<&str>,
-        document: &Document<'_>,
+        plaintext_json: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
         match &mut self.cipher {
             Cipher::Native(context) => {
-                context.seal(field, patient, &[document.text().as_bytes()], out)?
+                // Only whether it is JSON matters: it is sealed as it stands.
+                if !is_plain_string(plaintext_json) {
+                    Document::parse(plaintext_json)?;
+                }
+                context.seal(field, patient, &[plaintext_json], out)?
             }
             Cipher::Fernet { now_unix } => {
-                let inside = python::dumps_document(document);
+                let inside = python::dumps_document(&Document::parse(plaintext_json)?);
                 self.held.fernet().encrypt_into(&inside, *now_unix, out);
             }
         }
@@ -206,7 +199,7 @@ impl Opener {
         } else {
             self.native.open(token, field, patient)?
         };
-        Plaintext::from_authenticated(&bytes)
+        Plaintext::from_authenticated(bytes)
     }
 
     /// Whether `text` is laid out as a sealed value of either format; whether it opens is another matter.

@@ -38,10 +38,9 @@ impl RecordMac {
 
     /// The MAC of a canonical form (see [`crate::canonical`]): 64 lower-case hexadecimal digits.
     pub fn hex(&self, canonical: &[u8]) -> String {
-        self.digits(canonical)
-            .iter()
-            .map(|digit| char::from(*digit))
-            .collect()
+        let mut hex = String::with_capacity(HEX_DIGITS);
+        hex.push_str(std::str::from_utf8(&self.digits(canonical)).unwrap_or_default());
+        hex
     }
 
     /// Whether `hex` is the MAC of a canonical form, compared in constant time. Capital digits don't match, as in

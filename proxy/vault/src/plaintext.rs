@@ -1,6 +1,6 @@
 //! An opened value and the one error for whatever does not open.
 
-use crate::json::Document;
+use crate::json::{Document, is_plain_string};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -18,9 +18,18 @@ pub struct Plaintext(Zeroizing<String>);
 impl Plaintext {
     /// Takes authenticated bytes if they are one JSON text that Python's `json` reads to a finite value: a caller
     /// splices it into a document, so anything else would let a writer with a key break out of the value.
-    pub(crate) fn from_authenticated(bytes: &[u8]) -> Result<Self, OpenError> {
-        let document = Document::parse(bytes).map_err(|_| OpenError)?;
-        Ok(Self(Zeroizing::new(document.text().to_owned())))
+    pub(crate) fn from_authenticated(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self, OpenError> {
+        if !is_plain_string(&bytes) {
+            Document::parse(&bytes).map_err(|_| OpenError)?;
+        }
+        // Moved, not copied; what is no UTF-8 comes back to be wiped.
+        match String::from_utf8(std::mem::take(&mut *bytes)) {
+            Ok(text) => Ok(Self(Zeroizing::new(text))),
+            Err(refused) => {
+                *bytes = refused.into_bytes();
+                Err(OpenError)
+            }
+        }
     }
 
     /// The value's JSON text, as it was when it was sealed.
@@ -39,12 +48,13 @@ impl fmt::Debug for Plaintext {
 mod tests {
     use super::*;
 
+    fn taken(bytes: &[u8]) -> Result<Plaintext, OpenError> {
+        Plaintext::from_authenticated(Zeroizing::new(bytes.to_vec()))
+    }
+
     #[test]
     fn only_one_whole_json_text_is_taken() {
-        assert_eq!(
-            Plaintext::from_authenticated(b"\"a\"").unwrap().expose(),
-            "\"a\""
-        );
+        assert_eq!(taken(b"\"a\"").unwrap().expose(), "\"a\"");
         for bad in [
             &b""[..],
             b"1,2",
@@ -54,13 +64,13 @@ mod tests {
             b"\xff",
             b"1e400",
         ] {
-            assert_eq!(Plaintext::from_authenticated(bad).err(), Some(OpenError));
+            assert_eq!(taken(bad).err(), Some(OpenError));
         }
     }
 
     #[test]
     fn debug_shows_nothing_of_the_value() {
-        let value = Plaintext::from_authenticated(b"\"123-45-6789\"").unwrap();
+        let value = taken(b"\"123-45-6789\"").unwrap();
         assert_eq!(format!("{value:?}"), "Plaintext(..)");
         assert_eq!(
             format!("{OpenError} {OpenError:?}"),

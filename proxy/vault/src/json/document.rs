@@ -72,7 +72,7 @@ impl<'a> Document<'a> {
             Parser {
                 bytes: text.as_bytes(),
                 at: 0,
-                open: Vec::with_capacity(16),
+                open: Vec::new(),
                 document,
             }
             .run()

@@ -15,6 +15,20 @@ pub const DEPTH_MAX: usize = 500;
 /// Most digits of an integer, as Python's `int` reads (`sys.int_info.default_max_str_digits`).
 pub const INTEGER_DIGITS_MAX: usize = 4300;
 
+/// Longest value that [`is_plain_string`] answers for, in bytes; longer ones are parsed.
+const PLAIN_STRING_BYTES_MAX: usize = 4096;
+
+/// Whether a text is one short string of printable ASCII without escapes: valid JSON beyond doubt, as most PHI values
+/// are, so that it need not be parsed.
+pub(crate) fn is_plain_string(json: &[u8]) -> bool {
+    match json {
+        [b'"', inner @ .., b'"'] if json.len() <= PLAIN_STRING_BYTES_MAX => {
+            plain_run(inner) == inner.len()
+        }
+        _ => false,
+    }
+}
+
 /// How many bytes at the start of `bytes` are written as they stand: printable ASCII without quote and backslash.
 pub(crate) fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -43,6 +57,30 @@ fn is_plain(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_string_is_always_json_and_nothing_else_is_taken_for_one() {
+        for byte in 0..=255_u8 {
+            for text in [
+                vec![b'"', byte, b'"'],
+                vec![b'"', b'a', byte],
+                vec![byte, b'a', b'"'],
+                [b"\"0123456789".as_slice(), &[byte], b"abc\""].concat(),
+            ] {
+                let read = Document::parse(&text).is_ok();
+                assert!(read || !is_plain_string(&text), "{text:?}");
+                let ends = text.first() == Some(&b'"') && text.last() == Some(&b'"');
+                let plain = ends && text.len() > 2 && read && byte != 0x7f && byte < 0x80;
+                assert_eq!(is_plain_string(&text), plain, "{text:?}");
+            }
+        }
+        assert!(is_plain_string(b"\"\"") && !is_plain_string(b"\"") && !is_plain_string(b""));
+        let longest = format!("\"{}\"", "a".repeat(PLAIN_STRING_BYTES_MAX - 2));
+        assert!(is_plain_string(longest.as_bytes()));
+        assert!(!is_plain_string(
+            format!("\"a{}", longest.get(1..).unwrap()).as_bytes()
+        ));
+    }
 
     #[test]
     fn the_run_of_plain_bytes_ends_at_the_first_special_one_wherever_it_stands() {

@@ -10,7 +10,28 @@ use super::scan::{NONE, Node};
 use super::text::{Lone, decode};
 
 /// Objects up to this many members are searched for duplicates pair by pair, larger ones through a set.
-const PAIRWISE_MEMBERS_MAX: usize = 16;
+const PAIRWISE_MEMBERS_MAX: usize = 32;
+
+/// Marks of names: some thirty members rarely share one.
+const MARKS: usize = 4096;
+
+/// A number below [`MARKS`] that is the same for the same name.
+fn mark(name: &[u8]) -> usize {
+    // An odd constant without structure, whose high bits depend on all of the factor's.
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (words, rest) = name.as_chunks::<8>();
+    let mut last = [0; 8];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    let mixed = words
+        .iter()
+        .chain([&last])
+        .fold(name.len() as u64, |mixed, word| {
+            (mixed.rotate_left(26) ^ u64::from_le_bytes(*word)).wrapping_mul(MIX)
+        });
+    (mixed >> (64 - MARKS.trailing_zeros())) as usize
+}
 
 /// What a value is; scalars order before containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -273,6 +294,9 @@ impl<'t> Value<'t> {
 
     /// The first duplicate among its own members.
     pub(crate) fn own_duplicate(self) -> Option<DuplicateMember> {
+        if self.kind() != Kind::Object || self.plainly_distinct() {
+            return None;
+        }
         if self.children().nth(PAIRWISE_MEMBERS_MAX).is_some() {
             let mut seen = HashSet::new();
             return self
@@ -288,6 +312,22 @@ impl<'t> Value<'t> {
                     .any(|earlier| earlier.same_name(member))
             })
             .map(|(_, member)| member.duplicate())
+    }
+
+    /// Whether no two names share a mark, so that none can be there twice. False says nothing: names with escapes,
+    /// and different names with one mark, are compared.
+    fn plainly_distinct(self) -> bool {
+        let mut seen = [0_u64; MARKS / 64];
+        self.children().all(|member| {
+            let name = self.slice(member.node.key_start, member.node.key_end);
+            let mark = mark(name.as_bytes());
+            let (word, bit) = (mark / 64, 1 << (mark % 64));
+            let fresh = seen.get(word).is_some_and(|seen| seen & bit == 0);
+            if let Some(seen) = seen.get_mut(word) {
+                *seen |= bit;
+            }
+            fresh && !member.node.key_escaped
+        })
     }
 
     fn same_name(self, other: Value<'_>) -> bool {

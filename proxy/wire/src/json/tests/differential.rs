@@ -104,6 +104,17 @@ proptest! {
     }
 
     #[test]
+    fn duplicates_are_those_that_a_set_of_decoded_names_finds(text in document()) {
+        let tree = parse(&text).unwrap();
+        for object in tree.root().descendants() {
+            let mut seen = std::collections::HashSet::new();
+            let names = object.children().filter_map(Value::key);
+            let distinct = names.into_iter().all(|name| seen.insert(name));
+            prop_assert_eq!(object.own_duplicate().is_none(), distinct, "{}", text);
+        }
+    }
+
+    #[test]
     fn the_tree_holds_together(text in document()) {
         let tree = parse(&text).unwrap();
         for value in tree.root().descendants() {
