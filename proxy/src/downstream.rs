@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
@@ -45,9 +45,26 @@ impl<'h> Downstream<'h> {
         if declared_length(self.http).is_some_and(|length| length > bytes_max) {
             return Err(Refusal::TooLarge);
         }
-        tokio::time::timeout(deadline, self.read_all(bytes_max))
+        let read = async {
+            self.encourage().await?;
+            self.read_all(bytes_max).await
+        };
+        tokio::time::timeout(deadline, read)
             .await
             .map_err(|_| Refusal::TooSlow)?
+    }
+
+    /// Tells a client that waits for it to go on with its body (RFC 9110 §10.1.1).
+    async fn encourage(&mut self) -> Result<(), Refusal> {
+        let head = self.http.req_header();
+        let expects = head.headers.get(header::EXPECT);
+        let waits =
+            expects.is_some_and(|what| what.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        if waits && head.version == Version::HTTP_11 {
+            let go_on = self.http.write_continue_response().await;
+            go_on.map_err(|_| Refusal::BadRequest("the body breaks off"))?;
+        }
+        Ok(())
     }
 
     async fn read_all(&mut self, bytes_max: usize) -> Result<Bytes, Refusal> {

@@ -125,6 +125,8 @@ impl Reloader {
         }
         let parts = changed.parts().join(",");
         log::info!("certificates were reloaded: {parts}");
+        // Who is at the other end of an open stream was judged by the old ones: it asks anew and is judged again.
+        self.sidecar.generation.send_modify(|moved| *moved += 1);
         let event = Event::new(EventName::ConfigurationChange, Outcome::Success)
             .reason("certificates_reloaded");
         self.sidecar.recorder.send(event.detail("changed", parts));

@@ -5,8 +5,8 @@
 //! (`docs/decisions/0002-own-exchange.md`), so none of the stock proxy's phases would run.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -36,6 +36,12 @@ use crate::upstream::Upstream;
 
 /// How long an idle kept-alive connection waits for its next request.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// The same bound for HTTP/2, whose connections Pingora keeps.
+static SERVER_OPTIONS: LazyLock<HttpServerOptions> = LazyLock::new(|| {
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(KEEPALIVE);
+    options
+});
 /// Streams at once on one HTTP/2 connection.
 const H2_STREAMS_MAX: u32 = 128;
 
@@ -88,7 +94,7 @@ pub struct Sidecar {
     pub inflight: AtomicUsize,
     /// Open streams, by login session.
     pub streams: crate::streams::Streams,
-    /// Counts reloads of the policy; open streams end when it moves.
+    /// Counts reloads of the policy and of certificates; open streams end when it moves.
     pub generation: watch::Sender<u64>,
     /// Set once a drain has begun.
     pub draining: AtomicBool,
@@ -382,7 +388,7 @@ impl HttpServerApp for Guest {
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
-        None
+        Some(&SERVER_OPTIONS)
     }
 }
 

@@ -263,6 +263,24 @@ async fn a_head_that_is_no_http_is_refused() {
 }
 
 #[tokio::test]
+async fn a_client_that_waits_for_it_is_told_to_go_on_with_its_body() {
+    let scene = Scene::start().await;
+    let mut tls = scene.tls().await;
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let head = scene.head(&format!(
+        "content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\nconnection: close\r\n",
+        body.len()
+    ));
+    tls.write_all(head.as_bytes()).await.expect("a head");
+    let mut told = [0_u8; 256];
+    let length = within("the word to go on", tls.read(&mut told)).await;
+    let told = String::from_utf8_lossy(&told[..length.expect("an answer")]).into_owned();
+    assert!(told.starts_with("HTTP/1.1 100 "), "{told}");
+    let (status, answer) = exchange(&mut tls, body.as_bytes()).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
 async fn a_header_a_byte_at_a_time_is_given_up_with_408() {
     let scene = Scene::start().await;
     let mut tls = scene.tls().await;

@@ -32,6 +32,30 @@ async fn is_refused(client: &mut Client) -> bool {
 }
 
 #[tokio::test]
+async fn an_open_stream_ends_when_its_certificate_is_revoked() {
+    let upstream = listening().await;
+    let setup = Setup::new(&upstream.url());
+    let list = setup.folder.path().join("tls/revoked.pem");
+    std::fs::write(&list, setup.authority.revocation_list(&[])).expect("a file");
+    let crl = format!("tls:\n  crl_file: {}\n", list.display());
+    let sidecar = Sidecar::start(setup.extended(&crl)).await;
+    let first = sidecar.client(&sign(&physician("dr.revoked"))).await;
+    let mut stream = sidecar
+        .another(&first)
+        .await
+        .listen()
+        .await
+        .expect_status(200)
+        .await;
+    assert!(stream.event().await.is_some(), "the stream is open");
+
+    let revoked = sidecar.setup.authority.revocation_list(&[&sidecar.web]);
+    std::fs::write(&list, revoked).expect("a file");
+    sidecar.signal("HUP");
+    assert_eq!(stream.event().await, None, "the stream ends");
+}
+
+#[tokio::test]
 async fn a_second_login_ends_the_first_and_its_open_streams() {
     let upstream = listening().await;
     let sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
