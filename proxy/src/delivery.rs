@@ -67,7 +67,11 @@ impl Deliveries {
     }
 }
 
-fn postgres(output: &Postgresql) -> Result<PostgresSettings, String> {
+/// What it takes to reach the table of an output.
+///
+/// # Errors
+/// A name or file that can't be used; the text says which and how to mend it.
+pub(crate) fn postgres(output: &Postgresql) -> Result<PostgresSettings, String> {
     let table = TableName::parse(&output.table)
         .map_err(|error| format!("audit_logging.output.table: {error}"))?;
     let ca_pem = match &output.ca_file {

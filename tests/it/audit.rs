@@ -359,3 +359,41 @@ async fn the_spool_is_closed_to_others_and_holds_nothing_but_the_log() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_query_of_postgresql_by_a_reader_shows_what_the_spool_shows() {
+    let database = Database::create().await;
+    let upstream = Upstream::answering(structured(&json!({"patients": []}))).await;
+    let mut sidecar = Sidecar::start(Setup::new(&upstream.url()).with_database(&database)).await;
+    let mut client = sidecar.client(&sign(&physician("dr.reader"))).await;
+    for _ in 0..5 {
+        client.succeed("find_patient", &json!({})).await;
+    }
+    delivered(&sidecar, &database).await;
+    assert!(sidecar.stop().await.success());
+    let of_reads = ["--from", "postgresql", "--event", "phi_read"];
+    let config = sidecar.setup.config();
+    let arguments = [
+        &[
+            "audit",
+            "query",
+            "--config",
+            safeguard_tests::sidecar::path_text(&config),
+        ][..],
+        &of_reads,
+    ]
+    .concat();
+    let refused = sidecar.command(&arguments).await;
+    assert_eq!(refused.status.code(), Some(2), "the writer does not read");
+
+    let role = format!("auditor_{}", uuid::Uuid::new_v4().simple());
+    let make = format!("CREATE ROLE {role} LOGIN PASSWORD 'for-this-test' IN ROLE audit_reader");
+    let owner = database.owner().await;
+    owner.batch_execute(&make).await.expect("a reader");
+    sidecar.setup.set("PGUSER", &role);
+    sidecar.setup.set("PGPASSWORD", "for-this-test");
+    let table = query(&sidecar, &of_reads).await;
+    let spool = query(&sidecar, &["--event", "phi_read"]).await;
+    assert_eq!(table.len(), 5);
+    assert_eq!(table, spool);
+}

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use safeguard_audit::delivery::{Delivery, DeliverySettings};
+use safeguard_audit::query::Query;
 use safeguard_audit::sink::open_payload;
+use safeguard_audit::sink::postgres::read::{self, ReadError, TableAnswer};
 use safeguard_audit::sink::postgres::schema::schema;
 use safeguard_audit::sink::postgres::{Postgres, PostgresSettings, TableName};
 use safeguard_audit::{
@@ -96,7 +98,7 @@ impl Server {
                 "--no-sync",
             ],
         );
-        server.write("data/pg_hba.conf", "local all postgres trust\nhostssl audit audit_writer all scram-sha-256\nhostssl audit_cert audit_writer all cert clientcert=verify-full\n");
+        server.write("data/pg_hba.conf", "local all postgres trust\nhostssl audit audit_writer,auditor all scram-sha-256\nhostssl audit_cert audit_writer all cert clientcert=verify-full\n");
         let configuration = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{root}'\nssl = on\nssl_min_protocol_version = 'TLSv1.3'\n\
              ssl_ca_file = '{root}/ca.pem'\nssl_cert_file = '{root}/server.pem'\nssl_key_file = '{root}/server.key'\nfsync = off\n",
@@ -115,7 +117,9 @@ impl Server {
         server
             .sql(
                 "postgres",
-                &format!("ALTER ROLE audit_writer PASSWORD '{PASSWORD}'"),
+                &format!(
+                    "ALTER ROLE audit_writer PASSWORD '{PASSWORD}'; CREATE ROLE auditor LOGIN PASSWORD '{PASSWORD}' IN ROLE audit_reader"
+                ),
             )
             .unwrap();
         Some(server)
@@ -517,6 +521,59 @@ async fn a_server_that_does_not_prove_its_name_gets_nothing() {
             "0"
         );
     }
+}
+
+async fn ask(server: &Server, query: &Query) -> TableAnswer {
+    let settings = PostgresSettings {
+        user: "auditor".to_owned(),
+        ..server.settings()
+    };
+    read::query(&settings, &keys(), query).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_reads_back_over_pages_what_was_recorded_and_sees_what_was_changed() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let spool = Spool::new();
+    let trail = spool.open();
+    record(&trail, "alice", 600).await;
+    record(&trail, "bob", 3).await;
+    drain(&trail, server.settings()).await;
+
+    let all = ask(&server, &Query::default()).await;
+    let numbers: Vec<u64> = all.records.iter().map(Record::seq).collect();
+    assert_eq!(numbers, (0..=603).collect::<Vec<_>>(), "oldest first");
+    assert_eq!((all.links, all.gaps, all.problems), (603, 0, 0));
+    let of_bob = Query {
+        subject: Some("bob".to_owned()),
+        events: vec![EventName::PhiRead],
+        outcome: Some(Outcome::Success),
+        patient: Some(trail.pseudonym("MRN-1")),
+        since: Some("2025".to_owned()),
+        limit: Some(2),
+        ..Query::default()
+    };
+    let bob = ask(&server, &of_bob).await;
+    assert_eq!(bob.records.len(), 2);
+    assert_eq!(bob.records[1].text(&["subject", "sub"]), Some("bob"));
+
+    let writer = read::query(&server.settings(), &keys(), &Query::default()).await;
+    assert!(matches!(writer, Err(ReadError::MayWrite(_))), "{writer:?}");
+
+    let alter = "ALTER TABLE audit_logs DISABLE TRIGGER USER; ";
+    server
+        .sql("audit", &format!("{alter}DELETE FROM audit_logs WHERE seq = 7; UPDATE audit_logs SET sub = 'eve' WHERE seq = 9"))
+        .unwrap();
+    let changed = ask(&server, &Query::default()).await;
+    assert_eq!(changed.records.len(), 602);
+    assert_eq!(changed.problems, 1);
+    assert!(changed.problem.unwrap().contains("number 9"));
+    assert_eq!(
+        changed.gaps, 2,
+        "behind what was removed, and around what was changed"
+    );
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! Only reads, and needs no running sidecar.
 
+mod table;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
@@ -9,7 +11,7 @@ use safeguard_audit::query::{self, Answer, LIMIT_DEFAULT, Query};
 use safeguard_audit::sink::postgres::TableName;
 use safeguard_audit::sink::postgres::schema::schema;
 use safeguard_audit::verify::{self, Report};
-use safeguard_audit::{AuditKey, AuditKeys, EventName, Outcome, Pseudonym};
+use safeguard_audit::{AuditKey, AuditKeys, EventName, Outcome, Pseudonym, Record};
 use safeguard_policy::Output;
 
 use super::config::{Mode, load};
@@ -24,7 +26,7 @@ const TABLE_DEFAULT: &str = "audit_logs";
 pub(super) enum AuditCommand {
     /// Is the log whole? Exit 1 if anything up to its durable head is missing or changed
     Verify(VerifyArgs),
-    /// Show events, each verified before it is believed
+    /// Show events of the spool or of PostgreSQL, each verified before it is believed
     Query(QueryArgs),
     /// Print the SQL for the owner of the table in PostgreSQL
     Schema(SchemaArgs),
@@ -69,6 +71,11 @@ struct LogArgs {
 pub(super) struct QueryArgs {
     #[command(flatten)]
     log: LogArgs,
+    /// Where to read; without it the spool if it is on this machine, else PostgreSQL
+    #[arg(long, value_enum)]
+    from: Option<From>,
+    #[command(flatten)]
+    reader: ReaderArgs,
     /// Not before this time: RFC 3339 in UTC, or the beginning of one (2026-11)
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
@@ -99,6 +106,23 @@ pub(super) struct QueryArgs {
     /// How events are written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+}
+
+/// Who reads PostgreSQL.
+#[derive(Debug, Args)]
+struct ReaderArgs {
+    /// PostgreSQL: a role that is a member of audit_reader; without it PGUSER or the configuration's
+    #[arg(long, value_name = "ROLE")]
+    pg_user: Option<String>,
+    /// PostgreSQL: the file of its password; without it PGPASSWORD or the configuration's
+    #[arg(long, value_name = "FILE")]
+    pg_password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum From {
+    Spool,
+    Postgresql,
 }
 
 #[derive(Debug, Args)]
@@ -161,6 +185,7 @@ struct Log {
     directory: PathBuf,
     state: PathBuf,
     keys: AuditKeys,
+    outputs: Vec<Output>,
 }
 
 impl LogArgs {
@@ -183,6 +208,7 @@ impl LogArgs {
                 directory,
                 state,
                 keys,
+                outputs: Vec::new(),
             });
         }
         let configuration = load(&self.config, Mode::Use)?
@@ -201,6 +227,7 @@ impl LogArgs {
             directory,
             state,
             keys,
+            outputs: configuration.audit.outputs,
         })
     }
 }
@@ -260,20 +287,53 @@ fn judge(report: &Report) -> Result<(), CliError> {
 
 fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let log = arguments.log.open(terminal)?;
-    let Answer { records, report } = query::spool(
-        &log.directory,
-        &log.state,
-        &log.keys,
-        &arguments.query(&log.keys),
-    )
-    .map_err(|error| unreadable(&log, &error))?;
+    let asked = arguments.query(&log.keys);
+    let from = arguments.from.unwrap_or_else(|| log.nearest());
+    match from {
+        From::Spool => {
+            let Answer { records, report } =
+                query::spool(&log.directory, &log.state, &log.keys, &asked)
+                    .map_err(|error| unreadable(&log, &error))?;
+            let place = format!("the spool {}", log.directory.display());
+            show(arguments, &records, &place, terminal)?;
+            judge(&report)?;
+        }
+        From::Postgresql => {
+            let (answer, place) = table::ask(&log, &arguments.reader, &asked)?;
+            show(arguments, &answer.records, &place, terminal)?;
+            table::notices(&answer, terminal)?;
+            table::judge(&answer)?;
+        }
+    }
+    Ok(Exit::Well)
+}
+
+impl Log {
+    /// The spool if it is on this machine, or if there is nothing else.
+    fn nearest(&self) -> From {
+        if self.directory.is_dir() || self.outputs.is_empty() {
+            From::Spool
+        } else {
+            From::Postgresql
+        }
+    }
+}
+
+/// Writes the records, and to standard error where they are from and what is not said by them.
+fn show(
+    arguments: &QueryArgs,
+    records: &[Record],
+    place: &str,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), CliError> {
     let format = match arguments.format {
         Format::Table => query::Format::Table,
         Format::Jsonl => query::Format::JsonLines,
         Format::Csv => query::Format::Csv,
     };
-    query::render(&records, format, &mut terminal.out)?;
+    query::render(records, format, &mut terminal.out)?;
     terminal.out.flush()?;
+    writeln!(terminal.err, "notice: read from {place}")?;
     writeln!(
         terminal.err,
         "notice: this access was not recorded in the audit log"
@@ -285,8 +345,7 @@ fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Cli
             arguments.limit
         )?;
     }
-    judge(&report)?;
-    Ok(Exit::Well)
+    Ok(())
 }
 
 impl QueryArgs {

@@ -24,6 +24,7 @@ use crate::keys::AuditKeys;
 use crate::record::Record;
 use crate::trail::now_micros;
 
+pub mod read;
 pub mod schema;
 
 pub use schema::{TableName, TableNameError};
@@ -258,6 +259,7 @@ impl Sink for Postgres {
     }
 }
 
+#[derive(PartialEq)]
 struct Row {
     time: SystemTime,
     chain: String,
