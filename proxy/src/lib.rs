@@ -9,6 +9,7 @@ pub mod admin;
 pub mod authn;
 pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod delivery;
 pub mod demo;
 pub mod downstream;

@@ -40,7 +40,7 @@ fn runtime() -> Result<Runtime, CliError> {
 fn sidecar(start: Start) -> Result<Exit, CliError> {
     let served = runtime()?.block_on(run::run(start.configuration, start.files, start.reload));
     served.map(|()| Exit::Well).map_err(|error| match error {
-        StartError::Bind { .. } | StartError::Spool { .. } => {
+        StartError::Bind { .. } | StartError::Spool { .. } | StartError::Control(_) => {
             CliError::Unavailable(error.to_string())
         }
         StartError::System(_) => CliError::Internal(error.to_string()),

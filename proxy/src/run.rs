@@ -20,11 +20,12 @@ use safeguard_policy::Configuration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::admin::AdminApp;
 use crate::authn::Authenticator;
 use crate::clock;
+use crate::control::Control;
 use crate::delivery::Deliveries;
 use crate::events::Recorder;
 use crate::listener;
@@ -73,6 +74,9 @@ pub enum StartError {
         /// Why not.
         error: safeguard_audit::OpenError,
     },
+    /// The control socket can't be opened.
+    #[error(transparent)]
+    Control(#[from] crate::control::BindError),
     /// A sink's settings are unusable.
     #[error("audit output: {0}")]
     Sink(String),
@@ -108,7 +112,10 @@ pub async fn run(
     let listeners = Listeners::bind(&configuration).await?;
     let listener_limits = settings::listener(&configuration);
     let sections = Sections::of(&configuration);
+    let state = configuration.state.directory.clone();
     let (sidecar, deliveries) = build(configuration)?;
+    // After the spool was locked: a socket that lies there is nobody's.
+    let control = Control::bind(&state)?;
     let reloader = Reloader::new(Arc::clone(&sidecar), sections, reload);
     let workers = Workers::start()
         .map_err(|error| StartError::System(format!("the workers can't be started: {error}")))?;
@@ -126,6 +133,12 @@ pub async fn run(
         Arc::clone(&sidecar),
         stopping.clone(),
     ));
+    let drain_asked = Arc::new(Notify::new());
+    tasks.spawn(control.serve(
+        Arc::clone(&sidecar),
+        Arc::clone(&drain_asked),
+        stopping.clone(),
+    ));
     tasks.spawn(sweep(Arc::clone(&sidecar), stopping.clone()));
     tasks.spawn(fresh_keys(Arc::clone(&sidecar), stopping.clone()));
     tasks.spawn(reloader.watch(config_files, hangup, stopping));
@@ -133,6 +146,7 @@ pub async fn run(
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = drain_asked.notified() => {}
     }
     drain(&sidecar, &stop).await;
     tasks.shutdown().await;

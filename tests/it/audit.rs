@@ -397,3 +397,19 @@ async fn a_query_of_postgresql_by_a_reader_shows_what_the_spool_shows() {
     assert_eq!(table.len(), 5);
     assert_eq!(table, spool);
 }
+
+#[tokio::test]
+async fn who_asks_the_log_of_a_running_sidecar_is_in_the_log_before_the_answer() {
+    let upstream = Upstream::answering(structured(&json!({"patients": []}))).await;
+    let sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    query(&sidecar, &["--patient", "MRN-of-nobody", "--limit", "7"]).await;
+    let accesses: Vec<_> = sidecar
+        .events()
+        .into_iter()
+        .filter(|event| event["event"] == "audit_log_accessed")
+        .collect();
+    assert_eq!(accesses.len(), 1);
+    let text = accesses[0].to_string();
+    assert!(text.contains("limit=7") && text.contains("uid:"), "{text}");
+    assert!(!text.contains("MRN-of-nobody"), "by pseudonym only: {text}");
+}

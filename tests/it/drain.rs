@@ -67,3 +67,50 @@ async fn an_idle_sidecar_ends_at_once_and_well() {
     let mut sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
     assert!(sidecar.stop().await.success(), "{}", sidecar.log());
 }
+
+#[tokio::test]
+async fn the_drain_command_ends_a_sidecar_and_waits_for_its_end() {
+    let upstream = Upstream::answering(json!({})).await;
+    let mut sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    let config = sidecar.setup.config();
+    let config = safeguard_tests::sidecar::path_text(&config);
+    let drained = sidecar.command(&["drain", "--config", config]).await;
+    let words = String::from_utf8_lossy(&drained.stderr).into_owned();
+    assert_eq!(drained.status.code(), Some(0), "{words}");
+    let names = spool::names(&sidecar.setup.spool());
+    assert_eq!(names.last().map(String::as_str), Some("audit_stopped"));
+    assert!(sidecar.ended().await.success(), "{}", sidecar.log());
+    let again = sidecar.command(&["drain", "--config", config]).await;
+    assert_eq!(again.status.code(), Some(69), "nobody is left to end");
+}
+
+#[tokio::test]
+async fn a_killed_sidecars_socket_is_replaced_and_its_log_level_changes_while_it_runs() {
+    let upstream = Upstream::answering(json!({})).await;
+    let mut sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    sidecar.kill().await;
+    sidecar.launch_again();
+    sidecar.ready().await;
+    let config = sidecar.setup.config();
+    let config = safeguard_tests::sidecar::path_text(&config);
+    let changed = sidecar
+        .command(&["log-level", "off", "--config", config])
+        .await;
+    let words = String::from_utf8_lossy(&changed.stderr).into_owned();
+    assert_eq!(changed.status.code(), Some(0), "{words}");
+    let event = sidecar
+        .event("configuration_change", |event| {
+            event["reason"] == "log_level_changed"
+        })
+        .await;
+    assert!(
+        event["subject"]["sub"]
+            .as_str()
+            .is_some_and(|sub| sub.starts_with("uid:")),
+        "{event}"
+    );
+    assert!(sidecar.stop().await.success());
+    let last_run = sidecar.log();
+    let last_run = last_run.rsplit("is ready").next().unwrap_or_default();
+    assert!(!last_run.contains("draining"), "off is off: {last_run}");
+}

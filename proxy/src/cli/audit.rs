@@ -17,6 +17,7 @@ use safeguard_policy::Output;
 use super::config::{Mode, load};
 use super::key_file::{KeyFileArgs, KeyFormat};
 use super::{CliError, Exit, Terminal};
+use crate::control::{self, ClientError, Request};
 use crate::run;
 
 /// The table where the configuration names none.
@@ -27,7 +28,7 @@ pub(super) enum AuditCommand {
     /// Is the log whole? Exit 1 if anything up to its durable head is missing or changed
     Verify(VerifyArgs),
     /// Show events of the spool or of PostgreSQL, each verified before it is believed
-    Query(QueryArgs),
+    Query(Box<QueryArgs>),
     /// Print the SQL for the owner of the table in PostgreSQL
     Schema(SchemaArgs),
 }
@@ -295,12 +296,12 @@ fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Cli
                 query::spool(&log.directory, &log.state, &log.keys, &asked)
                     .map_err(|error| unreadable(&log, &error))?;
             let place = format!("the spool {}", log.directory.display());
-            show(arguments, &records, &place, terminal)?;
+            show(arguments, &log, &records, &place, terminal)?;
             judge(&report)?;
         }
         From::Postgresql => {
             let (answer, place) = table::ask(&log, &arguments.reader, &asked)?;
-            show(arguments, &answer.records, &place, terminal)?;
+            show(arguments, &log, &answer.records, &place, terminal)?;
             table::notices(&answer, terminal)?;
             table::judge(&answer)?;
         }
@@ -322,6 +323,7 @@ impl Log {
 /// Writes the records, and to standard error where they are from and what is not said by them.
 fn show(
     arguments: &QueryArgs,
+    log: &Log,
     records: &[Record],
     place: &str,
     terminal: &mut Terminal<'_>,
@@ -331,13 +333,16 @@ fn show(
         Format::Jsonl => query::Format::JsonLines,
         Format::Csv => query::Format::Csv,
     };
+    let is_recorded = recorded(arguments, log, records.len(), place)?;
     query::render(records, format, &mut terminal.out)?;
     terminal.out.flush()?;
     writeln!(terminal.err, "notice: read from {place}")?;
-    writeln!(
-        terminal.err,
-        "notice: this access was not recorded in the audit log"
-    )?;
+    let record = if is_recorded {
+        "notice: this access was recorded in the audit log (audit_log_accessed)"
+    } else {
+        "notice: this access was not recorded in the audit log: no sidecar runs here"
+    };
+    writeln!(terminal.err, "{record}")?;
     if records.len() == arguments.limit {
         writeln!(
             terminal.err,
@@ -348,7 +353,54 @@ fn show(
     Ok(())
 }
 
+/// Whether the sidecar of this log has recorded the access durably. One that runs and can't is an error: nothing is shown then.
+fn recorded(
+    arguments: &QueryArgs,
+    log: &Log,
+    records: usize,
+    place: &str,
+) -> Result<bool, CliError> {
+    let request = Request::Access {
+        query: format!("{place}: {}", arguments.words(&log.keys)),
+        records: u64::try_from(records).unwrap_or(u64::MAX),
+    };
+    match control::ask(&control::socket_in(&log.state), &request) {
+        Ok(()) => Ok(true),
+        Err(ClientError::Nobody(_)) => Ok(false),
+        Err(error) => Err(CliError::Unavailable(format!(
+            "{error}; nothing is shown without a record of it"
+        ))),
+    }
+}
+
 impl QueryArgs {
+    /// What is asked for, as the access record has it: the patient by pseudonym only.
+    fn words(&self, keys: &AuditKeys) -> String {
+        let query = self.query(keys);
+        let events = query.events.iter().map(|event| event.as_str().to_owned());
+        let events: Vec<String> = events.collect();
+        let parts = [
+            ("since", query.since),
+            ("until", query.until),
+            ("event", (!events.is_empty()).then(|| events.join(","))),
+            ("subject", query.subject),
+            (
+                "pseudonym",
+                query.patient.map(|patient| patient.to_string()),
+            ),
+            ("tool", query.tool),
+            (
+                "outcome",
+                query.outcome.map(|word| word.as_str().to_owned()),
+            ),
+            ("limit", Some(self.limit.to_string())),
+        ];
+        let said = parts
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+        said.collect::<Vec<_>>().join(" ")
+    }
+
     fn query(&self, keys: &AuditKeys) -> Query {
         Query {
             since: self.since.clone(),

@@ -11,6 +11,7 @@ mod audit;
 mod certs;
 mod check;
 mod config;
+mod control;
 mod demo;
 mod exit;
 mod explain;
@@ -99,6 +100,10 @@ enum Work {
     /// Ask the audit log, verify it, or print the SQL of its table
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// End a running sidecar as SIGTERM does, and wait until it has ended
+    Drain(control::DrainArgs),
+    /// Change how much a running sidecar logs
+    LogLevel(control::LogLevelArgs),
     /// Print the completions for a shell
     Completions(shell::CompletionsArgs),
     /// Print the manual page
@@ -182,6 +187,8 @@ fn dispatch(work: Work, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Ex
         Work::Phi(command) => phi::phi(&command, terminal),
         Work::Integrity(command) => integrity::integrity(&command, terminal),
         Work::Audit(command) => audit::audit(&command, terminal),
+        Work::Drain(arguments) => control::drain(&arguments, terminal),
+        Work::LogLevel(arguments) => control::log_level(&arguments, terminal),
         Work::Completions(arguments) => shell::completions(&arguments, terminal),
         Work::Man(arguments) => shell::man(&arguments, terminal),
     }

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::panic;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use env_logger::{Builder, Env};
-use log::{Level, LevelFilter, Record};
+use env_logger::{Builder, Env, Logger};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// Our own modules may say more than `info`; what libraries say there holds headers and bodies.
@@ -39,18 +40,72 @@ pub fn quiet_panics() {
     }));
 }
 
-/// One line a record on standard error; the level from `RUST_LOG`, `info` by default.
+/// The level that was set while the process runs, as a number of [`LevelFilter`]; [`AS_STARTED`] until then.
+static LEVEL: AtomicUsize = AtomicUsize::new(AS_STARTED);
+const AS_STARTED: usize = usize::MAX;
+
+/// One line a record on standard error; the level from `RUST_LOG`, `info` by default, until [`set_log_level`].
 pub fn start_log() {
     let mut builder =
         Builder::from_env(Env::default().default_filter_or(LevelFilter::Info.as_str()));
-    builder.format(|buffer, record| {
-        if !is_shown(record.target(), record.level()) {
-            return Ok(());
-        }
-        writeln!(buffer, "{} {}", buffer.timestamp_micros(), line(record))
-    });
+    let started = with_lines(&mut builder);
+    let level = started.filter();
+    let everything = with_lines(Builder::new().filter_level(LevelFilter::Trace));
+    let logger = Adjustable {
+        started,
+        everything,
+    };
     // A second call, in a test, keeps the first logger.
-    let _already = builder.try_init();
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// Logs this much from now on.
+pub fn set_log_level(level: LevelFilter) {
+    LEVEL.store(level as usize, Ordering::Relaxed);
+    log::set_max_level(level);
+}
+
+fn with_lines(builder: &mut Builder) -> Logger {
+    builder
+        .format(|buffer, record| {
+            if !is_shown(record.target(), record.level()) {
+                return Ok(());
+            }
+            writeln!(buffer, "{} {}", buffer.timestamp_micros(), line(record))
+        })
+        .build()
+}
+
+/// A log whose level can change: as the environment said at the start, or one level for all.
+struct Adjustable {
+    started: Logger,
+    everything: Logger,
+}
+
+impl Adjustable {
+    fn chosen(&self) -> &Logger {
+        match LEVEL.load(Ordering::Relaxed) {
+            AS_STARTED => &self.started,
+            _ => &self.everything,
+        }
+    }
+}
+
+impl Log for Adjustable {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() as usize <= LEVEL.load(Ordering::Relaxed)
+            && self.chosen().enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.chosen().log(record);
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 fn is_shown(target: &str, level: Level) -> bool {
