@@ -39,6 +39,11 @@ use crate::sidecar::Sidecar;
 use crate::upstream::Upstream;
 use crate::workers::Workers;
 
+/// Which source it was built from: what the build's environment says in `SAFEGUARD_REVISION`.
+const REVISION: &str = match option_env!("SAFEGUARD_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
 /// How often sessions that nobody uses are ended.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long requests under way may take to finish at a drain, before their connections are cut.
@@ -199,7 +204,7 @@ fn build(configuration: Configuration) -> Result<(Arc<Sidecar>, Deliveries), Sta
     let live = settings::live(configuration)?;
     metrics
         .build_info
-        .with_label_values(&[env!("CARGO_PKG_VERSION"), "release"])
+        .with_label_values(&[env!("CARGO_PKG_VERSION"), REVISION])
         .set(1);
     announce(&metrics, &live);
     let sidecar = Sidecar {

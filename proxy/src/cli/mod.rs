@@ -22,6 +22,7 @@ mod phi;
 pub mod process;
 mod run;
 mod schema;
+mod selfcheck;
 mod shell;
 mod terminal;
 mod token;
@@ -104,6 +105,8 @@ enum Work {
     Drain(control::DrainArgs),
     /// Change how much a running sidecar logs
     LogLevel(control::LogLevelArgs),
+    /// Is the sidecar of this configuration ready? A probe for an image without a shell
+    Selfcheck(selfcheck::SelfcheckArgs),
     /// Print the completions for a shell
     Completions(shell::CompletionsArgs),
     /// Print the manual page
@@ -189,6 +192,7 @@ fn dispatch(work: Work, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Ex
         Work::Audit(command) => audit::audit(&command, terminal),
         Work::Drain(arguments) => control::drain(&arguments, terminal),
         Work::LogLevel(arguments) => control::log_level(&arguments, terminal),
+        Work::Selfcheck(arguments) => selfcheck::selfcheck(&arguments, terminal),
         Work::Completions(arguments) => shell::completions(&arguments, terminal),
         Work::Man(arguments) => shell::man(&arguments, terminal),
     }
