@@ -54,40 +54,40 @@ fn keys() -> AuditKeys {
 }
 
 /// The outcome of a call with six fields, as the sidecar writes it.
-fn event(trail: &Trail) -> Event {
+fn event(trail: &Trail) -> Event<'static> {
     let mut event = Event::new(EventName::PhiRead, Outcome::Success);
     event.subject = Some(Subject {
-        sub: "2f6f1b6e-8b57-4f3c-9d53-4f0b2a9d7c11".to_owned(),
-        iss: "https://auth.bench.example/realms/bench".to_owned(),
-        roles: vec!["physician".to_owned()],
-        client: Some("chart-web".to_owned()),
-        mtls_name: Some("web.bench.example".to_owned()),
-        second_factor: vec!["otp".to_owned()],
+        sub: "2f6f1b6e-8b57-4f3c-9d53-4f0b2a9d7c11".into(),
+        iss: "https://auth.bench.example/realms/bench".into(),
+        roles: vec!["physician".into()],
+        client: Some("chart-web".into()),
+        mtls_name: Some("web.bench.example".into()),
+        second_factor: vec!["otp".into()],
         auth_time: Some(1_795_305_600),
     });
     event.mcp = Some(Mcp {
-        method: "tools/call".to_owned(),
-        tool: Some("read_record".to_owned()),
-        request_id: Some("1".to_owned()),
+        method: "tools/call".into(),
+        tool: Some("read_record".into()),
+        request_id: Some("1".into()),
     });
-    event.rule = Some("tools.read_record".to_owned());
+    event.rule = Some("tools.read_record".into());
     event.configuration_hash = Some([9; 32]);
     event.fields = PHI
         .iter()
         .map(|(name, _)| FieldTouched {
-            name: (*name).to_owned(),
+            name: (*name).into(),
             action: FieldAction::Revealed,
             count: 1,
         })
         .collect();
     event.patients = vec![trail.pseudonym("p-000123")];
-    event.purpose = Some("TREAT".to_owned());
+    event.purpose = Some("TREAT".into());
     event.source = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     event
 }
 
 /// The time in which `waiters` callers had `events` durable receipts in all, at the least one each.
-async fn durable(trail: &Trail, event: &Event, waiters: u64, events: u64) -> Duration {
+async fn durable(trail: &Trail, event: &Event<'static>, waiters: u64, events: u64) -> Duration {
     let mut tasks = JoinSet::new();
     let began = Instant::now();
     for waiter in 0..waiters {

@@ -5,7 +5,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use safeguard_audit::{Event, EventName, FieldAction, Mcp, Outcome, Pending, Subject, Trail};
+use safeguard_audit::{
+    Event, EventName, FieldAction, Mcp, NotDurable, Outcome, Pending, Subject, Trail,
+};
 use safeguard_policy::decide::{Denial, Permit};
 use safeguard_policy::policy::{Operation, Rule};
 use uuid::Uuid;
@@ -51,19 +53,19 @@ impl Recorder {
     }
 
     /// Records an event of a peer that proved who it is.
-    pub fn record(&self, event: Event) -> Pending {
+    pub fn record(&self, event: Event<'_>) -> Pending {
         self.trail.record(event)
     }
 
-    /// Records what nobody waits for: it is in the trail's queue, in order, or the trail says that it is not sound.
-    pub fn send(&self, event: Event) {
-        drop(self.record(event));
+    /// Records what nobody waits for: it is in the trail's queue, in order, or the trail has counted it as refused and says so in its health.
+    pub fn send(&self, event: Event<'_>) {
+        drop(self.trail.note(event));
     }
 
     /// Records what an unauthenticated peer caused: limited per source and overall by the trail.
-    fn record_stranger(&self, event: Event) {
+    fn record_stranger(&self, event: Event<'_>) {
         // Its receipt is nobody's to wait for: the trail limits and keeps it.
-        drop(self.trail.record_unauthenticated(event));
+        drop(self.trail.note_unauthenticated(event));
     }
 
     /// No connection came of a handshake.
@@ -99,7 +101,7 @@ impl Recorder {
     fn login_refused(&self, event: EventName, login: &Login<'_>, reason: &'static str) {
         let mut event = Event::new(event, Outcome::Denied).reason(reason);
         self.about_connection(&mut event, login.connection, login.reference);
-        event.subject = Some(subject(login.who, login.name.map(str::to_owned), None));
+        event.subject = Some(subject(login.who, login.name, None));
         self.send(event);
     }
 
@@ -112,9 +114,9 @@ impl Recorder {
                 EventKind::Ended(reason) => (EventName::UserLogout, Some(reason.code())),
             };
             let mut event = Event::new(name, Outcome::Success);
-            event.reason = reason.map(str::to_owned);
+            event.reason = reason.map(Into::into);
             event.source = source;
-            event.session = Some(happened.session.to_string());
+            event.session = Some(happened.session.to_string().into());
             event.subject = Some(subject(&happened.who, None, None));
             self.send(event);
         }
@@ -133,7 +135,7 @@ impl Recorder {
         let mut event =
             Event::new(EventName::PhiAccessDenied, Outcome::Denied).reason(denial.reason.code());
         about_caller(&mut event, caller, None);
-        event.rule = denial.rule.as_ref().map(rule_text);
+        event.rule = denial.rule.as_ref().map(|rule| rule_text(rule).into());
         event.configuration_hash = Some(live.hash);
         event.mcp = Some(mcp(method, tool, request_id));
         self.send(event);
@@ -175,11 +177,23 @@ impl Recorder {
         self.send(event);
     }
 
-    /// A permitted call is about to happen.
+    /// A permitted call is about to happen, and waits for its record.
     pub fn intent(&self, call: &Call, live: &Live) -> Pending {
+        self.record(self.granted(call, live))
+    }
+
+    /// A permitted call is about to happen whose outcome alone is waited for.
+    ///
+    /// # Errors
+    /// The intent could not even be put on its way.
+    pub fn note_intent(&self, call: &Call, live: &Live) -> Result<(), NotDurable> {
+        self.trail.note(self.granted(call, live))
+    }
+
+    fn granted<'a>(&self, call: &'a Call, live: &'a Live) -> Event<'a> {
         let mut event = self.about_call(EventName::PhiAccessGranted, Outcome::Success, call, live);
         event.fields = call.touched.for_event(&live.policy);
-        self.record(event)
+        event
     }
 
     /// A permitted call has its answer.
@@ -191,7 +205,7 @@ impl Recorder {
         };
         let mut event = self.about_call(outcome_name(call.permit.operation), ended, call, live);
         if answer.failed {
-            event.reason = Some("upstream_error".to_owned());
+            event.reason = Some("upstream_error".into());
         }
         let mut touched = call.touched.clone();
         touched.merge(&answer.touched);
@@ -290,7 +304,13 @@ impl Recorder {
         }
     }
 
-    fn about_call(&self, name: EventName, outcome: Outcome, call: &Call, live: &Live) -> Event {
+    fn about_call<'a>(
+        &self,
+        name: EventName,
+        outcome: Outcome,
+        call: &'a Call,
+        live: &Live,
+    ) -> Event<'a> {
         let mut event = Event::new(name, outcome);
         about_caller(&mut event, &call.caller, Some(&call.permit));
         event.configuration_hash = Some(live.hash);
@@ -307,7 +327,7 @@ impl Recorder {
         event
     }
 
-    fn about_connection(&self, event: &mut Event, connection: &Connection, reference: Uuid) {
+    fn about_connection(&self, event: &mut Event<'_>, connection: &Connection, reference: Uuid) {
         event.source = Some(connection.source());
         event.exchange = Some(reference);
     }
@@ -352,48 +372,51 @@ fn vault_reason(what: &str) -> &'static str {
 
 /// A rule as events name it: its name and where it is written.
 fn rule_text(rule: &Rule) -> String {
-    format!("{} ({}:{})", rule.name, rule.file, rule.line)
+    let line = rule.line.to_string();
+    [&*rule.name, " (", &*rule.file, ":", &line, ")"].concat()
 }
 
-fn mcp(method: &str, tool: &str, request_id: Option<&str>) -> Mcp {
+fn mcp<'a>(method: &'a str, tool: &'a str, request_id: Option<&'a str>) -> Mcp<'a> {
     Mcp {
-        method: method.to_owned(),
-        tool: (!tool.is_empty()).then(|| tool.to_owned()),
-        request_id: request_id.map(str::to_owned),
+        method: method.into(),
+        tool: (!tool.is_empty()).then(|| tool.into()),
+        request_id: request_id.map(Into::into),
     }
 }
 
-fn about_caller(event: &mut Event, caller: &Caller, permit: Option<&Permit>) {
-    let name = caller.peer.as_ref().map(|peer| peer.name.clone());
+fn about_caller<'a>(event: &mut Event<'a>, caller: &'a Caller, permit: Option<&'a Permit>) {
+    let name = caller.peer.as_ref().map(|peer| peer.name.as_str());
     event.subject = Some(subject(&caller.authenticated, name, permit));
     event.source = Some(caller.source);
-    event.session = Some(caller.session.hashed_id().to_owned());
-    event.trace_id.clone_from(&caller.trace_id);
+    event.session = Some(caller.session.hashed_id().into());
+    event.trace_id = caller.trace_id.as_deref().map(Into::into);
     event.exchange = Some(caller.reference);
     if let Some(permit) = permit {
-        event.rule = Some(rule_text(&permit.rule));
-        event.purpose = permit.purpose.as_ref().map(|purpose| purpose.to_string());
+        event.rule = Some(rule_text(&permit.rule).into());
+        event.purpose = permit.purpose.as_deref().map(Into::into);
     }
 }
 
-fn subject(who: &Authenticated, mtls_name: Option<String>, permit: Option<&Permit>) -> Subject {
+fn subject<'a>(
+    who: &'a Authenticated,
+    mtls_name: Option<&'a str>,
+    permit: Option<&'a Permit>,
+) -> Subject<'a> {
+    let words = |words: &'a [String]| words.iter().map(|word| word.as_str().into()).collect();
     let roles = match permit {
-        Some(permit) => permit.roles.iter().map(|role| role.to_string()).collect(),
-        None => who.roles().to_vec(),
+        Some(permit) => permit.roles.iter().map(|role| (&**role).into()).collect(),
+        None => words(who.roles()),
     };
     let client = permit
-        .map(|permit| permit.client.to_string())
+        .map(|permit| &*permit.client)
         .filter(|client| !client.is_empty());
     Subject {
-        sub: who.subject().to_owned(),
-        iss: who.issuer().to_owned(),
+        sub: who.subject().into(),
+        iss: who.issuer().into(),
         roles,
-        client: client.or_else(|| who.authorized_party().map(str::to_owned)),
-        mtls_name,
-        second_factor: who
-            .second_factor()
-            .map(<[String]>::to_vec)
-            .unwrap_or_default(),
+        client: client.or_else(|| who.authorized_party()).map(Into::into),
+        mtls_name: mtls_name.map(Into::into),
+        second_factor: who.second_factor().map(words).unwrap_or_default(),
         auth_time: who.authenticated_at(),
     }
 }

@@ -163,7 +163,7 @@ impl Reloader {
             return;
         }
         let permissions_differ = permissions(&new.policy) != permissions(&old.policy);
-        let event = |name, reason: &str| {
+        let event = |name, reason: &'static str| {
             let mut event = Event::new(name, Outcome::Success)
                 .reason(reason)
                 .detail("previous", old.hash_text());

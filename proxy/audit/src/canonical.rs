@@ -5,6 +5,7 @@
 //! per event. Every text that comes from outside is made safe here and in no other place: [`clip`].
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 /// Characters of one text, as it is written; the rest is cut and `…` stands for it.
 pub(crate) const TEXT_CHARS_MAX: usize = 256;
@@ -40,40 +41,45 @@ fn misleading(character: char) -> bool {
 /// Bytes of a usual event, so that its text grows into place once.
 const USUAL_BYTES: usize = 1024;
 
-/// Writes one value after another.
+/// Writes one value after another, into one buffer and without a text of its own for any of them.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    out: String,
+    out: Vec<u8>,
 }
 
 impl Default for Writer {
     fn default() -> Self {
         Self {
-            out: String::with_capacity(USUAL_BYTES),
+            out: Vec::with_capacity(USUAL_BYTES),
         }
     }
 }
 
 impl Writer {
     pub(crate) fn finish(self) -> Vec<u8> {
-        self.out.into_bytes()
+        self.out
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn at(&self) -> usize {
+        self.out.len()
     }
 
     /// An object; `members` writes them by [`Writer::member`] in sorted order.
     pub(crate) fn object(&mut self, members: impl FnOnce(&mut Self)) {
-        self.out.push('{');
+        self.out.push(b'{');
         members(self);
-        self.out.push('}');
+        self.out.push(b'}');
     }
 
     /// A member whose value the caller writes next; names are the crate's own and need no escape.
     pub(crate) fn member(&mut self, name: &str) -> &mut Self {
-        if !self.out.ends_with('{') {
-            self.out.push(',');
+        if self.out.last().is_some_and(|last| *last != b'{') {
+            self.out.push(b',');
         }
-        self.out.push('"');
-        self.out.push_str(name);
-        self.out.push_str("\":");
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
         self
     }
 
@@ -82,28 +88,77 @@ impl Writer {
         items: impl IntoIterator<Item = T>,
         mut each: impl FnMut(&mut Self, T),
     ) {
-        self.out.push('[');
+        self.out.push(b'[');
         for (place, item) in items.into_iter().enumerate() {
             if place > 0 {
-                self.out.push(',');
+                self.out.push(b',');
             }
             each(self, item);
         }
-        self.out.push(']');
+        self.out.push(b']');
     }
 
     pub(crate) fn integer(&mut self, value: i64) {
-        let _infallible = write!(self.out, "{}", value.clamp(-INTEGER_MAX, INTEGER_MAX));
+        let mut digits = itoa::Buffer::new();
+        let held = value.clamp(-INTEGER_MAX, INTEGER_MAX);
+        self.out.extend_from_slice(digits.format(held).as_bytes());
     }
 
     pub(crate) fn counter(&mut self, value: u64) {
         self.integer(i64::try_from(value).unwrap_or(INTEGER_MAX));
     }
 
+    /// Bytes as lower-case hexadecimal digits.
+    pub(crate) fn hex(&mut self, bytes: &[u8]) {
+        self.out.push(b'"');
+        push_hex(&mut self.out, bytes);
+        self.out.push(b'"');
+    }
+
+    /// A text of ours that needs no escape and no bound.
+    pub(crate) fn plain(&mut self, text: &str) {
+        self.out.push(b'"');
+        self.ascii(text);
+        self.out.push(b'"');
+    }
+
+    /// The same of a thing that displays itself so.
+    pub(crate) fn display(&mut self, thing: impl std::fmt::Display) {
+        self.out.push(b'"');
+        let _infallible = write!(self.out, "{thing}");
+        self.out.push(b'"');
+    }
+
+    /// A part of a text of ours.
+    pub(crate) fn ascii(&mut self, part: &str) {
+        self.out.extend_from_slice(part.as_bytes());
+    }
+
+    /// A part of a text of ours: `before`, then a number in so many digits, zeros first.
+    pub(crate) fn digits(&mut self, before: &str, number: u32, digits: u32) {
+        self.ascii(before);
+        for place in (0..digits).rev() {
+            let digit = number / 10_u32.pow(place) % 10;
+            self.out.push(b'0' + u8::try_from(digit).unwrap_or(0));
+        }
+    }
+
+    /// Ends an object whose start another writes.
+    pub(crate) fn close(&mut self) {
+        self.out.push(b'}');
+    }
+
     /// Text from outside, clipped.
     pub(crate) fn text(&mut self, text: &str) {
-        if text.len() <= TEXT_CHARS_MAX && text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
-            self.quoted(text);
+        let bytes = text.as_bytes();
+        // Without a way out of the loop it is compiled to a few vector instructions.
+        let marked = bytes.iter().fold(false, |marked, byte| {
+            marked | !(0x20..0x7f).contains(byte) | (*byte == b'"') | (*byte == b'\\')
+        });
+        if !marked && bytes.len() <= TEXT_CHARS_MAX {
+            self.out.push(b'"');
+            self.out.extend_from_slice(bytes);
+            self.out.push(b'"');
         } else {
             self.quoted(&clip(text));
         }
@@ -111,22 +166,25 @@ impl Writer {
 
     /// Text that holds no control character.
     fn quoted(&mut self, text: &str) {
-        self.out.push('"');
-        let mut rest = text;
-        // What needs no escape, most often all of it, is copied in one go.
-        while let Some((plain, marked)) = rest
-            .bytes()
-            .position(|byte| matches!(byte, b'"' | b'\\'))
-            .and_then(|at| rest.split_at_checked(at))
-        {
-            self.out.push_str(plain);
-            self.out.push('\\');
-            let mut characters = marked.chars();
-            self.out.extend(characters.next());
-            rest = characters.as_str();
+        self.out.push(b'"');
+        for byte in text.bytes() {
+            if matches!(byte, b'"' | b'\\') {
+                self.out.push(b'\\');
+            }
+            self.out.push(byte);
         }
-        self.out.push_str(rest);
-        self.out.push('"');
+        self.out.push(b'"');
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied();
+    out.reserve(bytes.len() * 2);
+    for byte in bytes {
+        out.extend(digit(byte >> 4));
+        out.extend(digit(*byte));
     }
 }
 

@@ -1,5 +1,8 @@
 //! From the spool to a sink: reads behind a durable cursor of its own, sends in batches, moves the cursor once the sink has committed.
 //!
+//! What this process has just committed comes from memory (`Recent`): it was hashed and signed here a moment ago, and its place in the chain is proved by the hash that the cursor
+//! holds. Whatever isn't there, after a start or when the sink has fallen behind, is read from the log, with its checksum, MAC and order verified.
+//!
 //! A crash between the sink's commit and the cursor sends a batch again; the sink knows its rows by chain and number, so each event is there exactly once.
 //! A sink that fails is tried again with a bounded backoff, for ever; the spool keeps its events meanwhile. An event that a sink will never take is set aside with a `sink_failed`
 //! of its own, and the others go on.
@@ -8,7 +11,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::catalogue::EventName;
@@ -17,7 +20,7 @@ use crate::keys::AuditKeys;
 use crate::record::Record;
 use crate::sink::{Sink, SinkError, Taken};
 use crate::spool::disk::segment_name;
-use crate::spool::{FRAME_BYTES_MAX, Position, SinkState, Walk, lock};
+use crate::spool::{FRAME_BYTES_MAX, Position, Recent, Shared, SinkState, Walk, lock};
 use crate::trail::Trail;
 
 mod cursor;
@@ -63,7 +66,7 @@ impl Selection {
 pub struct DeliverySettings {
     /// Which events go.
     pub selection: Selection,
-    /// Events of a batch (default 1024).
+    /// Events of a batch (default 2048).
     pub batch_max: usize,
     /// Least time between two batches that were not full: gathers events, so that a batch costs one commit (default 100 ms).
     pub linger: Duration,
@@ -77,7 +80,7 @@ impl Default for DeliverySettings {
     fn default() -> Self {
         Self {
             selection: Selection::everything(),
-            batch_max: 1024,
+            batch_max: 2048,
             linger: Duration::from_millis(100),
             backoff_min: Duration::from_millis(250),
             backoff_max: Duration::from_secs(30),
@@ -94,6 +97,24 @@ pub struct Delivery<S> {
     file: CursorFile,
     cursor: Cursor,
     healthy: bool,
+    _reader: Reader,
+}
+
+/// As long as one stands, what is committed is kept in memory for a while.
+#[derive(Debug)]
+struct Reader(Arc<Shared>);
+
+impl Reader {
+    fn of(trail: &Trail) -> Self {
+        lock(&trail.shared().recent).join();
+        Self(Arc::clone(trail.shared()))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        lock(&self.0.recent).leave();
+    }
 }
 
 /// Why a round ended without progress.
@@ -135,6 +156,7 @@ impl<S: Sink> Delivery<S> {
             file,
             cursor,
             healthy: true,
+            _reader: Reader::of(trail),
         };
         delivery.register();
         if ahead {
@@ -196,11 +218,8 @@ impl<S: Sink> Delivery<S> {
     async fn round(&mut self, end: Position) -> Result<bool, Setback> {
         let batch = self.read(end).await?;
         let total = batch.records.len();
-        let selected: Vec<Record> = batch
-            .records
-            .into_iter()
-            .filter(|r| self.settings.selection.includes(r.name()))
-            .collect();
+        let mut selected = batch.records;
+        selected.retain(|record| self.settings.selection.includes(record.name()));
         self.oldest(selected.first());
         let unselected = (total - selected.len()) as u64;
         let taken = if selected.is_empty() {
@@ -214,10 +233,22 @@ impl<S: Sink> Delivery<S> {
             .map_err(|error| Setback::new("cursor", &error))?;
         self.cursor = batch.after;
         self.rose(&taken, unselected);
+        self.forget();
         Ok(total >= self.settings.batch_max)
     }
 
+    /// The next batch: from memory if it goes on there, else from the log.
     async fn read(&self, end: Position) -> Result<Batch, Setback> {
+        if let Some(batch) = recall(&self.trail.shared().recent, &self.cursor, self.settings.batch_max) {
+            return Ok(batch);
+        }
+        let batch = self.read_back(end).await?;
+        let read = batch.records.len() as u64;
+        self.with_state(|state| state.metrics.read_back += read);
+        Ok(batch)
+    }
+
+    async fn read_back(&self, end: Position) -> Result<Batch, Setback> {
         let directory = self.trail.shared().settings.directory.clone();
         let (keys, cursor, max) = (
             Arc::clone(self.trail.keys()),
@@ -252,7 +283,7 @@ impl<S: Sink> Delivery<S> {
                     i64::try_from(record.seq()).unwrap_or(i64::MAX),
                 );
             self.trail
-                .record_own(event)
+                .record_own(&event)
                 .durable()
                 .await
                 .map_err(|error| Setback::new("not_durable", &error))?;
@@ -260,13 +291,13 @@ impl<S: Sink> Delivery<S> {
         Ok(())
     }
 
-    fn event(&self, name: EventName, outcome: Outcome) -> Event {
+    fn event(&self, name: EventName, outcome: Outcome) -> Event<'_> {
         Event::new(name, outcome).detail("sink", self.sink.name())
     }
 
     /// Nobody waits: the log line of a sink's state must not hold up its events.
-    fn report(&self, event: Event) {
-        drop(self.trail.record_own(event));
+    fn report(&self, event: Event<'_>) {
+        drop(self.trail.record_own(&event));
     }
 
     fn fell(&mut self, setback: &Setback) {
@@ -296,6 +327,16 @@ impl<S: Sink> Delivery<S> {
         });
         if !std::mem::replace(&mut self.healthy, true) {
             self.report(self.event(EventName::SinkRecovered, Outcome::Success));
+        }
+    }
+
+    /// Lets go from memory what every sink has.
+    fn forget(&self) {
+        let shared = self.trail.shared();
+        let all = lock(&shared.sinks).values().map(|sink| sink.cursor).min();
+        if let Some(all) = all {
+            let gone = lock(&shared.recent).forget(all);
+            drop(gone);
         }
     }
 
@@ -349,6 +390,24 @@ fn continues(trail: &Trail, cursor: &Cursor, durable: Position) -> bool {
         && next(durable)
             .err()
             .is_none_or(|setback| setback.code != "log_damaged")
+}
+
+/// Up to `max` records that follow the cursor in memory; none if the one right behind it is not there.
+fn recall(recent: &Mutex<Recent>, cursor: &Cursor, max: usize) -> Option<Batch> {
+    let commits = lock(recent).behind(cursor.at, max);
+    let mut after = cursor.clone();
+    let mut records = Vec::new();
+    let all = commits.iter().flat_map(|commit| &commit.records);
+    for (record, behind) in all.skip_while(|(_, behind)| *behind <= cursor.at) {
+        // Commits that went to the disk only leave a gap: what follows it does not follow the cursor.
+        if *record.prev() != after.hash || records.len() >= max {
+            break;
+        }
+        (after.at, after.hash) = (*behind, record.hash());
+        records.push(record.clone());
+    }
+    after.counter += 1;
+    (!records.is_empty()).then_some(Batch { records, after })
 }
 
 /// Reads up to `max` records behind the cursor and before `end`, verified.
@@ -422,14 +481,8 @@ fn read_at(path: &Path, offset: u64, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Between half and all of `wait`, so that many sidecars don't knock together.
 fn jittered(wait: Duration) -> Duration {
-    let mut byte = [0];
-    // Without random bytes everybody waits the longest, which is safe too.
-    let share = if getrandom::fill(&mut byte).is_ok() {
-        u32::from(byte[0])
-    } else {
-        255
-    };
-    wait / 2 + wait / 2 * share / 255
+    let share = rand::random::<u8>();
+    wait / 2 + wait / 2 * u32::from(share) / 255
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub struct Metrics {
     pub spool_bytes: u64,
     /// Records in the log.
     pub spool_records: u64,
+    /// Bytes of the log that are kept in memory for the sinks.
+    pub recent_bytes: u64,
     /// When the head was last written, Unix microseconds.
     pub last_checkpoint_micros: i64,
     /// The sinks by name.
@@ -30,6 +32,8 @@ pub struct SinkMetrics {
     pub set_aside: u64,
     /// Events that `audit_logging.events` keeps from the outputs.
     pub unselected: u64,
+    /// Events read back from the disk: the sink was behind what is kept in memory, or the process has started anew.
+    pub read_back: u64,
     /// Attempts that failed.
     pub failures: u64,
     /// The last attempt worked.

@@ -255,7 +255,7 @@ mod tests {
         tests::{full, place},
     };
 
-    fn record(event: &Event) -> Record {
+    fn record(event: &Event<'_>) -> Record {
         Record::parse(&canonical(event, &place(3, &[0; 32]))).unwrap()
     }
 
@@ -308,7 +308,7 @@ mod tests {
         }));
     }
 
-    fn shown(format: Format, event: &Event) -> String {
+    fn shown(format: Format, event: &Event<'_>) -> String {
         let mut out = Vec::new();
         render(&[record(event)], format, &mut out).unwrap();
         String::from_utf8(out).unwrap()

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use rand::Rng;
 use tokio::sync::{oneshot, watch};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use crate::catalogue::EventName;
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Outcome, Rendered, Stamp};
 use crate::keys::{AuditKeys, Pseudonym, hex};
 use crate::metrics::Metrics;
 use crate::spool::disk::{Directory, Disk};
 use crate::spool::{
-    Committer, Entry, Job, OpenError, Origin, Position, Shared, SpoolSettings, Store, lock,
+    Committer, Entry, Job, OpenError, Origin, Position, Queue, Shared, SpoolSettings, Store,
+    Waiter, lock,
 };
 
 /// Percent of `max_bytes` from which the spool says that it fills up.
@@ -137,14 +138,14 @@ struct Inner {
     shared: Arc<Shared>,
     keys: Arc<AuditKeys>,
     chain: Arc<str>,
-    /// Only `Drop` takes them.
-    jobs: Option<SyncSender<Job>>,
+    queue: Arc<Queue>,
+    /// Only `Drop` takes it.
     thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.queue.abandon();
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported by its own thread; there is nothing to add to it here.
             let _ended = thread.join();
@@ -179,8 +180,8 @@ impl Trail {
             .detail("key", keys.sealing(now_micros() / 1_000_000)?.id.as_str())
             .detail("after", hex(&store.head().hash));
         let shared = Arc::new(Shared::new(Arc::clone(&settings), store.head().end));
-        let (sender, receiver) = sync_channel(settings.queue_max);
-        let mut committer = Committer::new(store, Arc::clone(&shared), receiver);
+        let queue = Arc::new(Queue::new(settings.queue_max));
+        let mut committer = Committer::new(store, Arc::clone(&shared), Arc::clone(&queue));
         committer.begin(started)?;
         let thread = std::thread::Builder::new()
             .name("audit-spool".to_owned())
@@ -191,7 +192,7 @@ impl Trail {
                 shared,
                 keys,
                 chain,
-                jobs: Some(sender),
+                queue,
                 thread: Some(thread),
             }),
         })
@@ -199,47 +200,57 @@ impl Trail {
 
     /// Puts an event on its way; what touches PHI waits for [`Pending::durable`].
     #[must_use = "an event whose receipt nobody waits for may not be durable"]
-    pub fn record(&self, event: Event) -> Pending {
-        self.send(Entry::now(event, Origin::Known))
+    pub fn record(&self, event: Event<'_>) -> Pending {
+        self.send(&event, Origin::Known)
     }
 
-    /// The same for what a peer caused who proved nothing: limited per source and overall, with a budget of its own.
-    /// `None`: counted, to be written as one number when the window ends.
+    /// Puts an event on its way that nobody waits for; it stands before all that is recorded after it.
+    ///
+    /// # Errors
+    /// It could not even be put on its way: the queue is full, or the trail closed.
+    pub fn note(&self, event: Event<'_>) -> Result<(), NotDurable> {
+        self.put(Entry::now(&event, Origin::Known), None)
+    }
+
+    /// The same for what a peer caused who proved nothing: limited per source and overall, with a budget of its own, or counted, to be written as one number when the window ends.
+    ///
+    /// # Errors
+    /// See [`Trail::note`].
+    pub fn note_unauthenticated(&self, event: Event<'_>) -> Result<(), NotDurable> {
+        let admitted = lock(&self.inner.shared.limiter).admit(event, Instant::now());
+        admitted.map_or(Ok(()), |event| {
+            self.put(Entry::now(&event, Origin::Stranger), None)
+        })
+    }
+
+    /// The same, to be waited for. `None`: counted.
     #[must_use = "an event whose receipt nobody waits for may not be durable"]
-    pub fn record_unauthenticated(&self, event: Event) -> Option<Pending> {
+    pub fn record_unauthenticated(&self, event: Event<'_>) -> Option<Pending> {
         let event = lock(&self.inner.shared.limiter).admit(event, Instant::now())?;
-        Some(self.send(Entry::now(event, Origin::Stranger)))
+        Some(self.send(&event, Origin::Stranger))
     }
 
     /// An event of the trail itself, which may use the reserve.
-    pub(crate) fn record_own(&self, event: Event) -> Pending {
-        self.send(Entry::now(event, Origin::Trail))
+    pub(crate) fn record_own(&self, event: &Event<'_>) -> Pending {
+        self.send(event, Origin::Trail)
     }
 
-    fn send(&self, entry: Entry) -> Pending {
-        let uid = entry.uid;
+    fn send(&self, event: &Event<'_>, origin: Origin) -> Pending {
+        let entry = Entry::now(event, origin);
+        let uid = entry.rendered.stamp().uid;
         let (waiter, answer) = oneshot::channel();
-        let sent = match &self.inner.jobs {
-            Some(jobs) => jobs.try_send(Job::Record(Box::new(entry), waiter)),
-            None => {
-                return Pending {
-                    uid,
-                    answer: Err(NotDurable::Closed),
-                };
-            }
-        };
-        let answer = match sent {
-            Ok(()) => Ok(answer),
-            Err(error) => {
-                self.inner.shared.refused.fetch_add(1, Ordering::Relaxed);
-                Err(if matches!(error, TrySendError::Full(_)) {
-                    NotDurable::QueueFull
-                } else {
-                    NotDurable::Closed
-                })
-            }
-        };
-        Pending { uid, answer }
+        Pending {
+            uid,
+            answer: self.put(entry, Some(waiter)).map(|()| answer),
+        }
+    }
+
+    fn put(&self, entry: Entry, waiter: Option<Waiter>) -> Result<(), NotDurable> {
+        let put = self.inner.queue.put(Job { entry, waiter });
+        if put.is_err() {
+            self.inner.shared.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        put
     }
 
     /// Ends the run: whatever waits, then `audit_stopped` as the end marker. Later events are refused.
@@ -249,12 +260,9 @@ impl Trail {
     pub async fn close(&self) -> Result<(), NotDurable> {
         let (asked, answer) = oneshot::channel();
         *lock(&self.inner.shared.closing) = Some(asked);
-        if let Some(jobs) = &self.inner.jobs
-            && matches!(jobs.try_send(Job::Wake), Err(TrySendError::Disconnected(_)))
-        {
+        if !self.inner.queue.call() {
             return Err(NotDurable::Closed);
         }
-        // A full queue needs no waking.
         match answer.await {
             Ok(true) => Ok(()),
             Ok(false) => Err(NotDurable::Failed),
@@ -308,6 +316,7 @@ impl Trail {
         let shared = &self.inner.shared;
         let standing = lock(&shared.standing).clone();
         let now = now_micros();
+        let recent_bytes = lock(&shared.recent).bytes() as u64;
         let sinks = lock(&shared.sinks);
         Metrics {
             events: EventName::ALL
@@ -318,6 +327,7 @@ impl Trail {
             refused: shared.refused.load(Ordering::Relaxed),
             spool_bytes: standing.bytes,
             spool_records: standing.records,
+            recent_bytes,
             last_checkpoint_micros: standing.checkpoint_micros,
             sinks: sinks
                 .iter()
@@ -349,15 +359,32 @@ impl std::fmt::Debug for Trail {
 }
 
 impl Entry {
-    /// An event that happens now.
-    pub(crate) fn now(event: Event, origin: Origin) -> Self {
+    /// An event that happens now, written out here, on the thread of whoever records it.
+    pub(crate) fn now(event: &Event<'_>, origin: Origin) -> Self {
+        let micros = now_micros();
+        let stamp = Stamp {
+            uid: uid(micros),
+            micros,
+            stranger: origin == Origin::Stranger,
+        };
         Self {
-            event,
-            uid: Uuid::now_v7(),
-            micros: now_micros(),
+            rendered: Rendered::of(event, stamp),
             origin,
         }
     }
+}
+
+/// A UUIDv7 (RFC 9562) of this time: milliseconds, then 12 bits of the rest of the microseconds (method 3), so that names sort by time, then 62 random bits of the thread's
+/// generator, a CSPRNG that asks the kernel for a seed only now and then.
+fn uid(micros: i64) -> Uuid {
+    let micros = micros.unsigned_abs();
+    let mut rest = [0; 10];
+    rand::rng().fill_bytes(&mut rest);
+    let fraction = u16::try_from(micros % 1000 * 4096 / 1000).unwrap_or(0);
+    if let Some(first) = rest.first_chunk_mut::<2>() {
+        *first = fraction.to_be_bytes();
+    }
+    Builder::from_unix_timestamp_millis(micros / 1000, &rest).into_uuid()
 }
 
 /// Microseconds since 1970.

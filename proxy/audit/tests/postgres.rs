@@ -300,14 +300,14 @@ async fn drain(trail: &Trail, settings: PostgresSettings) {
     delivery(trail, settings).run(std::future::ready(())).await;
 }
 
-fn read(trail: &Trail, sub: &str) -> Event {
+fn read<'a>(trail: &Trail, sub: &'a str) -> Event<'a> {
     let mut event = Event::new(EventName::PhiRead, Outcome::Success);
     event.subject = Some(Subject {
-        sub: sub.to_owned(),
+        sub: sub.into(),
         ..Subject::default()
     });
     event.patients = vec![trail.pseudonym("MRN-1"), trail.pseudonym("MRN-2")];
-    event.purpose = Some("TREAT".to_owned());
+    event.purpose = Some("TREAT".into());
     event
 }
 

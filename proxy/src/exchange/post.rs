@@ -187,11 +187,14 @@ impl Exchange<'_> {
             request_id: key,
         };
         if call.concerns_phi() {
-            let intent = self.sidecar.recorder.intent(&call, &self.live);
+            let recorder = &self.sidecar.recorder;
             // Law 1: what changes anything upstream waits for its record; a read's record overlaps the upstream.
             if writes {
+                let intent = recorder.intent(&call, &self.live);
                 intent.durable().await.map_err(|_| Refusal::Audit)?;
-            } else if !self.sidecar.trail.health().ready() {
+            } else if recorder.note_intent(&call, &self.live).is_err()
+                || !self.sidecar.trail.health().ready()
+            {
                 return Err(Refusal::Audit);
             }
         }

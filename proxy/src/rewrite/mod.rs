@@ -139,11 +139,11 @@ impl Touched {
     }
 
     /// For the event, by the policy's names.
-    pub fn for_event(&self, policy: &Policy) -> Vec<FieldTouched> {
+    pub fn for_event<'p>(&self, policy: &'p Policy) -> Vec<FieldTouched<'p>> {
         self.0
             .iter()
             .map(|((field, action), count)| FieldTouched {
-                name: policy.field_name(*field).to_owned(),
+                name: policy.field_name(*field).into(),
                 action: *action,
                 count: *count,
             })

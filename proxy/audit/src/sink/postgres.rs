@@ -3,6 +3,7 @@
 //! The role that writes can insert and nothing else, not even read: so no `RETURNING` and no `ON CONFLICT (columns)`, but the bare
 //! `ON CONFLICT DO NOTHING` works, and makes a repeated batch harmless. The table is made by its owner from [`schema::schema`].
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::seal::BatchSealer;
+use super::seal::{BatchSealer, OVERHEAD_BYTES};
 use super::{Sink, SinkError, Taken};
 use crate::keys::AuditKeys;
 use crate::record::Record;
@@ -33,6 +34,8 @@ pub use schema::{TableName, TableNameError};
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Until a batch is committed; the server gives up a little earlier.
 const BATCH_MAX: Duration = Duration::from_secs(40);
+/// Payloads that are sealed before others get their turn: some 100 µs.
+const SEALED_AT_ONCE: usize = 64;
 const SERVER_OPTIONS: &str =
     "-c statement_timeout=30s -c synchronous_commit=on -c application_name=safeguard-audit";
 
@@ -175,7 +178,7 @@ impl Postgres {
     }
 
     /// Inserts rows in one statement and one transaction; the count of those that were new.
-    async fn insert(&mut self, rows: &[Row]) -> Result<u64, tokio_postgres::Error> {
+    async fn insert(&mut self, rows: &[Row<'_>]) -> Result<u64, tokio_postgres::Error> {
         let columns = Columns::of(rows);
         let Some(session) = &self.session else {
             return Ok(0);
@@ -187,7 +190,7 @@ impl Postgres {
     }
 
     /// Inserts rows; where the data is refused, halves until the rows that are to blame stand alone.
-    async fn insert_or_halve(&mut self, rows: &[Row]) -> Result<Taken, SinkError> {
+    async fn insert_or_halve(&mut self, rows: &[Row<'_>]) -> Result<Taken, SinkError> {
         let mut taken = Taken::default();
         let mut open = vec![(0, rows)];
         while let Some((place, rows)) = open.pop() {
@@ -211,7 +214,8 @@ impl Postgres {
         Ok(taken)
     }
 
-    fn rows(&self, batch: &[Record]) -> Result<Vec<Row>, SinkError> {
+    /// The payloads of a batch, one behind the other, each with where it ends. Between some of them others get their turn: sealing takes the processor, not the network.
+    async fn payloads(&self, batch: &[Record]) -> Result<Payloads, SinkError> {
         let unsealed = || SinkError {
             code: "seal".to_owned(),
             what: "an audit payload can't be sealed".to_owned(),
@@ -220,23 +224,43 @@ impl Postgres {
             .keys
             .sealing(now_micros() / 1_000_000)
             .map_err(|_| unsealed())?;
-        let sealer = if self.encrypted {
-            Some(BatchSealer::new(key).map_err(|_| unsealed())?)
-        } else {
-            None
+        let sealer = BatchSealer::new(key).map_err(|_| unsealed())?;
+        let bytes = batch.iter().map(|record| record.bytes().len());
+        let mut payloads = Payloads {
+            bytes: Vec::with_capacity(bytes.map(|bytes| bytes + OVERHEAD_BYTES).sum()),
+            ends: Vec::with_capacity(batch.len()),
+            key_id: key.id.clone(),
         };
+        for some in batch.chunks(SEALED_AT_ONCE) {
+            for record in some {
+                sealer
+                    .seal(record, &mut payloads.bytes)
+                    .map_err(|_| unsealed())?;
+                payloads.ends.push(payloads.bytes.len());
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(payloads)
+    }
+}
+
+/// Sealed payloads of a batch.
+struct Payloads {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    key_id: String,
+}
+
+impl Payloads {
+    fn rows<'a>(&'a self, batch: &'a [Record]) -> Vec<Row<'a>> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let places = starts.zip(&self.ends);
         batch
             .iter()
-            .map(|record| {
-                let payload = match &sealer {
-                    Some(sealer) => sealer.seal(record).map_err(|_| unsealed())?,
-                    None => record.bytes().to_vec(),
-                };
-                Ok(Row::of(
-                    record,
-                    payload,
-                    sealer.is_some().then(|| key.id.clone()),
-                ))
+            .zip(places)
+            .map(|(record, (start, end))| {
+                let payload = self.bytes.get(start..*end).unwrap_or_default();
+                Row::of(record, payload, Some(&self.key_id))
             })
             .collect()
     }
@@ -248,8 +272,18 @@ impl Sink for Postgres {
     }
 
     async fn take(&mut self, batch: &[Record]) -> Result<Taken, SinkError> {
-        let rows = self.rows(batch)?;
         self.session().await?;
+        let payloads = match self.encrypted {
+            true => Some(self.payloads(batch).await?),
+            false => None,
+        };
+        let rows = match &payloads {
+            Some(payloads) => payloads.rows(batch),
+            None => batch
+                .iter()
+                .map(|record| Row::of(record, record.bytes(), None))
+                .collect(),
+        };
         let outcome = self.insert_or_halve(&rows).await;
         if outcome.is_err() {
             // After an error nobody knows what the connection is worth.
@@ -259,30 +293,30 @@ impl Sink for Postgres {
     }
 }
 
+/// One row, with all that it can borrowed from its record.
 #[derive(PartialEq)]
-struct Row {
+struct Row<'a> {
     time: SystemTime,
-    chain: String,
+    chain: &'a str,
     seq: i64,
     uid: Uuid,
-    event: String,
-    outcome: String,
-    severity: String,
-    sub: Option<String>,
-    client: Option<String>,
-    tool: Option<String>,
-    patients: String,
-    purpose: Option<String>,
-    configuration: Option<String>,
-    prev: Vec<u8>,
-    hash: Vec<u8>,
-    payload: Vec<u8>,
-    key_id: Option<String>,
+    event: &'a str,
+    outcome: &'a str,
+    severity: &'a str,
+    sub: Option<&'a str>,
+    client: Option<&'a str>,
+    tool: Option<&'a str>,
+    patients: Cow<'a, str>,
+    purpose: Option<&'a str>,
+    configuration: Option<&'a str>,
+    prev: &'a [u8],
+    hash: &'a [u8],
+    payload: &'a [u8],
+    key_id: Option<&'a str>,
 }
 
-impl Row {
-    fn of(record: &Record, payload: Vec<u8>, key_id: Option<String>) -> Self {
-        let text = |path: &[&str]| record.text(path).map(str::to_owned);
+impl<'a> Row<'a> {
+    fn of(record: &'a Record, payload: &'a [u8], key_id: Option<&'a str>) -> Self {
         let micros = Duration::from_micros(record.micros().unsigned_abs());
         Self {
             time: if record.micros() < 0 {
@@ -290,25 +324,20 @@ impl Row {
             } else {
                 UNIX_EPOCH + micros
             },
-            chain: record.chain().to_owned(),
+            chain: record.chain(),
             seq: i64::try_from(record.seq()).unwrap_or(i64::MAX),
             uid: record.uid(),
-            event: record.name().as_str().to_owned(),
-            outcome: text(&["outcome"]).unwrap_or_default(),
-            severity: text(&["severity"]).unwrap_or_default(),
-            sub: text(&["subject", "sub"]),
-            client: text(&["subject", "client"]),
-            tool: text(&["mcp", "tool"]),
-            patients: record
-                .patients()
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(" "),
-            purpose: text(&["purpose"]),
-            configuration: text(&["configuration"]),
-            prev: record.prev().to_vec(),
-            hash: record.hash().to_vec(),
+            event: record.name().as_str(),
+            outcome: record.text(&["outcome"]).unwrap_or_default(),
+            severity: record.text(&["severity"]).unwrap_or_default(),
+            sub: record.text(&["subject", "sub"]),
+            client: record.text(&["subject", "client"]),
+            tool: record.text(&["mcp", "tool"]),
+            patients: record.patients_text(),
+            purpose: record.text(&["purpose"]),
+            configuration: record.text(&["configuration"]),
+            prev: record.prev(),
+            hash: record.hash_bytes(),
             payload,
             key_id,
         }
@@ -320,11 +349,11 @@ type Parameter<'a> = &'a (dyn tokio_postgres::types::ToSql + Sync);
 macro_rules! columns {
     ($($column:ident: $type:ty),+ $(,)?) => {
         /// Rows turned into one array a column, as `UNNEST` takes them.
-        struct Columns<'a> { $($column: Vec<&'a $type>),+ }
+        struct Columns<'a> { $($column: Vec<$type>),+ }
 
         impl<'a> Columns<'a> {
-            fn of(rows: &'a [Row]) -> Self {
-                Self { $($column: rows.iter().map(|row| &row.$column).collect()),+ }
+            fn of(rows: &'a [Row<'a>]) -> Self {
+                Self { $($column: rows.iter().map(|row| row.$column.clone()).collect()),+ }
             }
 
             fn parameters(&self) -> Vec<Parameter<'_>> {
@@ -334,9 +363,9 @@ macro_rules! columns {
     };
 }
 columns! {
-    time: SystemTime, chain: String, seq: i64, uid: Uuid, event: String, outcome: String, severity: String,
-    sub: Option<String>, client: Option<String>, tool: Option<String>, patients: String, purpose: Option<String>,
-    configuration: Option<String>, prev: Vec<u8>, hash: Vec<u8>, payload: Vec<u8>, key_id: Option<String>,
+    time: SystemTime, chain: &'a str, seq: i64, uid: Uuid, event: &'a str, outcome: &'a str, severity: &'a str,
+    sub: Option<&'a str>, client: Option<&'a str>, tool: Option<&'a str>, patients: Cow<'a, str>, purpose: Option<&'a str>,
+    configuration: Option<&'a str>, prev: &'a [u8], hash: &'a [u8], payload: &'a [u8], key_id: Option<&'a str>,
 }
 
 fn tls_config(settings: &PostgresSettings) -> Result<ClientConfig, PostgresError> {

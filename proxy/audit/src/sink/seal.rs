@@ -4,7 +4,8 @@
 //! no key comes near 2^32 random nonces (SP 800-38D). The associated data is chain ‖ `|` ‖ seq ‖ `|` ‖ uid: a payload opens in its own row only.
 
 use aes_gcm::Aes256Gcm;
-use aes_gcm::aead::{Aead, KeyInit, Nonce, Payload};
+use aes_gcm::aead::{Aead, AeadInOut, KeyInit, Nonce, Payload};
+use rand::Rng;
 use uuid::Uuid;
 
 use crate::keys::{AuditKeys, Derived, KID_BYTES};
@@ -13,6 +14,8 @@ use crate::record::Record;
 const VERSION: u8 = 1;
 const SALT_BYTES: usize = 24;
 const NONCE_BYTES: usize = 12;
+/// Bytes of a payload beside the record's own.
+pub(crate) const OVERHEAD_BYTES: usize = 1 + KID_BYTES + SALT_BYTES + NONCE_BYTES + 16;
 
 /// A payload can't be opened. One answer for all causes.
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
@@ -40,31 +43,35 @@ pub(crate) struct BatchSealer<'a> {
 impl<'a> BatchSealer<'a> {
     pub(crate) fn new(key: &'a Derived) -> Result<Self, SealError> {
         let mut salt = [0; SALT_BYTES];
-        getrandom::fill(&mut salt).map_err(|_| SealError)?;
+        rand::rng().fill_bytes(&mut salt);
         let cipher =
             Aes256Gcm::new_from_slice(key.seal_key(&salt).as_slice()).map_err(|_| SealError)?;
         Ok(Self { key, salt, cipher })
     }
 
-    pub(crate) fn seal(&self, record: &Record) -> Result<Vec<u8>, SealError> {
+    /// Appends a record's payload to those of the batch.
+    pub(crate) fn seal(&self, record: &Record, out: &mut Vec<u8>) -> Result<(), SealError> {
         let mut nonce = [0; NONCE_BYTES];
-        getrandom::fill(&mut nonce).map_err(|_| SealError)?;
-        let aad = aad(record.chain(), record.seq(), record.uid());
-        let payload = Payload {
-            msg: record.bytes(),
-            aad: aad.as_bytes(),
-        };
-        let sealed = self
-            .cipher
-            .encrypt(&Nonce::<Aes256Gcm>::from(nonce), payload)
-            .map_err(|_| SealError)?;
-        let mut out = Vec::with_capacity(1 + KID_BYTES + SALT_BYTES + NONCE_BYTES + sealed.len());
+        rand::rng().fill_bytes(&mut nonce);
+        out.reserve(OVERHEAD_BYTES + record.bytes().len());
         out.push(VERSION);
         out.extend_from_slice(&self.key.kid);
         out.extend_from_slice(&self.salt);
         out.extend_from_slice(&nonce);
-        out.extend_from_slice(&sealed);
-        Ok(out)
+        let start = out.len();
+        out.extend_from_slice(record.bytes());
+        let content = out.get_mut(start..).ok_or(SealError)?;
+        let aad = aad(record.chain(), record.seq(), record.uid());
+        let tag = self
+            .cipher
+            .encrypt_inout_detached(
+                &Nonce::<Aes256Gcm>::from(nonce),
+                aad.as_bytes(),
+                content.into(),
+            )
+            .map_err(|_| SealError)?;
+        out.extend_from_slice(&tag);
+        Ok(())
     }
 }
 
@@ -102,7 +109,13 @@ pub fn open_payload(
 }
 
 fn aad(chain: &str, seq: u64, uid: Uuid) -> String {
-    format!("{chain}|{seq}|{uid}")
+    let mut aad = String::with_capacity(chain.len() + 60);
+    aad.push_str(chain);
+    aad.push('|');
+    aad.push_str(itoa::Buffer::new().format(seq));
+    aad.push('|');
+    aad.push_str(uid.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    aad
 }
 
 #[cfg(test)]
@@ -119,7 +132,13 @@ mod tests {
         let keys = AuditKeys::new(vec![AuditKey::new("a", 0, [1; 32])]).unwrap();
         let record = Record::parse(&canonical(&full(), &place(3, &[0; 32]))).unwrap();
         let sealer = BatchSealer::new(keys.sealing(0).unwrap()).unwrap();
-        let sealed = sealer.seal(&record).unwrap();
+        let seal = || {
+            let mut out = b"before".to_vec();
+            sealer.seal(&record, &mut out).unwrap();
+            assert_eq!(out.len(), 6 + OVERHEAD_BYTES + record.bytes().len());
+            out.split_off(6)
+        };
+        let sealed = seal();
         let open =
             |seq, bytes: &[u8]| open_payload(&keys, record.chain(), seq, record.uid(), bytes);
         assert_eq!(open(3, &sealed).as_deref(), Ok(record.bytes()));
@@ -130,7 +149,7 @@ mod tests {
             assert!(open(3, &bad).is_err(), "byte {at}");
             assert!(open(3, &sealed[..at]).is_err(), "cut at {at}");
         }
-        assert_ne!(sealer.seal(&record).unwrap(), sealed);
+        assert_ne!(seal(), sealed);
         assert!(!String::from_utf8_lossy(&sealed).contains("alice"));
     }
 }

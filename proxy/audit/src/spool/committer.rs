@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,10 @@ use crate::metrics::SinkMetrics;
 use crate::trail::{NotDurable, Receipt, now_micros};
 
 use super::disk::Disk;
-use super::store::Refused;
-use super::{Entry, Limiter, Origin, Position, Retention, SpoolSettings, Store};
+use super::{
+    Entry, Fate, Job, Limiter, Origin, Position, Queue, Reader, Recent, Refused, Retention,
+    SpoolSettings, Store,
+};
 
 /// Records of one group commit.
 const BATCH_RECORDS_MAX: usize = 4096;
@@ -26,13 +27,8 @@ const HEAD_SYNC_RECORDS: u64 = 1024;
 /// Time for which the head covers a record before its file is synced.
 const HEAD_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the thread is asked.
-#[derive(Debug)]
-pub(crate) enum Job {
-    Record(Box<Entry>, oneshot::Sender<Result<Receipt, NotDurable>>),
-    /// Look at [`Shared::closing`] now.
-    Wake,
-}
+/// How long a sync may be put off for company: while fewer wait than waited for the last one (and more than one did), or while nobody waits at all.
+const GATHER_MAX: Duration = Duration::from_millis(1);
 
 /// What the thread and the handles share.
 #[derive(Debug)]
@@ -45,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) standing: Mutex<Standing>,
     pub(crate) sinks: Mutex<BTreeMap<String, SinkState>>,
     pub(crate) durable: watch::Sender<Position>,
+    pub(crate) recent: Mutex<Recent>,
 }
 
 /// How the log stands after the last commit.
@@ -82,6 +79,7 @@ impl Shared {
             standing: Mutex::new(Standing::default()),
             sinks: Mutex::new(BTreeMap::new()),
             durable: watch::Sender::new(position),
+            recent: Mutex::new(Recent::default()),
             settings,
         }
     }
@@ -91,28 +89,34 @@ impl Shared {
 pub(crate) struct Committer<D> {
     store: Store<D>,
     shared: Arc<Shared>,
-    jobs: Receiver<Job>,
+    queue: Reader,
     /// Since when there are records that only a head in the page cache covers.
     uncovered_since: Option<Instant>,
+    /// How many waited for the last commit.
+    company: usize,
+    /// Kept from commit to commit for their room.
+    jobs: Vec<Job>,
+    fates: Vec<Fate>,
 }
 
-type Waiter = oneshot::Sender<Result<Receipt, NotDurable>>;
-
 impl<D: Disk> Committer<D> {
-    pub(crate) fn new(store: Store<D>, shared: Arc<Shared>, jobs: Receiver<Job>) -> Self {
+    pub(crate) fn new(store: Store<D>, shared: Arc<Shared>, queue: Arc<Queue>) -> Self {
         Self {
             store,
             shared,
-            jobs,
+            queue: Reader(queue),
             uncovered_since: None,
+            company: 0,
+            jobs: Vec::new(),
+            fates: Vec::new(),
         }
     }
 
     /// Writes the run's first record. It holds what the run before left: its last hash as `prev`, and whether it ended cleanly.
-    pub(crate) fn begin(&mut self, event: Event) -> Result<(), NotDurable> {
+    pub(crate) fn begin(&mut self, event: Event<'_>) -> Result<(), NotDurable> {
         let recovered = i64::try_from(self.store.recovered()).unwrap_or(i64::MAX);
         let event = event.detail("recovered_records", recovered);
-        let written = self.own(event);
+        let written = self.own(&event);
         self.cover();
         match written {
             true => Ok(()),
@@ -123,9 +127,11 @@ impl<D: Disk> Committer<D> {
     /// Runs until every handle is gone or one asks to close.
     pub(crate) fn run(mut self) {
         loop {
-            let first = self.jobs.recv_timeout(self.patience());
-            let gone = matches!(first, Err(RecvTimeoutError::Disconnected));
-            self.take(first.ok());
+            self.queue.0.sleep(0, self.patience());
+            self.gather();
+            // Looked at before the queue is emptied: what came before the last handle went is written.
+            let gone = self.queue.0.abandoned();
+            self.take();
             self.tend();
             let closing = lock(&self.shared.closing).take();
             if closing.is_some() || gone {
@@ -134,50 +140,79 @@ impl<D: Disk> Committer<D> {
         }
     }
 
-    /// Commits a job and what waits behind it.
-    fn take(&mut self, first: Option<Job>) -> usize {
-        let mut entries = Vec::new();
-        let mut waiters = Vec::new();
-        let rest = std::iter::from_fn(|| self.jobs.try_recv().ok());
-        for job in first.into_iter().chain(rest).take(BATCH_RECORDS_MAX) {
-            if let Job::Record(entry, waiter) = job {
-                entries.push(*entry);
-                waiters.push(waiter);
-            }
+    /// Lets more come before a sync where that saves one: others who waited the last time are about to come back, or nobody waits yet.
+    /// Whoever waits alone is never held up.
+    fn gather(&self) {
+        let (jobs, waiters) = self.queue.0.company();
+        let enough = if waiters == 0 { 1 } else { self.company };
+        if jobs > 0 && waiters < enough {
+            self.queue.0.sleep(enough, GATHER_MAX);
         }
-        let taken = entries.len();
-        self.commit(&entries, waiters);
+    }
+
+    /// Commits what waits.
+    fn take(&mut self) -> usize {
+        let mut jobs = std::mem::take(&mut self.jobs);
+        self.queue.0.take(&mut jobs, BATCH_RECORDS_MAX);
+        let taken = jobs.len();
+        if taken > 0 {
+            self.company = jobs.iter().filter(|job| job.waiter.is_some()).count();
+            self.commit(&mut jobs);
+        }
+        jobs.clear();
+        self.jobs = jobs;
         taken
     }
 
-    fn commit(&mut self, entries: &[Entry], waiters: Vec<Waiter>) {
-        if entries.is_empty() {
-            return;
-        }
-        let fates = self.store.commit(entries, now_micros());
+    fn commit(&mut self, jobs: &mut [Job]) {
+        let mut fates = std::mem::take(&mut self.fates);
+        fates.clear();
+        let entries = jobs.iter().map(|job| &job.entry);
+        self.store.commit(entries, now_micros(), &mut fates);
+        self.hand_over();
         let full = fates.iter().any(|fate| matches!(fate, Err(Refused::Full)));
         self.publish(full);
-        for ((fate, entry), waiter) in fates.into_iter().zip(entries).zip(waiters) {
-            let counter = if fate.is_ok() {
-                self.shared.events.get(entry.event.name.index())
-            } else {
-                Some(&self.shared.refused)
-            };
-            if let Some(counter) = counter {
-                counter.fetch_add(1, Ordering::Relaxed);
+        for (fate, job) in fates.iter().zip(jobs) {
+            self.count(*fate, &job.entry);
+            if let Some(waiter) = job.waiter.take() {
+                // Nobody waits any more: the record stands all the same.
+                let _nobody = waiter.send(self.answer(*fate, &job.entry));
             }
-            let answer = match fate {
-                Ok(written) => Ok(Receipt {
-                    uid: entry.uid,
-                    chain: written.chain,
-                    seq: written.seq,
-                }),
-                Err(Refused::Full) => Err(NotDurable::SpoolFull),
-                Err(Refused::StrangersFull) => Err(NotDurable::StrangersFull),
-                Err(Refused::Broken) => Err(NotDurable::Failed),
-            };
-            // Nobody waits any more: the record stands all the same.
-            let _nobody = waiter.send(answer);
+        }
+        self.fates = fates;
+    }
+
+    /// Gives what was written to the deliveries, if there are any.
+    fn hand_over(&mut self) {
+        if !lock(&self.shared.recent).wanted() {
+            return;
+        }
+        if let Some(committed) = self.store.committed() {
+            let gone = lock(&self.shared.recent).push(committed);
+            drop(gone);
+        }
+    }
+
+    fn count(&self, fate: Fate, entry: &Entry) {
+        let counter = match fate {
+            Ok(_) => self.shared.events.get(entry.rendered.name().index()),
+            Err(_) => Some(&self.shared.refused),
+        };
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn answer(&self, fate: Fate, entry: &Entry) -> Result<Receipt, NotDurable> {
+        match fate {
+            Ok(seq) => Ok(Receipt {
+                uid: entry.rendered.stamp().uid,
+                chain: Arc::clone(self.store.chain()),
+                seq,
+            }),
+            Err(Refused::Full) => Err(NotDurable::SpoolFull),
+            Err(Refused::StrangersFull) => Err(NotDurable::StrangersFull),
+            Err(Refused::Broken) => Err(NotDurable::Failed),
         }
     }
 
@@ -229,13 +264,17 @@ impl<D: Disk> Committer<D> {
         }
     }
 
-    fn strangers(&mut self, counts: Vec<Event>) {
-        let entries: Vec<_> = counts
-            .into_iter()
-            .map(|event| Entry::now(event, Origin::Stranger))
+    fn strangers(&mut self, counts: Vec<Event<'_>>) {
+        let mut jobs: Vec<_> = counts
+            .iter()
+            .map(|event| Job {
+                entry: Entry::now(event, Origin::Stranger),
+                waiter: None,
+            })
             .collect();
-        let waiters = entries.iter().map(|_| oneshot::channel().0).collect();
-        self.commit(&entries, waiters);
+        if !jobs.is_empty() {
+            self.commit(&mut jobs);
+        }
     }
 
     /// Lets delivered segments go where the retention says so.
@@ -254,20 +293,23 @@ impl<D: Disk> Committer<D> {
     }
 
     /// Writes an event of the trail itself.
-    fn own(&mut self, event: Event) -> bool {
-        let entries = [Entry::now(event, Origin::Trail)];
+    fn own(&mut self, event: &Event<'_>) -> bool {
         let (waiter, mut answer) = oneshot::channel();
-        self.commit(&entries, vec![waiter]);
+        let mut job = [Job {
+            entry: Entry::now(event, Origin::Trail),
+            waiter: Some(waiter),
+        }];
+        self.commit(&mut job);
         matches!(answer.try_recv(), Ok(Ok(_)))
     }
 
     /// The end marker, after everything that still waits; without a request to close (all handles dropped) the log ends as it does in a crash.
     fn end(mut self, closing: Option<oneshot::Sender<bool>>) {
-        while self.take(None) > 0 {}
+        while self.take() > 0 {}
         let counts = lock(&self.shared.limiter).close_window();
         self.strangers(counts);
         let Some(answer) = closing else { return };
-        let clean = self.own(Event::new(EventName::AuditStopped, Outcome::Success))
+        let clean = self.own(&Event::new(EventName::AuditStopped, Outcome::Success))
             && self.store.close(now_micros()).is_ok();
         self.publish(false);
         lock(&self.shared.standing).closed = true;

@@ -7,6 +7,8 @@
 //! record holds as `prev`: the content is hashed once for both.
 //! The checksum tells a torn write from a forged one, the MAC proves who wrote it, `prev` where it belongs.
 
+use std::ops::Range;
+
 use crate::keys::{AuditKeys, Derived, KID_BYTES, Kid};
 use crate::record::fingerprint;
 
@@ -53,42 +55,56 @@ pub(crate) struct Frame<'a> {
     pub(crate) length: usize,
 }
 
-/// Bytes of the frame of a record.
-pub(crate) fn frame_bytes(json: &[u8]) -> usize {
-    PREFIX + FIXED + json.len() + MAC
-}
-
-/// Appends the frame of a record; the record's hash.
-pub(crate) fn encode(
+/// Appends the frame of a record that `render` appends; the record's place and hash. A record that is too long for a frame leaves `out` as it was.
+pub(crate) fn encode<T>(
     out: &mut Vec<u8>,
     key: &Derived,
     stranger: bool,
-    seq: u64,
-    prev: &[u8; 32],
-    json: &[u8],
-) -> [u8; 32] {
-    // An event's bounds keep a frame under 1 MiB; a length that did not fit would be refused by every reader.
-    let length = u32::try_from(FIXED + json.len() + MAC)
-        .unwrap_or(u32::MAX)
-        .to_be_bytes();
+    (seq, prev): (u64, &[u8; 32]),
+    render: impl FnOnce(&mut Vec<u8>) -> T,
+) -> Option<Encoded<T>> {
     let start = out.len();
-    out.reserve(frame_bytes(json));
-    out.extend_from_slice(&length);
-    out.extend_from_slice(&[0; PREFIX - 4]);
+    out.extend_from_slice(&[0; PREFIX]);
     out.push(if stranger { STRANGER } else { 0 });
     out.extend_from_slice(&key.kid);
     out.extend_from_slice(&seq.to_be_bytes());
     out.extend_from_slice(prev);
-    let hash = fingerprint(json);
-    let tag = key.frame_tag(out.get(start + PREFIX..).unwrap_or_default(), &hash);
-    out.extend_from_slice(json);
+    let json = out.len();
+    let rendered = render(out);
+    let end = out.len();
+    let length = u32::try_from(end + MAC - start - PREFIX).ok();
+    let Some(length) = length.filter(|length| *length as usize <= FRAME_BYTES_MAX) else {
+        out.truncate(start);
+        return None;
+    };
+    let hash = fingerprint(out.get(json..).unwrap_or_default());
+    let tag = key.frame_tag(out.get(start + PREFIX..json).unwrap_or_default(), &hash);
     out.extend_from_slice(&tag);
+    let length = length.to_be_bytes();
     let body = out.get(start + PREFIX..).unwrap_or_default();
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&length), body).to_be_bytes();
-    if let Some(place) = out.get_mut(start + 4..start + PREFIX) {
-        place.copy_from_slice(&checksum);
+    if let Some((l, c)) = out
+        .get_mut(start..start + PREFIX)
+        .and_then(|prefix| prefix.split_at_mut_checked(4))
+    {
+        l.copy_from_slice(&length);
+        c.copy_from_slice(&checksum);
     }
-    hash
+    Some(Encoded {
+        json: json..end,
+        hash,
+        rendered,
+    })
+}
+
+/// What [`encode`] has appended.
+#[derive(Debug)]
+pub(crate) struct Encoded<T> {
+    /// Where the record stands.
+    pub(crate) json: Range<usize>,
+    pub(crate) hash: [u8; 32],
+    /// What rendering it gave.
+    pub(crate) rendered: T,
 }
 
 /// The frame at the start of `bytes`, which must not be empty.
@@ -170,7 +186,14 @@ mod tests {
 
     fn written(keys: &AuditKeys) -> Vec<u8> {
         let mut out = Vec::new();
-        encode(&mut out, keys.sealing(0).unwrap(), true, 5, &[7; 32], b"{}");
+        encode(
+            &mut out,
+            keys.sealing(0).unwrap(),
+            true,
+            (5, &[7; 32]),
+            |out| out.extend_from_slice(b"{}"),
+        )
+        .unwrap();
         out
     }
 
@@ -208,6 +231,24 @@ mod tests {
                 assert!(decode(&bad, &keys).is_err(), "byte {at} bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_a_frame_leaves_nothing_behind() {
+        let keys = keys(1);
+        let mut out = b"before".to_vec();
+        let sealing = keys.sealing(0).unwrap();
+        for (bytes, fits) in [
+            (FRAME_BYTES_MAX - FIXED - MAC + 1, false),
+            (FRAME_BYTES_MAX - FIXED - MAC, true),
+        ] {
+            let encoded = encode(&mut out, sealing, false, (0, &[0; 32]), |out| {
+                out.resize(out.len() + bytes, b' ');
+            });
+            assert_eq!(encoded.is_some(), fits);
+            assert_eq!(out == b"before", !fits);
+        }
+        assert!(decode(&out[6..], &keys).is_ok());
     }
 
     #[test]

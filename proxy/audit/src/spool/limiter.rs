@@ -2,6 +2,7 @@
 //!
 //! Stands before the queue, so that a flood of strangers never takes a place that a principal's event needs.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ const SOURCES_MAX: usize = 1024;
 /// Events of strangers at once in a window, over all sources.
 const AT_ONCE_MAX: usize = 256;
 
-type Kind = (EventName, Outcome, Option<String>);
+type Kind = (EventName, Outcome, Option<Cow<'static, str>>);
 
 /// Counts of one window.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Limiter {
     }
 
     /// The event if it goes at once, else it is counted.
-    pub(crate) fn admit(&mut self, event: Event, now: Instant) -> Option<Event> {
+    pub(crate) fn admit<'e>(&mut self, event: Event<'e>, now: Instant) -> Option<Event<'e>> {
         self.ends.get_or_insert(now + self.window);
         let source = event
             .source
@@ -57,6 +58,7 @@ impl Limiter {
         }
         // Reasons are codes of ours: few. Should a caller pass others, they share one place.
         let reason = event.reason.filter(|_| self.counted.len() < AT_ONCE_MAX);
+        let reason = reason.map(|reason| Cow::Owned(reason.into_owned()));
         let counted = self
             .counted
             .entry((event.name, event.outcome, reason))
@@ -74,7 +76,7 @@ impl Limiter {
     }
 
     /// Ends the window: one event for each kind that was counted.
-    pub(crate) fn close_window(&mut self) -> Vec<Event> {
+    pub(crate) fn close_window(&mut self) -> Vec<Event<'static>> {
         self.ends = None;
         self.seen.clear();
         self.at_once = 0;
@@ -85,7 +87,7 @@ impl Limiter {
     }
 }
 
-fn summary((name, outcome, reason): Kind, counted: &Counted) -> Event {
+fn summary((name, outcome, reason): Kind, counted: &Counted) -> Event<'static> {
     let mut event = Event::new(name, outcome).detail("count", counted.events);
     event.details.insert(
         "sources",
@@ -110,7 +112,7 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn failed(source: &str) -> Event {
+    fn failed(source: &str) -> Event<'static> {
         let mut event =
             Event::new(EventName::FailedLoginAttempt, Outcome::Denied).reason("expired");
         event.source = Some(source.parse().unwrap());

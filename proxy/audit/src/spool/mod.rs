@@ -60,19 +60,23 @@ pub(crate) mod disk;
 mod frame;
 mod head;
 mod limiter;
+mod queue;
+mod recent;
 mod store;
 mod walk;
 
 #[cfg(test)]
 pub(crate) mod model;
 
-pub(crate) use committer::{Committer, Job, Shared, SinkState, lock};
+pub(crate) use committer::{Committer, Shared, SinkState, lock};
 pub use frame::FrameError;
 pub(crate) use frame::{FRAME_BYTES_MAX, claimed};
 pub use head::Position;
 pub(crate) use head::{Head, SLOT_BYTES};
 pub(crate) use limiter::Limiter;
-pub(crate) use store::{Entry, Origin, Store};
+pub(crate) use queue::{Job, Queue, Reader, Waiter};
+pub(crate) use recent::{Committed, Recent};
+pub(crate) use store::{Entry, Fate, Origin, Refused, Store};
 pub(crate) use walk::Walk;
 pub use walk::WalkError;
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::disk::{Disk, segment_name};
 use super::head::{Head, SLOT_BYTES, SLOTS};
-use super::{Entry, Origin, SpoolSettings, Store, lock};
+use super::{Entry, Fate, Origin, SpoolSettings, Store, lock};
 use crate::catalogue::EventName;
 use crate::event::{Event, Outcome};
 use crate::keys::{AuditKey, AuditKeys};
@@ -320,6 +320,16 @@ impl Disk for SimDisk {
     }
 }
 
+impl<D: Disk> Store<D> {
+    /// Commits an event of this name alone.
+    pub(crate) fn commit_one(&mut self, name: EventName) -> Fate {
+        let entry = Entry::now(&Event::new(name, Outcome::Success), Origin::Known);
+        let mut fates = Vec::new();
+        self.commit(std::iter::once(&entry), 1, &mut fates);
+        fates[0]
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Action {
     Commit(usize),
@@ -442,17 +452,18 @@ impl Run {
     fn commit(&mut self, records: usize) {
         let event = Event::new(EventName::PhiRead, Outcome::Success);
         let entries: Vec<_> = (0..records)
-            .map(|_| Entry::now(event.clone(), Origin::Known))
+            .map(|_| Entry::now(&event, Origin::Known))
             .collect();
         let Some(store) = self.open() else { return };
-        let fates = store.commit(&entries, 0);
+        let mut fates = Vec::new();
+        store.commit(entries.iter(), 0, &mut fates);
         let segment = store.head().end.segment;
         self.acknowledged.extend(
             entries
                 .iter()
                 .zip(fates)
                 .filter(|(_, fate)| fate.is_ok())
-                .map(|(entry, _)| (entry.uid, segment)),
+                .map(|(entry, _)| (entry.rendered.stamp().uid, segment)),
         );
     }
 

@@ -1,30 +1,34 @@
 //! The log and its head as one thing: open and repair, commit a batch, let old segments go. No threads, no clock of its own.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::event::{Event, Place, canonical};
-use crate::keys::{AuditKeys, KeyError};
+use crate::canonical::Writer;
+use crate::event::{Place, Rendered};
+use crate::keys::{AuditKeys, Derived, KeyError};
+use crate::record::{Facts, Record};
 
 use super::disk::{Disk, segment_number};
-use super::frame::{FRAME_BYTES_MAX, encode, frame_bytes};
+use super::frame::{Encoded, encode};
 use super::head::{HEAD_BYTES, Head, Position, SLOT_BYTES, Slots};
 use super::walk::{Walk, WalkError};
-use super::{OpenError, SpoolSettings};
+use super::{Committed, OpenError, SpoolSettings};
 
 /// Bytes of `max_bytes` that only the trail's own events may use, so that it can always say that it stopped.
 const RESERVE_BYTES: u64 = 64 * 1024;
 /// Bytes that the disk must take after a failed write before the log calls itself sound again: cutting a tail proves nothing about room for the next one.
 const PROBE_BYTES: usize = 16 * 1024;
+/// Bytes of the buffer that stay for the next batch.
+const BATCH_BYTES_KEPT: usize = 1 << 20;
 
 /// An event on its way to the disk.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) event: Event,
-    pub(crate) uid: Uuid,
-    pub(crate) micros: i64,
+    pub(crate) rendered: Rendered,
     pub(crate) origin: Origin,
 }
 
@@ -47,12 +51,8 @@ pub(crate) enum Refused {
     Broken,
 }
 
-/// Where an entry stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Written {
-    pub(crate) chain: Arc<str>,
-    pub(crate) seq: u64,
-}
+/// Whether an entry is on disk: its number in the run's chain.
+pub(crate) type Fate = Result<u64, Refused>;
 
 /// What a failed write left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,9 @@ pub(crate) struct Store<D> {
     /// Records that the head covers and no durable head does.
     uncovered: u64,
     chain: Arc<str>,
+    /// The pod's name as JSON text.
+    pod: Vec<u8>,
+    batch: Batch,
     next_seq: u64,
     /// Bytes of the retained log up to the head.
     bytes: u64,
@@ -111,6 +114,9 @@ impl<D: Disk> Store<D> {
             return Err(OpenError::PseudonymKeyChanged);
         }
         let chain = Arc::from(head.chain().as_str());
+        let mut pod = Writer::default();
+        pod.text(&settings.pod);
+        let pod = pod.finish();
         let mut store = Self {
             disk,
             keys,
@@ -119,6 +125,8 @@ impl<D: Disk> Store<D> {
             slots: Slots::synced_at(slot),
             uncovered: 0,
             chain,
+            pod,
+            batch: Batch::default(),
             next_seq: 0,
             bytes: 0,
             damage: Damage::None,
@@ -243,81 +251,104 @@ impl<D: Disk> Store<D> {
     }
 
     /// Writes a batch with one append and one sync, then the head, which a process that dies leaves behind whole; [`Store::sync_head`] keeps it over a
-    /// power failure. Each entry's fate, in order.
-    pub(crate) fn commit(
+    /// power failure. Each entry's fate, in order, goes to `fates`.
+    pub(crate) fn commit<'e>(
         &mut self,
-        entries: &[Entry],
+        entries: impl Iterator<Item = &'e Entry>,
         micros: i64,
-    ) -> Vec<Result<Written, Refused>> {
-        if self.repair(micros).is_err() {
-            return entries.iter().map(|_| Err(Refused::Broken)).collect();
+        fates: &mut Vec<Fate>,
+    ) {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.begin(self.head.hash, self.next_seq);
+        let ready = self.repair(micros).is_ok();
+        match self.keys.sealing(micros / 1_000_000) {
+            Ok(key) if ready => {
+                fates.extend(entries.map(|entry| self.render(entry, key, &mut batch)));
+            }
+            _ => fates.extend(entries.map(|_| Err(Refused::Broken))),
         }
-        let mut batch = Batch {
-            buffer: Vec::new(),
-            hash: self.head.hash,
-            seq: self.next_seq,
-            strangers: 0,
-            records: 0,
-        };
-        let Ok(fates) = self.render(entries, &mut batch, micros) else {
-            return entries.iter().map(|_| Err(Refused::Broken)).collect();
-        };
-        if batch.records > 0 && self.write(&batch, micros).is_err() {
-            return fates
-                .into_iter()
-                .map(|fate| fate.and(Err(Refused::Broken)))
-                .collect();
+        if batch.seq > self.next_seq && self.write(&batch, micros).is_err() {
+            batch.placed.clear();
+            for fate in fates {
+                *fate = fate.and(Err(Refused::Broken));
+            }
         }
-        fates
+        self.batch = batch;
     }
 
-    fn render(
-        &self,
-        entries: &[Entry],
-        batch: &mut Batch,
-        micros: i64,
-    ) -> Result<Vec<Result<Written, Refused>>, KeyError> {
-        let key = self.keys.sealing(micros / 1_000_000)?;
-        let fates = entries.iter().map(|entry| {
-            let stranger = entry.origin == Origin::Stranger;
-            let place = Place {
-                uid: entry.uid,
-                micros: entry.micros,
-                chain: &self.chain,
-                seq: batch.seq,
-                prev: &batch.hash,
-                pod: &self.settings.pod,
-                stranger,
+    /// What the last commit wrote, for whoever wants it without reading it back; once.
+    pub(crate) fn committed(&mut self) -> Option<Committed> {
+        let placed = std::mem::take(&mut self.batch.placed);
+        if placed.is_empty() {
+            return None;
+        }
+        let frames = Bytes::from(std::mem::take(&mut self.batch.buffer));
+        let Position { segment, offset } = self.head.end;
+        let start = offset.saturating_sub(frames.len() as u64);
+        let records = placed.into_iter().map(|placed| {
+            let json = frames.slice(placed.json);
+            let behind = Position {
+                segment,
+                offset: start + placed.end,
             };
-            let json = canonical(&entry.event, &place);
-            let length = frame_bytes(&json);
-            self.admit(entry.origin, length, batch)?;
-            batch.hash = encode(
-                &mut batch.buffer,
-                key,
-                stranger,
-                batch.seq,
-                &batch.hash,
-                &json,
-            );
-            batch.records += 1;
-            batch.strangers += if stranger { length as u64 } else { 0 };
-            let written = Written {
-                chain: Arc::clone(&self.chain),
-                seq: batch.seq,
-            };
-            batch.seq += 1;
-            Ok(written)
+            (Record::written(json, placed.hash, placed.facts), behind)
         });
-        Ok(fates.collect())
+        Some(Committed {
+            records: records.collect(),
+            end: self.head.end,
+            bytes: frames.len(),
+        })
     }
 
-    /// Whether the budgets have room for a frame.
-    fn admit(&self, origin: Origin, length: usize, batch: &Batch) -> Result<(), Refused> {
-        if length > FRAME_BYTES_MAX {
+    fn render(&self, entry: &Entry, key: &Derived, batch: &mut Batch) -> Fate {
+        let stranger = entry.origin == Origin::Stranger;
+        let (start, seq, prev) = (batch.buffer.len(), batch.seq, batch.hash);
+        let place = Place {
+            chain: &self.chain,
+            pod: &self.pod,
+            seq,
+            prev: &prev,
+        };
+        let encoded = encode(&mut batch.buffer, key, stranger, (seq, &prev), |out| {
+            entry.rendered.append(&place, out)
+        });
+        let Some(Encoded {
+            json,
+            hash,
+            rendered: members,
+        }) = encoded
+        else {
             return Err(Refused::Full);
+        };
+        let end = batch.buffer.len();
+        let length = (end - start) as u64;
+        if let Err(refused) = self.admit(entry.origin, length, batch) {
+            batch.buffer.truncate(start);
+            return Err(refused);
         }
-        let after = self.bytes + (batch.buffer.len() + length) as u64;
+        let stamp = entry.rendered.stamp();
+        batch.placed.push(Placed {
+            json,
+            end: end as u64,
+            hash,
+            facts: Facts {
+                name: entry.rendered.name(),
+                seq,
+                uid: stamp.uid,
+                prev,
+                micros: stamp.micros,
+                members,
+            },
+        });
+        batch.hash = hash;
+        batch.seq += 1;
+        batch.strangers += if stranger { length } else { 0 };
+        Ok(seq)
+    }
+
+    /// Whether the budgets have room for a frame that ends the batch.
+    fn admit(&self, origin: Origin, length: u64, batch: &Batch) -> Result<(), Refused> {
+        let after = self.bytes + batch.buffer.len() as u64;
         let limit = match origin {
             Origin::Trail => self.settings.max_bytes,
             Origin::Known | Origin::Stranger => self
@@ -328,7 +359,7 @@ impl<D: Disk> Store<D> {
         if after > limit {
             return Err(Refused::Full);
         }
-        let strangers = self.head.stranger_bytes + batch.strangers + length as u64;
+        let strangers = self.head.stranger_bytes + batch.strangers + length;
         if origin == Origin::Stranger && strangers > self.settings.strangers_max_bytes() {
             return Err(Refused::StrangersFull);
         }
@@ -360,9 +391,10 @@ impl<D: Disk> Store<D> {
         self.next_seq = batch.seq;
         self.head.end.offset += length;
         self.head.hash = batch.hash;
-        self.head.records += batch.records;
+        let records = batch.placed.len() as u64;
+        self.head.records += records;
         self.head.stranger_bytes += batch.strangers;
-        self.uncovered += batch.records;
+        self.uncovered += records;
         // From here the records are durable; without a head that proves them nobody hears so.
         self.damage = Damage::Head;
         self.write_head(micros)
@@ -524,12 +556,33 @@ impl<D> std::fmt::Debug for Store<D> {
     }
 }
 
+/// What one commit writes. It stays with the store, so that its buffers are not built anew for each.
+#[derive(Default)]
 struct Batch {
     buffer: Vec<u8>,
     hash: [u8; 32],
     seq: u64,
     strangers: u64,
-    records: u64,
+    placed: Vec<Placed>,
+}
+
+/// A record in a batch's buffer.
+struct Placed {
+    json: Range<usize>,
+    /// Behind its frame.
+    end: u64,
+    hash: [u8; 32],
+    facts: Facts,
+}
+
+impl Batch {
+    fn begin(&mut self, hash: [u8; 32], seq: u64) {
+        self.buffer.clear();
+        // A batch as large as this is rare; its room is not kept for the next.
+        self.buffer.shrink_to(BATCH_BYTES_KEPT);
+        self.placed.clear();
+        (self.hash, self.seq, self.strangers) = (hash, seq, 0);
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -88,12 +88,13 @@ impl Walk {
         if frame.prev != self.prev && !self.any {
             return Err(WalkError::Prev);
         }
-        let record = Record::parse(frame.json)?;
+        let record = Record::hashed(frame.json, frame.hash)?;
         if *record.prev() != frame.prev || record.seq() != frame.seq {
             return Err(WalkError::Disagree);
         }
+        let same_chain = matches!(&self.last, Some((chain, _)) if chain == record.chain());
         let expected = match &self.last {
-            Some((chain, seq)) if chain == record.chain() => seq.checked_add(1),
+            Some((_, seq)) if same_chain => seq.checked_add(1),
             None if self.middle => Some(record.seq()),
             _ => Some(0),
         };
@@ -102,7 +103,10 @@ impl Walk {
         }
         self.prev = frame.hash;
         self.any = false;
-        self.last = Some((record.chain().to_owned(), record.seq()));
+        match &mut self.last {
+            Some((_, seq)) if same_chain => *seq = record.seq(),
+            last => *last = Some((record.chain().to_owned(), record.seq())),
+        }
         Ok((frame, record))
     }
 }

@@ -5,7 +5,7 @@ use crate::event::Detail;
 use crate::spool::model::{SimDisk, keys};
 use crate::verify;
 
-fn event() -> Event {
+fn event() -> Event<'static> {
     Event::new(EventName::PhiAccessGranted, Outcome::Success)
 }
 

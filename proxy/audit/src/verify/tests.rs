@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
-use crate::event::{Event, Outcome};
 use crate::spool::disk::{Directory, Disk};
 use crate::spool::model::keys;
-use crate::spool::{Entry, Origin, SpoolSettings, Store};
+use crate::spool::{SpoolSettings, Store};
 
 struct Log {
     _root: tempfile::TempDir,
@@ -44,14 +43,7 @@ impl Log {
             } else {
                 EventName::PhiRead
             };
-            let fates = store.commit(
-                &[Entry::now(
-                    Event::new(name, Outcome::Success),
-                    Origin::Known,
-                )],
-                1,
-            );
-            assert!(fates[0].is_ok());
+            assert!(store.commit_one(name).is_ok());
         }
         store.close(2).unwrap();
     }
@@ -185,8 +177,7 @@ fn a_record_behind_the_head_that_no_crash_can_have_left_is_found_and_not_cut() {
     };
     let old_head = fs::read(log.state.join("head")).unwrap();
     let mut store = open(rotated()).unwrap();
-    let event = Event::new(EventName::PhiRead, Outcome::Success);
-    assert!(store.commit(&[Entry::now(event, Origin::Known)], 1)[0].is_ok());
+    assert!(store.commit_one(EventName::PhiRead).is_ok());
     drop(store);
     // As after a power failure, and then without the key that wrote the last record.
     fs::write(log.state.join("head"), old_head).unwrap();
@@ -324,14 +315,7 @@ fn a_log_without_end_marker_is_whole_with_a_notice() {
     let log = Log::new(3);
     let mut store = log.store();
     assert!(
-        store.commit(
-            &[Entry::now(
-                Event::new(EventName::PhiRead, Outcome::Success),
-                Origin::Known
-            )],
-            1
-        )[0]
-        .is_ok()
+        store.commit_one(EventName::PhiRead).is_ok()
     );
     drop(store);
     let report = log.report();
@@ -378,14 +362,7 @@ fn segments_that_were_let_go_leave_a_log_that_verifies() {
     let mut store = log.store();
     store.release(2, 1).unwrap();
     assert!(
-        store.commit(
-            &[Entry::now(
-                Event::new(EventName::AuditStopped, Outcome::Success),
-                Origin::Known
-            )],
-            1
-        )[0]
-        .is_ok()
+        store.commit_one(EventName::AuditStopped).is_ok()
     );
     drop(store);
     assert!(!log.segment(0).exists() && !log.segment(1).exists());
@@ -414,14 +391,7 @@ fn a_key_that_was_rotated_still_verifies_what_it_wrote() {
     )
     .unwrap();
     assert!(
-        store.commit(
-            &[Entry::now(
-                Event::new(EventName::KeyRotated, Outcome::Success),
-                Origin::Known
-            )],
-            1
-        )[0]
-        .is_ok()
+        store.commit_one(EventName::KeyRotated).is_ok()
     );
     drop(store);
     assert!(spool(&log.spool, &log.state, &rotated()).unwrap().whole());
