@@ -59,13 +59,13 @@ impl Recorder {
 
     /// Records what nobody waits for: it is in the trail's queue, in order, or the trail has counted it as refused and says so in its health.
     pub fn send(&self, event: Event<'_>) {
-        drop(self.trail.note(event));
+        let _counted = self.trail.note(event);
     }
 
     /// Records what an unauthenticated peer caused: limited per source and overall by the trail.
     fn record_stranger(&self, event: Event<'_>) {
         // Its receipt is nobody's to wait for: the trail limits and keeps it.
-        drop(self.trail.note_unauthenticated(event));
+        let _counted = self.trail.note_unauthenticated(event);
     }
 
     /// No connection came of a handshake.

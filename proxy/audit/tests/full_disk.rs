@@ -28,7 +28,7 @@ fn keys() -> AuditKeys {
     AuditKeys::new(vec![AuditKey::new("aud-1", 0, [1; 32])]).unwrap()
 }
 
-fn event() -> Event {
+fn event() -> Event<'static> {
     Event::new(EventName::PhiRead, Outcome::Success)
 }
 

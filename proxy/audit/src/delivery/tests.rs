@@ -310,3 +310,101 @@ async fn rolled_back(records: usize) {
         .unwrap();
     assert_eq!(report.text(&["reason"]), Some("log_behind_sink"));
 }
+
+/// How many events the sink got from the disk.
+fn read_back(trail: &Trail) -> u64 {
+    trail.metrics().sinks[0].1.read_back
+}
+
+#[tokio::test]
+async fn what_is_committed_while_a_delivery_stands_needs_no_second_reading_and_is_the_same() {
+    let place = Place::new();
+    let trail = place.open();
+    let delivery = place.delivery(&trail);
+    // Segments of 2000 bytes: what is kept goes over their borders.
+    for _ in 0..20 {
+        record(&trail, EventName::PhiRead, 2).await;
+    }
+    assert!(trail.metrics().recent_bytes > 0);
+    delivery.run(std::future::ready(())).await;
+    // The first event of the run was written before anybody asked, so the first batch is the disk's.
+    assert_eq!(read_back(&trail), 16);
+    assert_eq!(trail.metrics().recent_bytes, 0);
+    let settings = Arc::clone(&trail.shared().settings);
+    let answer = crate::query::spool(
+        &settings.directory,
+        &settings.state_directory,
+        trail.keys(),
+        &crate::query::Query::default(),
+    )
+    .unwrap();
+    assert_eq!(answer.records.len(), 41);
+    let shelf = lock(&place.sink.0);
+    assert_eq!(shelf.rows.len(), 41);
+    for read in &answer.records {
+        let sent = &shelf.rows[&read.uid()];
+        assert_eq!(
+            (sent, sent.hash(), sent.prev(), sent.seq(), sent.chain()),
+            (read, read.hash(), read.prev(), read.seq(), read.chain())
+        );
+        assert_eq!((sent.micros(), sent.name()), (read.micros(), read.name()));
+        for path in ["outcome", "severity", "time"] {
+            assert_eq!(sent.text(&[path]), read.text(&[path]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn memory_is_kept_for_deliveries_alone_and_lets_the_oldest_go() {
+    let place = Place::new();
+    let trail = place.open();
+    record(&trail, EventName::PhiRead, 5).await;
+    assert_eq!(trail.metrics().recent_bytes, 0);
+    let delivery = place.delivery(&trail);
+    let long = "x".repeat(256);
+    let mut event = Event::new(EventName::PhiRead, Outcome::Success);
+    event.fields = vec![
+        crate::FieldTouched {
+            name: long.as_str().into(),
+            action: crate::FieldAction::Opened,
+            count: 1,
+        };
+        256
+    ];
+    // 300 times some 75 KB are more than is kept.
+    for _ in 0..300 {
+        drop(trail.record(event.clone()));
+    }
+    trail.record(event).durable().await.unwrap();
+    let kept = usize::try_from(trail.metrics().recent_bytes).unwrap();
+    assert!(kept > 0 && kept <= crate::spool::RECENT_BYTES_MAX, "{kept}");
+    delivery.run(std::future::ready(())).await;
+    assert_eq!(place.count(EventName::PhiRead), 306);
+    assert!((7..307).contains(&read_back(&trail)), "the oldest from the disk, the rest from memory");
+    record(&trail, EventName::PhiRead, 1).await;
+    assert_eq!(trail.metrics().recent_bytes, 0);
+}
+
+#[tokio::test]
+async fn what_does_not_follow_the_cursor_is_not_taken_from_memory() {
+    let place = Place::new();
+    let trail = place.open();
+    let delivery = place.delivery(&trail);
+    record(&trail, EventName::PhiRead, 3).await;
+    let recent = &trail.shared().recent;
+    let first = lock(recent).behind(Position::default(), 1).remove(0);
+    let (record, behind) = &first.records[0];
+    let at_first = Cursor {
+        at: Position { segment: 0, offset: behind.offset - 1 },
+        hash: *record.prev(),
+        counter: 0,
+    };
+    let whole = recall(recent, &at_first, 100).unwrap();
+    assert_eq!((whole.records.len(), whole.after.counter), (3, 1));
+    assert_eq!(whole.after.hash, whole.records[2].hash());
+    assert_eq!(recall(recent, &at_first, 2).unwrap().records.len(), 2);
+    let elsewhere = Cursor { hash: [1; 32], ..at_first };
+    assert!(recall(recent, &elsewhere, 100).is_none());
+    assert!(recall(recent, &whole.after, 100).is_none());
+    drop(delivery);
+}

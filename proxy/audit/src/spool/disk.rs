@@ -35,6 +35,8 @@ pub(crate) trait Disk: Send {
     fn create(&mut self, segment: u64) -> io::Result<()>;
     /// Bytes at the end of a segment, not durable yet.
     fn append(&mut self, segment: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Writes bytes over the same ones, so that the next sync writes them to the medium whatever the kernel believes is there.
+    fn rewrite(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes a segment's bytes durable.
     fn sync(&mut self, segment: u64) -> io::Result<()>;
     /// Cuts a segment, durably.
@@ -129,6 +131,10 @@ impl Disk for Directory {
 
     fn append(&mut self, segment: u64, bytes: &[u8]) -> io::Result<()> {
         self.file(segment)?.write_all(bytes)
+    }
+
+    fn rewrite(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file(segment)?.write_all_at(bytes, offset)
     }
 
     fn sync(&mut self, segment: u64) -> io::Result<()> {

@@ -75,6 +75,8 @@ pub use head::Position;
 pub(crate) use head::{Head, SLOT_BYTES};
 pub(crate) use limiter::Limiter;
 pub(crate) use queue::{Job, Queue, Reader, Waiter};
+#[cfg(test)]
+pub(crate) use recent::RECENT_BYTES_MAX;
 pub(crate) use recent::{Committed, Recent};
 pub(crate) use store::{Entry, Fate, Origin, Refused, Store};
 pub(crate) use walk::Walk;

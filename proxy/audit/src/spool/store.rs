@@ -244,10 +244,21 @@ impl<D: Disk> Store<D> {
             self.disk.truncate(segment, offset)?;
             self.bytes = self.bytes.saturating_sub(whole - offset);
         }
+        self.rewrite_behind(segment, &bytes, durable, offset)?;
         self.disk.sync(segment)?;
         self.head.end = Position { segment, offset };
         self.head.hash = walk.hash();
         Ok(whole)
+    }
+
+    /// Writes whole records behind the head anew before they are synced and believed: they may be of a commit whose sync failed in a process that died before it cut them,
+    /// and then the kernel calls them clean although the medium does not have them.
+    fn rewrite_behind(&mut self, segment: u64, bytes: &[u8], from: u64, to: u64) -> io::Result<()> {
+        let range = usize::try_from(from).ok().zip(usize::try_from(to).ok());
+        match range.and_then(|(from, to)| bytes.get(from..to)) {
+            Some(behind) if !behind.is_empty() => self.disk.rewrite(segment, from, behind),
+            _ => Ok(()),
+        }
     }
 
     /// Writes a batch with one append and one sync, then the head, which a process that dies leaves behind whole; [`Store::sync_head`] keeps it over a
