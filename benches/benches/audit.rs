@@ -2,7 +2,8 @@
 //! pseudonym of a patient, and the verification of a spool.
 //!
 //! Every caller waits for its own receipt before it records the next event, so that the group commit does what it does
-//! under load. The disk is the one that holds the temporary folder; `BENCH_SPOOL` names another folder.
+//! under load. Beside the time on the wall stands the CPU time of the whole process, without and with a delivery that hands each event to a sink which only
+//! looks at it, and the share of whoever records. The disk is the one that holds the temporary folder; `BENCH_SPOOL` names another folder.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,18 +11,25 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use rustix::time::{ClockId, clock_gettime};
+use safeguard_audit::delivery::{Delivery, DeliverySettings};
+use safeguard_audit::sink::{Sink, SinkError, Taken};
 use safeguard_audit::{
-    AuditKey, AuditKeys, Event, EventName, FieldAction, FieldTouched, Mcp, Outcome, SpoolSettings,
-    Subject, Trail, verify,
+    AuditKey, AuditKeys, Event, EventName, FieldAction, FieldTouched, Mcp, Outcome, Record,
+    SpoolSettings, Subject, Trail, verify,
 };
 use safeguard_benches::messages::PHI;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// The sidecar's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Events recorded in a row where nobody waits.
+const NOTED: usize = 1000;
 
 /// Records in the spool that is verified.
 const VERIFIED: u64 = 20_000;
@@ -133,6 +141,86 @@ fn recording(criterion: &mut Criterion) {
     runtime.block_on(trail.close()).expect("an end marker");
 }
 
+/// CPU time, of this thread or of all.
+fn cpu_time(clock: ClockId) -> Duration {
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
+}
+
+/// A sink that has everything at once.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn name(&self) -> &str {
+        "nowhere"
+    }
+
+    async fn take(&mut self, batch: &[Record]) -> Result<Taken, SinkError> {
+        let subjects = batch
+            .iter()
+            .filter(|r| r.text(&["subject", "sub"]).is_some());
+        black_box(subjects.count());
+        Ok(Taken {
+            new: batch.len() as u64,
+            ..Taken::default()
+        })
+    }
+}
+
+/// CPU time of the process an event, from the event to its receipt.
+fn cpu(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    for delivered in [false, true] {
+        let spool = Spool::new();
+        let trail = runtime.block_on(async { spool.open() });
+        let event = event(&trail);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let delivery = delivered.then(|| {
+            let delivery = Delivery::new(&trail, Nowhere, DeliverySettings::default());
+            let delivery = delivery.expect("a cursor");
+            runtime.spawn(delivery.run(async move { drop(stopped.await) }))
+        });
+        let name = if delivered {
+            "CPU an event, delivered"
+        } else {
+            "CPU an event"
+        };
+        let mut group = criterion.benchmark_group(format!("audit, {name}"));
+        for waiters in [1_u64, 8, 16, 64] {
+            group.bench_function(BenchmarkId::new("waiters", waiters), |b| {
+                b.iter_custom(|events| {
+                    let rounds = events.div_ceil(waiters).max(4);
+                    let began = cpu_time(ClockId::ProcessCPUTime);
+                    runtime.block_on(durable(&trail, &event, waiters, rounds * waiters));
+                    let took = cpu_time(ClockId::ProcessCPUTime).saturating_sub(began);
+                    took.mul_f64(count(events) / count(rounds * waiters))
+                });
+            });
+        }
+        group.finish();
+        if !delivered {
+            criterion.bench_function("audit, CPU an event, whoever records", |b| {
+                b.iter_custom(|events| {
+                    let mut took = Duration::ZERO;
+                    for _ in 0..events {
+                        let began = cpu_time(ClockId::ThreadCPUTime);
+                        let noted = (0..NOTED).filter(|_| trail.note(event.clone()).is_ok());
+                        assert_eq!(black_box(noted.count()), NOTED);
+                        took += cpu_time(ClockId::ThreadCPUTime).saturating_sub(began);
+                        runtime.block_on(durable(&trail, &event, 1, 1));
+                    }
+                    took / u32::try_from(NOTED).unwrap_or(1)
+                });
+            });
+        }
+        drop(stop);
+        if let Some(delivery) = delivery {
+            runtime.block_on(delivery).expect("a delivery");
+        }
+        runtime.block_on(trail.close()).expect("an end marker");
+    }
+}
+
 fn verifying(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let spool = Spool::new();
@@ -163,5 +251,5 @@ fn short() -> Criterion {
         .sample_size(10)
 }
 
-criterion_group! { name = benches; config = short(); targets = recording, verifying }
+criterion_group! { name = benches; config = short(); targets = recording, cpu, verifying }
 criterion_main!(benches);

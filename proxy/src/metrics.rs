@@ -94,6 +94,8 @@ metrics! {
     audit_sink_events_total: IntCounterVec("audit_sink_events_total", ["sink", "result"]),
     /// Bytes in the spool.
     audit_spool_bytes: IntGauge("audit_spool_bytes"),
+    /// Bytes of the spool that are kept in memory for the sinks.
+    audit_recent_bytes: IntGauge("audit_recent_bytes"),
     /// Records in the spool.
     audit_spool_records: IntGauge("audit_spool_records"),
     /// Age of the oldest event that a sink has not yet taken, in seconds.

@@ -167,6 +167,9 @@ impl Sidecar {
             .audit_spool_bytes
             .set(i64::try_from(audit.spool_bytes).unwrap_or(i64::MAX));
         metrics
+            .audit_recent_bytes
+            .set(i64::try_from(audit.recent_bytes).unwrap_or(i64::MAX));
+        metrics
             .audit_spool_records
             .set(i64::try_from(audit.spool_records).unwrap_or(i64::MAX));
         metrics
@@ -186,6 +189,7 @@ impl Sidecar {
                 ("duplicate", numbers.duplicates),
                 ("set_aside", numbers.set_aside),
                 ("failure", numbers.failures),
+                ("read_back", numbers.read_back),
             ];
             for (result, count) in results {
                 metrics

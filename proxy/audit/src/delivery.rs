@@ -239,7 +239,11 @@ impl<S: Sink> Delivery<S> {
 
     /// The next batch: from memory if it goes on there, else from the log.
     async fn read(&self, end: Position) -> Result<Batch, Setback> {
-        if let Some(batch) = recall(&self.trail.shared().recent, &self.cursor, self.settings.batch_max) {
+        if let Some(batch) = recall(
+            &self.trail.shared().recent,
+            &self.cursor,
+            self.settings.batch_max,
+        ) {
             return Ok(batch);
         }
         let batch = self.read_back(end).await?;

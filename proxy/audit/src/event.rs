@@ -242,7 +242,10 @@ pub(crate) mod tests {
     }
 
     /// The canonical bytes of an event in its place, with the members that readers ask for.
-    pub(crate) fn written(event: &Event<'_>, place: &InPlace<'_>) -> (Vec<u8>, crate::record::Members) {
+    pub(crate) fn written(
+        event: &Event<'_>,
+        place: &InPlace<'_>,
+    ) -> (Vec<u8>, crate::record::Members) {
         let mut out = b"before".to_vec();
         let members = Rendered::of(event, place.stamp).append(
             &Place {

@@ -380,7 +380,10 @@ async fn memory_is_kept_for_deliveries_alone_and_lets_the_oldest_go() {
     assert!(kept > 0 && kept <= crate::spool::RECENT_BYTES_MAX, "{kept}");
     delivery.run(std::future::ready(())).await;
     assert_eq!(place.count(EventName::PhiRead), 306);
-    assert!((7..307).contains(&read_back(&trail)), "the oldest from the disk, the rest from memory");
+    assert!(
+        (7..307).contains(&read_back(&trail)),
+        "the oldest from the disk, the rest from memory"
+    );
     record(&trail, EventName::PhiRead, 1).await;
     assert_eq!(trail.metrics().recent_bytes, 0);
 }
@@ -395,7 +398,10 @@ async fn what_does_not_follow_the_cursor_is_not_taken_from_memory() {
     let first = lock(recent).behind(Position::default(), 1).remove(0);
     let (record, behind) = &first.records[0];
     let at_first = Cursor {
-        at: Position { segment: 0, offset: behind.offset - 1 },
+        at: Position {
+            segment: 0,
+            offset: behind.offset - 1,
+        },
         hash: *record.prev(),
         counter: 0,
     };
@@ -403,7 +409,10 @@ async fn what_does_not_follow_the_cursor_is_not_taken_from_memory() {
     assert_eq!((whole.records.len(), whole.after.counter), (3, 1));
     assert_eq!(whole.after.hash, whole.records[2].hash());
     assert_eq!(recall(recent, &at_first, 2).unwrap().records.len(), 2);
-    let elsewhere = Cursor { hash: [1; 32], ..at_first };
+    let elsewhere = Cursor {
+        hash: [1; 32],
+        ..at_first
+    };
     assert!(recall(recent, &elsewhere, 100).is_none());
     assert!(recall(recent, &whole.after, 100).is_none());
     drop(delivery);

@@ -36,7 +36,10 @@ fn a_text_that_is_no_text_and_a_list_in_place_of_an_object_are_absent() {
     let text = String::from_utf8(bytes).unwrap();
     for (whole, changed) in [
         (r#""purpose":"TREAT""#, r#""purpose":7"#),
-        (r#""mcp":{"id":"7","method":"tools/call","tool":"read_record"}"#, r#""mcp":["read_record"]"#),
+        (
+            r#""mcp":{"id":"7","method":"tools/call","tool":"read_record"}"#,
+            r#""mcp":["read_record"]"#,
+        ),
     ] {
         let changed = text.replace(whole, changed);
         assert_ne!(changed, text);
@@ -66,7 +69,11 @@ fn same_as_the_tree(record: &Record) {
     ];
     for path in paths {
         let in_tree = path.iter().try_fold(&tree, |value, name| value.get(name));
-        assert_eq!(record.text(path), in_tree.and_then(Value::as_str), "{path:?}");
+        assert_eq!(
+            record.text(path),
+            in_tree.and_then(Value::as_str),
+            "{path:?}"
+        );
     }
     assert_eq!(record.chain(), tree["chain"]);
     assert_eq!(record.seq(), tree["seq"].as_u64().unwrap());
@@ -74,7 +81,10 @@ fn same_as_the_tree(record: &Record) {
     assert_eq!(crate::keys::hex(record.prev()), tree["prev"]);
     assert_eq!(record.name().as_str(), tree["event"]);
     let time = OffsetDateTime::parse(tree["time"].as_str().unwrap(), &Rfc3339).unwrap();
-    assert_eq!(i128::from(record.micros()) * 1000, time.unix_timestamp_nanos());
+    assert_eq!(
+        i128::from(record.micros()) * 1000,
+        time.unix_timestamp_nanos()
+    );
     let patients: Vec<_> = tree["patients"]
         .as_array()
         .into_iter()
@@ -93,7 +103,13 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event<'static>> {
     let words = || proptest::collection::vec(any::<String>(), 0..3);
     (
         (text(), text(), text(), text(), text(), text()),
-        (any::<bool>(), any::<bool>(), words(), words(), any::<Option<i64>>()),
+        (
+            any::<bool>(),
+            any::<bool>(),
+            words(),
+            words(),
+            any::<Option<i64>>(),
+        ),
         proptest::collection::vec("[0-9a-f]{32}", 0..4),
         proptest::option::of((any::<String>(), any::<i64>())),
     )
@@ -121,7 +137,10 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event<'static>> {
                 request_id: second.map(Into::into),
                 ..whole
             });
-            event.patients = patients.iter().filter_map(|p| Pseudonym::parse(p)).collect();
+            event.patients = patients
+                .iter()
+                .filter_map(|p| Pseudonym::parse(p))
+                .collect();
             event.details.clear();
             if let Some((text, number)) = detail {
                 event = event.detail("text", text).detail("number", number);

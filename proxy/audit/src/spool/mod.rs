@@ -30,9 +30,10 @@
 //! A log that is rolled back *together with* its head verifies; only a copy elsewhere can show that. This is why there are sinks.
 //!
 //! # Group commit
-//! One thread owns the files. It takes whatever waits in a bounded queue, renders and chains it, appends it with one write, syncs once, writes the head, and answers each
-//! waiter through a oneshot of its own (a shared condition would wake a herd). Under load one sync serves hundreds of requests; that saves CPU as much as time.
-//! It never waits for a batch to grow: what arrives during one sync is the next batch.
+//! One thread owns the files. It takes whatever waits in a bounded queue (see `queue`), chains what others have rendered, appends it with one write, syncs once, writes the head,
+//! and answers each waiter through a oneshot of its own (a shared condition would wake a herd). Under load one sync serves hundreds of requests; that saves CPU as much as time.
+//! What arrives during one sync is the next batch. Where several wait it is put off a little for the others (`GATHER_MAX`), never where one waits alone.
+//! What was committed stays in memory for a while (see `recent`), so that delivery needs not read it back.
 //!
 //! # When the disk fails
 //! *The log's* write or sync fails: what stands behind the head is nobody's; the waiters are refused, and before the next write the segment is reopened and cut to the head.
@@ -44,7 +45,7 @@
 //!
 //! # After a crash
 //! Opening makes the head durable that it found, checks the head's segment against it, keeps whole records behind it (they were written in order, under the key,
-//! and were perhaps acknowledged and delivered), cuts a torn one, and begins a new run under a head that covers all of it. Anything short of the head is refused as tampering: the two directories
+//! and were perhaps acknowledged and delivered) after writing them anew, as a sync may have failed on them in a process that died before it cut them, cuts a torn one, and begins a new run under a head that covers all of it. Anything short of the head is refused as tampering: the two directories
 //! are evidence, to be moved aside by a person. A record behind the head that no crash can have left (its checksum holds, its MAC does not) is not cut, but refused.
 //!
 //! # Space

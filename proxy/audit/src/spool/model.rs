@@ -198,12 +198,19 @@ impl Sim {
             let kept = durable + self.random(file.seen.len().saturating_sub(durable) + 1);
             let garbled = kept > durable && self.random(3) == 0;
             let mut left = file.durable;
-            left.extend(file.seen.drain(durable.min(file.seen.len())..kept.min(file.seen.len())));
+            left.extend(
+                file.seen
+                    .drain(durable.min(file.seen.len())..kept.min(file.seen.len())),
+            );
             if garbled && let Some(last) = left.last_mut() {
                 *last ^= 0x55;
             }
             let seen = left.clone();
-            let file = SimFile { durable: left, seen, lost: Vec::new() };
+            let file = SimFile {
+                durable: left,
+                seen,
+                lost: Vec::new(),
+            };
             self.files.insert(segment, file);
         }
     }
@@ -624,9 +631,17 @@ fn mishaps() -> impl Strategy<Value = Vec<Action>> {
     let dying = (0..2_usize).prop_map(|operations| Action::CrashAfter(operations, Crash::Process));
     let failing = (0..10_usize).prop_map(|operations| Action::CrashAfter(operations, Crash::Power));
     let round = (failing_sync, dying, failing).prop_map(|(mut actions, dying, failing)| {
-        actions.splice(0..0, [Action::Commit(1), Action::SyncHead, Action::Commit(1)]);
+        actions.splice(
+            0..0,
+            [Action::Commit(1), Action::SyncHead, Action::Commit(1)],
+        );
         actions.extend([dying, Action::Commit(1)]);
-        actions.extend([failing, Action::Commit(1), Action::Commit(1), Action::SyncHead]);
+        actions.extend([
+            failing,
+            Action::Commit(1),
+            Action::Commit(1),
+            Action::SyncHead,
+        ]);
         actions
     });
     proptest::collection::vec(round, 1..4).prop_map(|rounds| rounds.concat())

@@ -283,3 +283,32 @@ async fn no_debug_or_error_text_shows_a_key() {
     }
     drop(pending);
 }
+
+#[test]
+fn names_of_events_are_version_7_and_sort_by_the_microsecond() {
+    let start = 1_763_850_142_000_000;
+    let names: Vec<_> = (start..start + 3000).map(uid).collect();
+    assert!(names.is_sorted());
+    assert_ne!(uid(start), uid(start));
+    for (micros, name) in (start..).zip(&names) {
+        assert_eq!(name.get_version_num(), 7);
+        let (seconds, nanos) = name.get_timestamp().unwrap().to_unix();
+        let millis = seconds * 1000 + u64::from(nanos) / 1_000_000;
+        assert_eq!(millis, micros.unsigned_abs() / 1000);
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_durable_before_what_follows_it() {
+    let place = Place::new();
+    let trail = place.open();
+    for round in 0..5_u64 {
+        trail.note(event()).unwrap();
+        let receipt = trail.record(event()).durable().await.unwrap();
+        assert_eq!(receipt.seq(), round * 2 + 2);
+    }
+    trail.close().await.unwrap();
+    assert_eq!(trail.note(event()), Err(NotDurable::Closed));
+    assert_eq!(place.report().records, 12);
+    assert_eq!(trail.metrics().refused, 1);
+}

@@ -314,9 +314,7 @@ fn what_a_crash_leaves_behind_the_head_is_a_notice() {
 fn a_log_without_end_marker_is_whole_with_a_notice() {
     let log = Log::new(3);
     let mut store = log.store();
-    assert!(
-        store.commit_one(EventName::PhiRead).is_ok()
-    );
+    assert!(store.commit_one(EventName::PhiRead).is_ok());
     drop(store);
     let report = log.report();
     assert!(report.whole());
@@ -361,9 +359,7 @@ fn segments_that_were_let_go_leave_a_log_that_verifies() {
     let log = Log::new(9);
     let mut store = log.store();
     store.release(2, 1).unwrap();
-    assert!(
-        store.commit_one(EventName::AuditStopped).is_ok()
-    );
+    assert!(store.commit_one(EventName::AuditStopped).is_ok());
     drop(store);
     assert!(!log.segment(0).exists() && !log.segment(1).exists());
     let report = log.report();
@@ -390,9 +386,7 @@ fn a_key_that_was_rotated_still_verifies_what_it_wrote() {
         1,
     )
     .unwrap();
-    assert!(
-        store.commit_one(EventName::KeyRotated).is_ok()
-    );
+    assert!(store.commit_one(EventName::KeyRotated).is_ok());
     drop(store);
     assert!(spool(&log.spool, &log.state, &rotated()).unwrap().whole());
     assert!(
