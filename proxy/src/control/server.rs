@@ -182,11 +182,11 @@ async fn access(query: String, records: u64, uid: u32, sidecar: &Sidecar) -> Ans
     }
 }
 
-fn by(uid: u32, name: EventName, reason: &str) -> Event {
+fn by(uid: u32, name: EventName, reason: &'static str) -> Event<'static> {
     let mut event = Event::new(name, Outcome::Success).reason(reason);
     event.subject = Some(Subject {
-        sub: format!("uid:{uid}"),
-        iss: KERNEL.to_owned(),
+        sub: format!("uid:{uid}").into(),
+        iss: KERNEL.into(),
         ..Subject::default()
     });
     event

@@ -6,6 +6,7 @@
 //!
 //! Reads as a role that may only read: one that may change the table is refused before the first row.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::SystemTime;
 
@@ -243,7 +244,7 @@ impl Reading<'_> {
         let stored = stored(row)?;
         let place = Place {
             time: stored.time,
-            chain: stored.chain.clone(),
+            chain: stored.chain.to_owned(),
             seq: stored.seq,
         };
         match self.proved(&stored) {
@@ -260,18 +261,19 @@ impl Reading<'_> {
         Ok(place)
     }
 
-    fn proved(&mut self, row: &Row) -> Result<Record, String> {
+    fn proved(&mut self, row: &Row<'_>) -> Result<Record, String> {
         let bytes = if row.key_id.is_some() {
             let seq = u64::try_from(row.seq).map_err(|_| "its number is negative".to_owned())?;
-            open_payload(self.keys, &row.chain, seq, row.uid, &row.payload)
+            open_payload(self.keys, row.chain, seq, row.uid, row.payload)
                 .map_err(|error| error.to_string())?
         } else {
             self.answer.unsealed += u64::from(self.is_sealed);
-            row.payload.clone()
+            row.payload.to_vec()
         };
         let record = Record::parse(&bytes).map_err(|error| error.to_string())?;
-        let told = Row::of(&record, row.payload.clone(), row.key_id.clone());
-        if told != *row || !self.query.matches(&record) {
+        let told = Row::of(&record, row.payload, row.key_id);
+        let is_same = told == *row;
+        if !is_same || !self.query.matches(&record) {
             return Err("its columns are not those of its payload: it was changed".to_owned());
         }
         Ok(record)
@@ -303,7 +305,7 @@ impl Reading<'_> {
     }
 }
 
-fn stored(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
+fn stored(row: &tokio_postgres::Row) -> Result<Row<'_>, tokio_postgres::Error> {
     Ok(Row {
         time: row.try_get(0)?,
         chain: row.try_get(1)?,
@@ -315,7 +317,7 @@ fn stored(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
         sub: row.try_get(7)?,
         client: row.try_get(8)?,
         tool: row.try_get(9)?,
-        patients: row.try_get(10)?,
+        patients: Cow::Borrowed(row.try_get(10)?),
         purpose: row.try_get(11)?,
         configuration: row.try_get(12)?,
         prev: row.try_get(13)?,
