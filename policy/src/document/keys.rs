@@ -206,7 +206,8 @@ pub(crate) static JWT: &[Key] = &[
         ON_OFF,
         "whether refresh tokens are issued",
     )
-    .default("false"),
+    .default("false")
+    .permits(),
     key(
         "refresh_expiration",
         Shape::Integer(1, 2_592_000),

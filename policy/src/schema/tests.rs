@@ -207,17 +207,25 @@ fn the_example_files_fit_the_schema() {
 
 #[test]
 fn the_reserved_keys_of_the_full_policy_are_in_the_schema() {
-    let text = std::fs::read_to_string(concat!(
+    let mut text = std::fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../tests/fixtures/policy-full.yaml"
     ))
     .unwrap();
     let schema = schema();
-    let source = Source {
-        name: "policy-full.yaml".into(),
-        text,
+    let judged = |text: String| {
+        let name = "policy-full.yaml".into();
+        fits(&tree(&Source { name, text }), &schema, &schema, "full")
     };
-    fits(&tree(&source), &schema, &schema, "full").unwrap();
+    // Words that are refused are not: an editor must not offer them.
+    for (refused, taken) in [
+        ("text: detect", "text: withhold"),
+        ("arguments: detect", "arguments: refuse"),
+    ] {
+        assert!(text.contains(refused) && judged(text.clone()).is_err());
+        text = text.replace(refused, taken);
+    }
+    judged(text).unwrap();
 }
 
 #[test]
