@@ -85,6 +85,10 @@ pub mod codes {
     pub const MASK_MISMATCH: &str = "mask_mismatch";
     /// A transport that is weaker than it looks.
     pub const WEAK_TRANSPORT: &str = "weak_transport";
+    /// `check --online`: a file that the configuration names can't be used.
+    pub const UNUSABLE_FILE: &str = "unusable_file";
+    /// `check --online`: a server that the configuration names does not answer, or refuses.
+    pub const UNREACHABLE: &str = "unreachable";
 }
 
 /// Another place that belongs to a finding.

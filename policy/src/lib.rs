@@ -32,6 +32,7 @@ pub mod template;
 pub use document::{Environment, Source};
 pub use explain::{Explanation, explain};
 pub use finding::{Finding, Related, Severity, codes};
+pub use load::places::{Remark, findings_at};
 pub use load::{Loaded, load};
 pub use path::{Path, Root, Step};
 pub use policy::{FieldClass, FieldId, Phi, Policy};

@@ -14,6 +14,8 @@ use crate::document::{Environment, Source, yaml};
 use crate::finding::{Finding, codes};
 use crate::settings::{self, Configuration, Profile, SwitchedOff};
 
+pub(crate) mod places;
+
 /// What came of loading.
 pub struct Loaded {
     /// There is one exactly if no finding is an error (and, in `check`, none is [`codes::UNOPENED`]).

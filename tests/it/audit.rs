@@ -413,3 +413,48 @@ async fn who_asks_the_log_of_a_running_sidecar_is_in_the_log_before_the_answer()
     assert!(text.contains("limit=7") && text.contains("uid:"), "{text}");
     assert!(!text.contains("MRN-of-nobody"), "by pseudonym only: {text}");
 }
+
+#[tokio::test]
+async fn a_query_of_postgresql_tells_a_removed_row_and_refuses_to_show_a_changed_one() {
+    let database = Database::create().await;
+    let upstream = Upstream::answering(structured(&json!({"patients": []}))).await;
+    let mut sidecar = Sidecar::start(Setup::new(&upstream.url()).with_database(&database)).await;
+    let mut client = sidecar.client(&sign(&physician("dr.tampered"))).await;
+    for _ in 0..6 {
+        client.succeed("find_patient", &json!({})).await;
+    }
+    delivered(&sidecar, &database).await;
+    assert!(sidecar.stop().await.success());
+    let role = format!("auditor_{}", uuid::Uuid::new_v4().simple());
+    let owner = database.owner().await;
+    let make = format!("CREATE ROLE {role} LOGIN PASSWORD 'for-this-test' IN ROLE audit_reader");
+    owner.batch_execute(&make).await.expect("a reader");
+    sidecar.setup.set("PGUSER", &role);
+    sidecar.setup.set("PGPASSWORD", "for-this-test");
+    let config = sidecar.setup.config();
+    let config = safeguard_tests::sidecar::path_text(&config);
+    let arguments = ["audit", "query", "--from", "postgresql", "--config", config];
+    let ask = async || {
+        let output = sidecar.command(&arguments).await;
+        let notices = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), notices)
+    };
+    assert_eq!(ask().await.0, Some(0));
+
+    // Whoever owns the server can switch the triggers off.
+    let of_reads = "(SELECT seq FROM audit_logs WHERE event = 'phi_read' ORDER BY seq";
+    let remove = format!(
+        "SET session_replication_role = replica; DELETE FROM audit_logs WHERE seq = {of_reads} OFFSET 2 LIMIT 1)"
+    );
+    owner.batch_execute(&remove).await.expect("a row less");
+    let (code, notices) = ask().await;
+    assert_eq!(code, Some(0), "{notices}");
+    assert!(notices.contains("gap"), "{notices}");
+
+    let change =
+        format!("UPDATE audit_logs SET sub = 'dr.other' WHERE seq = {of_reads} DESC LIMIT 1)");
+    owner.batch_execute(&change).await.expect("a changed row");
+    let (code, notices) = ask().await;
+    assert_eq!(code, Some(1), "{notices}");
+    assert!(notices.contains("1 row did not verify"), "{notices}");
+}

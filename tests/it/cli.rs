@@ -237,3 +237,41 @@ async fn a_generated_key_is_32_bytes_for_a_ring_and_for_fernet() {
         .expect("URL-safe base64 with padding");
     assert_eq!(bytes.len(), 32);
 }
+
+#[tokio::test]
+async fn check_online_finds_what_is_there_and_what_is_not() {
+    let upstream =
+        safeguard_tests::upstream::Upstream::answering(serde_json::json!({"content": []})).await;
+    let database = safeguard_tests::database::Database::create().await;
+    let mut setup = Setup::new(&upstream.url()).with_database(&database);
+    setup.write();
+    let config = setup.config();
+    let arguments = ["check", "--online", "--config", path_text(&config)];
+    let well = command(&setup, &arguments).await;
+    let words = text(&well.stdout) + &text(&well.stderr);
+    assert_eq!(well.status.code(), Some(0), "{words}");
+    assert!(words.contains("what it names is there"), "{words}");
+    for (_, value) in KEYS {
+        assert!(!words.contains(value), "no secret is printed");
+    }
+
+    setup.set("PGPASSWORD", "not-the-password");
+    let key = setup.folder.path().join("tls/key.pem");
+    std::fs::remove_file(key).expect("the server's key");
+    let bad = command(&setup, &[&arguments[..], &["--format", "json"]].concat()).await;
+    assert_eq!(bad.status.code(), Some(1), "{}", text(&bad.stderr));
+    let findings: Value = serde_json::from_slice(&bad.stdout).expect("JSON");
+    let at = |code: &str| {
+        let all = findings["findings"].as_array().expect("findings").iter();
+        let errors = all.filter(|finding| finding["severity"] == "error");
+        let files = errors.filter(|finding| finding["code"] == code);
+        files
+            .map(|finding| finding["file"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let named = |files: &[String], name: &str| files.iter().any(|file| file.ends_with(name));
+    assert!(named(&at("unusable_file"), "tls.yaml"), "{findings}");
+    assert!(named(&at("unreachable"), ".yaml"), "{findings}");
+    let offline = command(&setup, &["check", "--config", path_text(&config)]).await;
+    assert_eq!(offline.status.code(), Some(0), "nothing is opened");
+}

@@ -88,6 +88,17 @@ impl Authenticator {
         }
     }
 
+    /// Asks the provider for its discovery document and its keys, once; nothing to do where no provider is configured.
+    ///
+    /// # Errors
+    /// It can't be reached, or doesn't answer as the provider that is configured.
+    pub async fn ask_provider(&self) -> Result<(), super::FetchError> {
+        match &self.provider {
+            Some(provider) => provider.keys.discover().await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// When the provider's keys were last fetched, in Unix seconds: `safeguard_jwks_last_refresh_timestamp_seconds`.
     pub fn keys_refreshed_at(&self) -> Option<i64> {
         self.provider

@@ -143,7 +143,8 @@ impl ProviderKeys {
         Ok(())
     }
 
-    async fn discover(&self) -> Result<KeySet, FetchError> {
+    /// The keys that the provider has now, by its discovery document.
+    pub(super) async fn discover(&self) -> Result<KeySet, FetchError> {
         let found = CoreProviderMetadata::discover_async(self.issuer.clone(), &self.fetcher)
             .await
             .map_err(|e| match e {

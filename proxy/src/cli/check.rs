@@ -1,9 +1,11 @@
-//! `check`: every finding at once. Opens no file that the configuration names, and no socket.
+//! `check`: every finding at once. Opens no file that the configuration names, and no socket, unless it is told to.
+
+mod online;
 
 use clap::{Args, ValueEnum};
-use safeguard_policy::{render, to_json, to_sarif};
+use safeguard_policy::{Finding, findings_at, render, to_json, to_sarif};
 
-use super::config::{ConfigArgs, Mode, load};
+use super::config::{Chosen, ConfigArgs, Mode, load, sources};
 use super::{CliError, Exit, Terminal};
 
 #[derive(Debug, Args)]
@@ -13,6 +15,10 @@ pub(super) struct CheckArgs {
     /// How findings are written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Also open the files and reach the servers that it names, as `run` would: certificates, keys, the MCP server,
+    /// Keycloak, PostgreSQL
+    #[arg(long)]
+    online: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -23,7 +29,14 @@ enum Format {
 }
 
 pub(super) fn check(arguments: &CheckArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
-    let chosen = load(&arguments.config.paths, Mode::Check)?;
+    let mode = if arguments.online {
+        Mode::Use
+    } else {
+        Mode::Check
+    };
+    let mut chosen = load(&arguments.config.paths, mode)?;
+    let accepted = chosen.configuration.is_some();
+    let fails = arguments.online && look(arguments, &mut chosen)?;
     match arguments.format {
         Format::Text => terminal
             .out
@@ -31,19 +44,36 @@ pub(super) fn check(arguments: &CheckArgs, terminal: &mut Terminal<'_>) -> Resul
         Format::Json => writeln!(terminal.out, "{:#}", to_json(&chosen.findings))?,
         Format::Sarif => writeln!(terminal.out, "{:#}", to_sarif(&chosen.findings))?,
     }
-    let accepted = chosen.configuration.is_some();
     if accepted && arguments.format == Format::Text {
         writeln!(
             terminal.out,
-            "the configuration is accepted ({} files)",
-            chosen.files.len()
+            "the configuration is accepted ({} files){}",
+            chosen.files.len(),
+            match (arguments.online, fails) {
+                (false, _) => "",
+                (true, false) => ", and what it names is there",
+                (true, true) => ", but not everything that it names is there",
+            }
         )?;
     }
-    Ok(if accepted {
-        Exit::Well
-    } else {
-        Exit::Configuration
+    Ok(match (accepted, fails) {
+        (false, _) => Exit::Configuration,
+        (true, true) => Exit::Finding,
+        (true, false) => Exit::Well,
     })
+}
+
+/// Opens what the configuration names; whether anything of it fails.
+fn look(arguments: &CheckArgs, chosen: &mut Chosen) -> Result<bool, CliError> {
+    let Some(configuration) = &chosen.configuration else {
+        // Only what is accepted can be looked at.
+        return Ok(false);
+    };
+    let remarks = online::look(configuration)?;
+    let found = findings_at(&sources(&arguments.config.paths)?, &remarks);
+    let fails = found.iter().any(Finding::is_error);
+    chosen.findings.extend(found);
+    Ok(fails)
 }
 
 #[cfg(test)]
@@ -72,5 +102,27 @@ mod tests {
             assert!(serde_json::from_str::<serde_json::Value>(&ended.out).is_ok());
             assert_eq!(ended.exit, Exit::Configuration);
         }
+    }
+
+    #[test]
+    fn what_it_names_is_opened_only_when_asked_and_each_failure_has_its_place() {
+        let folder = example();
+        let path = folder.path().to_str().unwrap();
+        let ended = run(&["check", "--online", "--config", path], "");
+        assert_eq!(ended.exit, Exit::Finding, "{}{}", ended.out, ended.err);
+        for part in [
+            "error[unusable_file]",
+            "tls.yaml:",
+            "error[unreachable]: no connection to the MCP server",
+            "policy.yaml:",
+            "not everything that it names",
+        ] {
+            assert!(ended.out.contains(part), "{part}: {}", ended.out);
+        }
+        assert!(!ended.out.contains("qqqq"), "{}", ended.out);
+        std::fs::remove_file(folder.path().join("PHI_KEY")).unwrap();
+        let unread = run(&["check", "--online", "--config", path], "");
+        assert_eq!(unread.exit, Exit::Configuration);
+        assert!(unread.out.contains("PHI_KEY"), "{}", unread.out);
     }
 }

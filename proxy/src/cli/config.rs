@@ -117,10 +117,7 @@ pub(super) fn start(ready: Ready, paths: Vec<PathBuf>) -> Start {
 /// A path can't be read. What is wrong with the contents stands in the findings.
 pub(super) fn load(paths: &[PathBuf], mode: Mode) -> Result<Chosen, CliError> {
     let mut files = files(paths)?;
-    let sources = files
-        .iter()
-        .map(|path| source(path))
-        .collect::<Result<Vec<_>, _>>()?;
+    let sources = texts(&files)?;
     let loaded = match mode {
         Mode::Check => safeguard_policy::load(&sources, &CheckEnvironment),
         Mode::Use | Mode::Run => {
@@ -139,6 +136,18 @@ pub(super) fn load(paths: &[PathBuf], mode: Mode) -> Result<Chosen, CliError> {
         raise(&mut chosen);
     }
     Ok(chosen)
+}
+
+/// The texts of the files that the paths name.
+///
+/// # Errors
+/// A path can't be read.
+pub(super) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, CliError> {
+    texts(&files(paths)?)
+}
+
+fn texts(files: &[PathBuf]) -> Result<Vec<Source>, CliError> {
+    files.iter().map(|path| source(path)).collect()
 }
 
 /// `run` does not start with a sink that can never deliver.

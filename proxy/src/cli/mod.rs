@@ -74,7 +74,7 @@ enum Command {
 enum Work {
     /// Run the sidecar
     Run(run::RunArgs),
-    /// Say everything that is wrong with a configuration; opens no file and no socket that it names
+    /// Say everything that is wrong with a configuration; opens no file and no socket that it names, unless --online
     Check(check::CheckArgs),
     /// Say which rule decides on a call, and what each field becomes
     Explain(explain::ExplainArgs),

@@ -1,0 +1,221 @@
+//! `check --online`: opens what the configuration names, and says at which value what was found.
+//!
+//! Files are read as `run` reads them; servers are reached as `run` reaches them, and nothing is asked of them but whether
+//! they are there. Ports are not bound: the sidecar may be running on them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use safeguard_audit::sink::postgres::read::{self, ReadError};
+use safeguard_certs::ServerTls;
+use safeguard_policy::{Configuration, Output, Postgresql, Remark, Severity, codes};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::authn::Authenticator;
+use crate::cli::CliError;
+use crate::{clock, delivery, run, settings};
+
+/// Until Keycloak has answered with its document and its keys.
+const PROVIDER_DEADLINE: Duration = Duration::from_secs(15);
+/// What is warned of when a certificate or a list ends within it, in seconds.
+const ENDS_SOON: i64 = 7 * 24 * 60 * 60;
+const OUTPUT: &str = "audit_logging.output[postgresql]";
+
+/// Everything found out.
+pub(super) fn look(configuration: &Configuration) -> Result<Vec<Remark>, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Internal(format!("the runtime can't be started: {error}")))?;
+    let mut found = Found(Vec::new());
+    found.tls(configuration);
+    found.keys(configuration);
+    for (path, directory) in [
+        (
+            "audit_logging.spool.directory",
+            &configuration.audit.spool.directory,
+        ),
+        ("state.directory", &configuration.state.directory),
+    ] {
+        found.directory(path, directory);
+    }
+    runtime.block_on(async {
+        found.upstream(configuration).await;
+        found.provider(configuration).await;
+        for Output::Postgresql(output) in &configuration.audit.outputs {
+            found.postgresql(output).await;
+        }
+    });
+    Ok(found.0)
+}
+
+struct Found(Vec<Remark>);
+
+impl Found {
+    fn add(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        path: &str,
+        message: String,
+        fix: &str,
+    ) {
+        self.0.push(Remark {
+            severity,
+            code,
+            path: path.to_owned(),
+            message,
+            fix: (!fix.is_empty()).then(|| fix.to_owned()),
+        });
+    }
+
+    fn unusable(&mut self, path: &str, message: impl std::fmt::Display) {
+        self.add(
+            Severity::Error,
+            codes::UNUSABLE_FILE,
+            path,
+            message.to_string(),
+            "",
+        );
+    }
+
+    fn unreachable(&mut self, path: &str, message: String, fix: &str) {
+        self.add(Severity::Error, codes::UNREACHABLE, path, message, fix);
+    }
+
+    /// Certificate, key, authorities and revocation lists: readable, fitting each other, in time.
+    fn tls(&mut self, configuration: &Configuration) {
+        let tls_settings = settings::tls(configuration);
+        if let Err(error) = safeguard_certs::install_provider(&tls_settings.suites) {
+            return self.unusable("tls.cipher_suites", error);
+        }
+        let tls = match ServerTls::load(tls_settings) {
+            Ok(tls) => tls,
+            Err(error) => {
+                let words = error.to_string();
+                let setting = words.split(':').next().unwrap_or_default();
+                let path = if setting.starts_with("tls.") {
+                    setting
+                } else {
+                    "tls"
+                };
+                return self.unusable(path, &words);
+            }
+        };
+        for warning in tls.warnings().iter() {
+            self.add(
+                Severity::Warning,
+                codes::UNUSABLE_FILE,
+                "tls",
+                warning.clone(),
+                "",
+            );
+        }
+        self.ends(&tls, clock::now_unix());
+    }
+
+    fn ends(&mut self, tls: &ServerTls, now: i64) {
+        let expiries = tls.expiries();
+        let ends = [
+            ("tls.cert_file", Some(expiries.server)),
+            ("tls.ca_file", expiries.ca),
+            ("tls.crl_file", expiries.crl),
+        ];
+        for (path, end) in ends {
+            let Some(left) = end.map(|end| end.saturating_sub(now)) else {
+                continue;
+            };
+            if left <= 0 {
+                self.unusable(path, "it has run out: renew it");
+            } else if left < ENDS_SOON {
+                let hours = left / 3600;
+                let message = format!("it runs out in {hours} h: renew it");
+                self.add(Severity::Warning, codes::UNUSABLE_FILE, path, message, "");
+            }
+        }
+    }
+
+    /// Keys in files were opened when the configuration was read; here they must serve.
+    fn keys(&mut self, configuration: &Configuration) {
+        if let Err(error) = run::audit_keys(configuration) {
+            self.unusable("keys.audit", error);
+        }
+    }
+
+    /// A directory of ours: there and a directory, or to be made in one that is there.
+    fn directory(&mut self, path: &str, directory: &Path) {
+        let known = directory.ancestors().find(|place| place.exists());
+        match known {
+            Some(place) if !place.is_dir() => {
+                self.unusable(path, format!("{} is no directory", place.display()));
+            }
+            Some(place) => {
+                let is_closed = std::fs::metadata(place)
+                    .is_ok_and(|metadata| metadata.permissions().readonly());
+                if is_closed {
+                    self.unusable(path, format!("{} can't be written", place.display()));
+                }
+            }
+            // A relative path: the working directory.
+            None => {}
+        }
+    }
+
+    async fn upstream(&mut self, configuration: &Configuration) {
+        let upstream = &configuration.upstream;
+        let address = (upstream.host.as_str(), upstream.port);
+        let why = match timeout(upstream.connect_timeout, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        let (host, port) = address;
+        self.unreachable(
+            "upstream.url",
+            format!("no connection to the MCP server at {host}:{port}: {why}"),
+            "start it, or correct the URL",
+        );
+    }
+
+    async fn provider(&mut self, configuration: &Configuration) {
+        let authn = match settings::authn(configuration) {
+            Ok(authn) => authn,
+            Err(error) => return self.unusable("authentication", error),
+        };
+        let authenticator = match Authenticator::new(authn) {
+            Ok(authenticator) => authenticator,
+            Err(error) => return self.unusable("keycloak.ca_file", error),
+        };
+        let why = match timeout(PROVIDER_DEADLINE, authenticator.ask_provider()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it did not answer in time".to_owned(),
+        };
+        self.unreachable(
+            "keycloak.server_url",
+            format!("Keycloak's discovery document and keys can't be had: {why}"),
+            "correct server_url, realm or ca_file, or start Keycloak: until then its tokens are refused",
+        );
+    }
+
+    async fn postgresql(&mut self, output: &Postgresql) {
+        if output.user.is_empty() {
+            // Said already: it has no credential.
+            return;
+        }
+        let destination = match delivery::postgres(output) {
+            Ok(destination) => destination,
+            Err(why) => return self.unusable(OUTPUT, why),
+        };
+        match read::reach(&destination).await {
+            Ok(()) => {}
+            Err(ReadError::Settings(error)) => self.unusable(OUTPUT, error),
+            Err(error) => self.unreachable(
+                OUTPUT,
+                format!("{}:{}: {error}", output.host, output.port),
+                "until it can be reached, events stay in the spool",
+            ),
+        }
+    }
+}
