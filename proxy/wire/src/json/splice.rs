@@ -6,6 +6,8 @@
 //! Who wins: an edit of a container that takes it away (replace, remove) swallows every edit below it. On one value,
 //! remove beats replace, the last replace beats earlier ones, and wraps go around whatever is left, later ones outside.
 
+use std::ops::Range;
+
 use super::text::quote_into;
 use super::{Kind, Tree, Value};
 
@@ -16,6 +18,8 @@ use super::{Kind, Tree, Value};
 pub struct Splice<'t> {
     tree: &'t Tree<'t>,
     edits: Vec<Edit>,
+    /// What edits put in, one behind the other: one buffer for all.
+    written: Vec<u8>,
     foreign: bool,
 }
 
@@ -27,10 +31,13 @@ struct Edit {
 
 enum What {
     Replace(Vec<u8>),
+    /// As `Replace`, by what stands here in the buffer of all edits.
+    ReplaceWritten(Range<usize>),
     Remove,
-    /// `"name":value`, without a comma.
-    Insert(Vec<u8>),
-    Wrap(Vec<u8>, Vec<u8>),
+    /// `"name":value`, without a comma, in the buffer of all edits.
+    Insert(Range<usize>),
+    /// Both in the buffer of all edits.
+    Wrap(Range<usize>, Range<usize>),
 }
 
 /// One step of the pass: text `start..end` gives way to `text`.
@@ -60,6 +67,7 @@ impl<'t> Splice<'t> {
         Self {
             tree,
             edits: Vec::new(),
+            written: Vec::new(),
             foreign: false,
         }
     }
@@ -67,6 +75,28 @@ impl<'t> Splice<'t> {
     /// Puts `raw_json`, which must be one JSON value, in a value's place; a member keeps its name.
     pub fn replace(&mut self, value: Value<'t>, raw_json: impl Into<Vec<u8>>) {
         self.push(value, What::Replace(raw_json.into()));
+    }
+
+    /// As [`Splice::replace`], by what `write` appends to a buffer that all edits share; no allocation of its own.
+    /// What stands in the buffer already belongs to other edits: if `write` takes of it away, the result is `null`.
+    ///
+    /// # Errors
+    /// That of `write`; the value then stays as it is.
+    pub fn replace_with<E>(
+        &mut self,
+        value: Value<'t>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.written.len();
+        let result = write(&mut self.written);
+        self.foreign |= self.written.len() < start;
+        if result.is_ok() {
+            let text = start..self.written.len();
+            self.push(value, What::ReplaceWritten(text));
+        } else {
+            self.written.truncate(start);
+        }
+        result
     }
 
     /// Takes a member or element away, with its name and exactly one comma. The root becomes `null`.
@@ -80,16 +110,22 @@ impl<'t> Splice<'t> {
         if object.kind() != Kind::Object {
             return;
         }
-        let mut text = Vec::with_capacity(name.len() + raw_json.len() + 3);
-        quote_into(name, &mut text);
-        text.push(b':');
-        text.extend_from_slice(raw_json);
-        self.push(object, What::Insert(text));
+        let start = self.written.len();
+        self.written.reserve(name.len() + raw_json.len() + 3);
+        quote_into(name, &mut self.written);
+        self.written.push(b':');
+        self.written.extend_from_slice(raw_json);
+        self.push(object, What::Insert(start..self.written.len()));
     }
 
     /// Puts text around a value that stays (or around what replaces it).
     pub fn wrap(&mut self, value: Value<'t>, before: &[u8], after: &[u8]) {
-        self.push(value, What::Wrap(before.to_vec(), after.to_vec()));
+        let start = self.written.len();
+        self.written.extend_from_slice(before);
+        let middle = self.written.len();
+        self.written.extend_from_slice(after);
+        let end = self.written.len();
+        self.push(value, What::Wrap(start..middle, middle..end));
     }
 
     /// Whether nothing would change.
@@ -119,7 +155,7 @@ impl<'t> Splice<'t> {
     }
 
     /// Turns edits, sorted by value, into pieces that do not overlap.
-    fn pieces<'e>(&self, edits: &'e [Edit]) -> Vec<Piece<'e>> {
+    fn pieces<'e>(&'e self, edits: &'e [Edit]) -> Vec<Piece<'e>> {
         let mut pieces = Vec::with_capacity(edits.len() + 4);
         // Members and elements to take away, as (container, itself).
         let mut gone: Vec<(u32, u32)> = Vec::new();
@@ -141,9 +177,10 @@ impl<'t> Splice<'t> {
                 swallowed_until = value.node.next;
                 continue;
             }
-            wraps(value, group, &mut pieces);
+            self.wraps(value, group, &mut pieces);
             let replacement = group.iter().rev().find_map(|edit| match &edit.what {
-                What::Replace(text) => Some(text),
+                What::Replace(text) => Some(text.as_slice()),
+                What::ReplaceWritten(text) => Some(self.text(text)),
                 _ => None,
             });
             if let Some(text) = replacement {
@@ -152,7 +189,7 @@ impl<'t> Splice<'t> {
                 continue;
             }
             inserted.extend(group.iter().filter_map(|edit| match &edit.what {
-                What::Insert(text) => Some((value.index, text.as_slice())),
+                What::Insert(text) => Some((value.index, self.text(text))),
                 _ => None,
             }));
         }
@@ -216,6 +253,33 @@ impl<'t> Splice<'t> {
         }
     }
 
+    fn wraps<'e>(&'e self, value: Value<'_>, group: &[Edit], pieces: &mut Vec<Piece<'e>>) {
+        for (call, edit) in group.iter().enumerate() {
+            let What::Wrap(before, after) = &edit.what else {
+                continue;
+            };
+            let mut insert = |at: u32, rank: Rank, text: &Range<usize>| {
+                pieces.push(Piece {
+                    start: at,
+                    end: at,
+                    rank,
+                    text: self.text(text),
+                    comma: false,
+                });
+            };
+            insert(
+                value.node.start,
+                Rank::Before(std::cmp::Reverse(call)),
+                before,
+            );
+            insert(value.node.end, Rank::After(call), after);
+        }
+    }
+
+    fn text(&self, range: &Range<usize>) -> &[u8] {
+        self.written.get(range.clone()).unwrap_or_default()
+    }
+
     fn value(&self, index: u32) -> Option<Value<'t>> {
         let node = self.tree.nodes.get(index as usize)?;
         Some(Value {
@@ -251,32 +315,12 @@ fn outset(child: Value<'_>) -> u32 {
     child.node.key_start.min(child.node.start)
 }
 
-fn wraps<'e>(value: Value<'_>, group: &'e [Edit], pieces: &mut Vec<Piece<'e>>) {
-    for (call, edit) in group.iter().enumerate() {
-        let What::Wrap(before, after) = &edit.what else {
-            continue;
-        };
-        let mut insert = |at: u32, rank: Rank, text: &'e [u8]| {
-            pieces.push(Piece {
-                start: at,
-                end: at,
-                rank,
-                text,
-                comma: false,
-            });
-        };
-        insert(
-            value.node.start,
-            Rank::Before(std::cmp::Reverse(call)),
-            before,
-        );
-        insert(value.node.end, Rank::After(call), after);
-    }
-}
-
 fn emit(text: &[u8], pieces: &[Piece<'_>]) -> Vec<u8> {
-    let added: usize = pieces.iter().map(|piece| piece.text.len() + 1).sum();
-    let mut out = Vec::with_capacity(text.len() + added);
+    let (added, cut) = pieces.iter().fold((0, 0), |(added, cut), piece| {
+        let cut = cut + (piece.end - piece.start) as usize;
+        (added + piece.text.len() + usize::from(piece.comma), cut)
+    });
+    let mut out = Vec::with_capacity((text.len() + added).saturating_sub(cut));
     let mut at = 0;
     for piece in pieces {
         out.extend_from_slice(text.get(at..piece.start as usize).unwrap_or_default());

@@ -69,7 +69,14 @@ fn spliced(tree: &Tree<'_>, edits: &[(usize, Edit)]) -> Vec<u8> {
     for (call, (index, edit)) in edits.iter().enumerate() {
         let value = tree.root().descendants().nth(*index).unwrap();
         match edit {
-            Edit::Replace(json) => splice.replace(value, *json),
+            // Both ways in turns, in one splice.
+            Edit::Replace(json) if call % 2 == 0 => splice.replace(value, *json),
+            Edit::Replace(json) => splice
+                .replace_with(value, |out| {
+                    out.extend_from_slice(json.as_bytes());
+                    Ok::<_, ()>(())
+                })
+                .unwrap(),
             Edit::Remove => splice.remove(value),
             Edit::Insert => {
                 splice.insert_member(value, &format!("added {call}"), call.to_string().as_bytes())
@@ -226,6 +233,41 @@ fn the_outer_edit_wins() {
     let mut splice = Splice::new(&tree);
     splice.remove(tree.root());
     splice.replace(tree.root(), "1");
+    assert_eq!(splice.apply(), b"null");
+}
+
+#[test]
+fn a_replacement_that_fails_leaves_the_value_and_the_other_edits() {
+    let tree = parse("[1,2,3]").unwrap();
+    let values: Vec<_> = tree.root().children().collect();
+    let mut splice = Splice::new(&tree);
+    let mut write = |at: usize, text: &[u8], result: Result<(), &str>| {
+        splice
+            .replace_with(values[at], |out| {
+                out.extend_from_slice(text);
+                result.map_err(str::to_owned)
+            })
+            .is_ok()
+    };
+    assert!(write(0, b"\"first\"", Ok(())));
+    assert!(!write(1, b"\"half", Err("no key")));
+    assert!(write(2, b"\"last\"", Ok(())));
+    assert_eq!(splice.apply(), br#"["first",2,"last"]"#);
+}
+
+#[test]
+fn a_replacement_that_takes_of_others_away_lets_nothing_out() {
+    let tree = parse("[1,2]").unwrap();
+    let values: Vec<_> = tree.root().children().collect();
+    let mut splice = Splice::new(&tree);
+    for (value, text) in values.into_iter().zip([b"[[7]]".as_slice(), b"8"]) {
+        let written = splice.replace_with(value, |out| {
+            out.clear();
+            out.extend_from_slice(text);
+            Ok::<_, ()>(())
+        });
+        assert_eq!(written, Ok(()));
+    }
     assert_eq!(splice.apply(), b"null");
 }
 
