@@ -1,5 +1,7 @@
 //! `keys`: a new key, and the rings of a configuration.
 
+mod rotate;
+
 use clap::{Args, Subcommand};
 use safeguard_policy::Key;
 use safeguard_vault::random_key;
@@ -18,6 +20,8 @@ pub(super) enum KeysCommand {
     Generate,
     /// List the key rings of a configuration: which key seals, and which only open
     List(ListArgs),
+    /// Make new keys for the rings of a configuration: prints what to add to it, writes the keys to a private file
+    Rotate(rotate::RotateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -35,6 +39,7 @@ pub(super) fn keys(command: &KeysCommand, terminal: &mut Terminal<'_>) -> Result
             writeln!(terminal.out, "{}", key.as_str())?;
         }
         KeysCommand::List(arguments) => list(arguments, terminal)?,
+        KeysCommand::Rotate(arguments) => return rotate::rotate(arguments, terminal),
     }
     Ok(Exit::Well)
 }

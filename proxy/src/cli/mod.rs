@@ -89,7 +89,7 @@ enum Work {
     /// Make local tokens for development, and read tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// Make keys, and list the rings of a configuration
+    /// Make keys, list the rings of a configuration, and rotate them
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Seal or open the PHI of a record: standard input to standard output

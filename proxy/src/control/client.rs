@@ -55,7 +55,11 @@ pub fn ask_until_the_end(
 }
 
 fn connect(socket: &Path, request: &Request) -> Result<BufReader<UnixStream>, ClientError> {
-    let mut stream = UnixStream::connect(socket).map_err(ClientError::Nobody)?;
+    let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
+        // Neither a socket nor anybody behind it; whatever else stands in the way may hide a sidecar.
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::Nobody(error),
+        _ => ClientError::Broken(error),
+    })?;
     stream.set_write_timeout(Some(LINE_DEADLINE))?;
     stream.set_read_timeout(Some(LINE_DEADLINE.saturating_add(ACCESS_DEADLINE)))?;
     let mut line = serde_json::to_vec(request).map_err(|_| ClientError::NoAnswer)?;
@@ -70,5 +74,27 @@ fn connect(socket: &Path, request: &Request) -> Result<BufReader<UnixStream>, Cl
     match answer {
         Answer { ok: true, .. } => Ok(reader),
         Answer { error, .. } => Err(ClientError::Refused(error.unwrap_or_default())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn only_where_nobody_can_listen_there_is_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = folder.path().join("left.sock");
+        drop(UnixListener::bind(&left).unwrap());
+        for nobody in [folder.path().join("none.sock"), left] {
+            let asked = ask(&nobody, &Request::Drain {});
+            assert!(matches!(asked, Err(ClientError::Nobody(_))), "{asked:?}");
+        }
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let asked = ask(&file.join("control.sock"), &Request::Drain {});
+        assert!(matches!(asked, Err(ClientError::Broken(_))), "{asked:?}");
     }
 }
