@@ -233,6 +233,17 @@ impl LogArgs {
     }
 }
 
+impl LogArgs {
+    /// The spool if it is named or on this machine, or if there is nothing else.
+    fn nearest(&self, log: &Log) -> From {
+        if self.spool.is_some() || log.directory.is_dir() || log.outputs.is_empty() {
+            From::Spool
+        } else {
+            From::Postgresql
+        }
+    }
+}
+
 /// Where the configuration puts the state of a spool: its sibling with `-state` behind the name.
 fn sibling(spool: &std::path::Path) -> PathBuf {
     let mut name = spool.file_name().unwrap_or_default().to_owned();
@@ -289,7 +300,9 @@ fn judge(report: &Report) -> Result<(), CliError> {
 fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let log = arguments.log.open(terminal)?;
     let asked = arguments.query(&log.keys);
-    let from = arguments.from.unwrap_or_else(|| log.nearest());
+    let from = arguments
+        .from
+        .unwrap_or_else(|| arguments.log.nearest(&log));
     match from {
         From::Spool => {
             let Answer { records, report } =
@@ -302,22 +315,11 @@ fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Cli
         From::Postgresql => {
             let (answer, place) = table::ask(&log, &arguments.reader, &asked)?;
             show(arguments, &log, &answer.records, &place, terminal)?;
-            table::notices(&answer, terminal)?;
+            table::notices(&answer, &asked, terminal)?;
             table::judge(&answer)?;
         }
     }
     Ok(Exit::Well)
-}
-
-impl Log {
-    /// The spool if it is on this machine, or if there is nothing else.
-    fn nearest(&self) -> From {
-        if self.directory.is_dir() || self.outputs.is_empty() {
-            From::Spool
-        } else {
-            From::Postgresql
-        }
-    }
 }
 
 /// Writes the records, and to standard error where they are from and what is not said by them.

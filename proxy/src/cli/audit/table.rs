@@ -93,11 +93,16 @@ fn password(path: &Path) -> Result<Zeroizing<String>, CliError> {
 }
 
 /// Says what reading proved, and what it could not.
-pub(super) fn notices(answer: &TableAnswer, terminal: &mut Terminal<'_>) -> Result<(), CliError> {
-    if let Some(gap) = &answer.gap {
+pub(super) fn notices(
+    answer: &TableAnswer,
+    asked: &Query,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), CliError> {
+    // A filter leaves gaps of its own, which say nothing.
+    if let Some(gap) = answer.gap.as_ref().filter(|_| is_whole(asked)) {
         writeln!(
             terminal.err,
-            "notice: {} between rows of a chain ({gap}, and earlier): filtered, not selected by audit_logging.events, not delivered yet, or removed; `safeguard audit verify` of the spool tells. {} were checked",
+            "notice: {} between rows of a chain ({gap}, and earlier): not selected by audit_logging.events, not delivered yet, or removed; `safeguard audit verify` of the spool tells. {} were checked",
             super::counted(answer.gaps, "gap"),
             super::counted(answer.links, "link")
         )?;
@@ -110,6 +115,17 @@ pub(super) fn notices(answer: &TableAnswer, terminal: &mut Terminal<'_>) -> Resu
         )?;
     }
     Ok(())
+}
+
+/// Whether every event of a time is asked for.
+fn is_whole(asked: &Query) -> bool {
+    let every = Query {
+        since: asked.since.clone(),
+        until: asked.until.clone(),
+        limit: asked.limit,
+        ..Query::default()
+    };
+    *asked == every
 }
 
 /// A finding if any row was not what it says.

@@ -128,6 +128,12 @@ fn the_configuration_names_the_log() {
         "",
     );
     assert_eq!(ended.exit, Exit::Unavailable, "{}{}", ended.out, ended.err);
+    let config = folder.path().to_str().unwrap();
+    let spool = spool.to_str().unwrap();
+    let named = ["audit", "query", "--config", config, "--spool", spool];
+    let ended = run(&named, "");
+    assert_eq!(ended.exit, Exit::Unavailable, "{}", ended.err);
+    assert!(ended.err.contains(spool), "not PostgreSQL: {}", ended.err);
 }
 
 #[test]
