@@ -84,6 +84,11 @@ impl Rendered {
         self.stamp
     }
 
+    /// Bytes of it so far.
+    pub(crate) fn length(&self) -> usize {
+        self.text.len()
+    }
+
     /// Appends the record's bytes; the places of its members, counted from the record's start.
     pub(crate) fn append(&self, place: &Place<'_>, out: &mut Vec<u8>) -> Members {
         let start = out.len();

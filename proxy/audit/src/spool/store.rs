@@ -18,6 +18,8 @@ use super::head::{HEAD_BYTES, Head, Position, SLOT_BYTES, Slots};
 use super::walk::{Walk, WalkError};
 use super::{Committed, OpenError, SpoolSettings};
 
+/// What a frame has besides the event's own text and the names of chain and pod: its head, its MAC, `prev`, `seq`.
+const FRAME_ROOM_BYTES: usize = 256;
 /// Bytes of `max_bytes` that only the trail's own events may use, so that it can always say that it stopped.
 const RESERVE_BYTES: u64 = 64 * 1024;
 /// Bytes that the disk must take after a failed write before the log calls itself sound again: cutting a tail proves nothing about room for the next one.
@@ -265,12 +267,15 @@ impl<D: Disk> Store<D> {
     /// power failure. Each entry's fate, in order, goes to `fates`.
     pub(crate) fn commit<'e>(
         &mut self,
-        entries: impl Iterator<Item = &'e Entry>,
+        entries: impl Iterator<Item = &'e Entry> + Clone,
         micros: i64,
         fates: &mut Vec<Fate>,
     ) {
         let mut batch = std::mem::take(&mut self.batch);
         batch.begin(self.head.hash, self.next_seq);
+        // Deliveries take the buffer away: the next one is got at its size, not by doubling.
+        let room = entries.clone().map(|entry| self.frame_bytes(entry)).sum();
+        batch.buffer.reserve(room);
         let ready = self.repair(micros).is_ok();
         match self.keys.sealing(micros / 1_000_000) {
             Ok(key) if ready => {
@@ -309,6 +314,11 @@ impl<D: Disk> Store<D> {
             end: self.head.end,
             bytes: frames.len(),
         })
+    }
+
+    /// Bytes of an entry's frame, or a few more.
+    fn frame_bytes(&self, entry: &Entry) -> usize {
+        entry.rendered.length() + self.chain.len() + self.pod.len() + FRAME_ROOM_BYTES
     }
 
     fn render(&self, entry: &Entry, key: &Derived, batch: &mut Batch) -> Fate {
