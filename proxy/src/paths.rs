@@ -61,7 +61,7 @@ impl Arguments for CallArguments<'_> {
         };
         let is_name = |value: &Value<'_>| match value.kind() {
             Kind::String => value.string().is_some_and(|text| !text.is_empty()),
-            Kind::Number => true,
+            Kind::Number => is_finite(*value),
             Kind::Null | Kind::Bool | Kind::Array | Kind::Object => false,
         };
         !found.is_empty() && found.iter().all(is_name)
@@ -99,6 +99,18 @@ pub fn to_serde(value: Value<'_>) -> Option<serde_json::Value> {
     })
 }
 
+/// Whether a number is an integer of any size, or a fraction that a double holds: what overflows names nobody.
+fn is_finite(value: Value<'_>) -> bool {
+    let text = std::str::from_utf8(value.raw()).unwrap_or_default();
+    is_integer(text) || text.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+fn is_integer(number: &str) -> bool {
+    number
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'-')
+}
+
 fn number(value: Value<'_>) -> Option<serde_json::Value> {
     if let Some(integer) = value.as_i64() {
         return Some(integer.into());
@@ -107,12 +119,67 @@ fn number(value: Value<'_>) -> Option<serde_json::Value> {
         return Some(integer.into());
     }
     let text = std::str::from_utf8(value.raw()).ok()?;
-    let is_integer = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'-');
-    if is_integer {
+    if is_integer(text) {
         return None;
     }
     let float = text.parse::<f64>().ok().filter(|float| float.is_finite())?;
     serde_json::Number::from_f64(float).map(serde_json::Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rewrite::LIMITS;
+    use safeguard_policy::{Root, Step};
+    use safeguard_wire::json::Tree;
+
+    fn names_somebody(arguments: &str) -> bool {
+        let tree = Tree::parse(arguments.as_bytes(), &LIMITS).unwrap();
+        let path = Path {
+            root: Root::Args,
+            steps: vec![Step::Member("patients".to_owned()), Step::Each],
+        };
+        CallArguments::new(Some(tree.root())).names_somebody(&path)
+    }
+
+    #[test]
+    fn a_patient_is_named_by_text_or_by_a_number_that_holds() {
+        for named in [
+            r#"["p-1"]"#,
+            r#"["p-1",2]"#,
+            "[123456789012345678901234567890]",
+            "[1.5]",
+        ] {
+            assert!(
+                names_somebody(&format!(r#"{{"patients":{named}}}"#)),
+                "{named}"
+            );
+        }
+        for nobody in [
+            "[]",
+            r#"[""]"#,
+            r#"["p-1",null]"#,
+            "[1e400]",
+            r#"["\ud800"]"#,
+            "[[]]",
+            "{}",
+        ] {
+            assert!(
+                !names_somebody(&format!(r#"{{"patients":{nobody}}}"#)),
+                "{nobody}"
+            );
+        }
+        assert!(!names_somebody(
+            r#"{"patients":["p-1"],"patients":["p-2"]}"#
+        ));
+    }
+
+    #[test]
+    fn a_condition_sees_no_arguments_where_a_name_stands_twice() {
+        let clear = Tree::parse(br#"{"a":{"b":1},"c":2}"#, &LIMITS).unwrap();
+        let value = CallArguments::new(Some(clear.root())).value().clone();
+        assert_eq!(value, serde_json::json!({"a": {"b": 1}, "c": 2}));
+        let twice = Tree::parse(br#"{"a":{"b":1,"b":1},"c":2}"#, &LIMITS).unwrap();
+        assert!(CallArguments::new(Some(twice.root())).value().is_null());
+    }
 }
