@@ -349,16 +349,10 @@ impl Walk<'_, '_> {
             Some(sealer) => sealer,
             none => none.insert(self.workshop.sealer(self.wrap, self.now_unix)?),
         };
-        let mut sealed = Vec::with_capacity(plain.len() * 2 + 160);
-        sealer
-            .seal(
-                self.workshop.policy.field_name(field),
-                None,
-                plain,
-                &mut sealed,
-            )
+        let name = self.workshop.policy.field_name(field);
+        splice
+            .replace_with(value, |out| sealer.seal(name, None, plain, out))
             .map_err(|_| RewriteError::Vault("sealed"))?;
-        splice.replace(value, sealed);
         self.touched.add(field, FieldAction::Sealed);
         Ok(())
     }
