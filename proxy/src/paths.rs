@@ -143,6 +143,32 @@ mod tests {
     }
 
     #[test]
+    fn paths_select_what_matches_and_nothing_else() {
+        let text = r#"{"entry":[{"id":"a"},{"id":"b"},7,{"other":1}],"x":{"id":"c","id":"d"}}"#;
+        let tree = Tree::parse(text.as_bytes(), &LIMITS).unwrap();
+        let member = |name: &str| Step::Member(name.to_owned());
+        let selected = |steps: Vec<Step>| -> Vec<&[u8]> {
+            let root = Root::Result;
+            let found = select(tree.root(), &Path { root, steps }).unwrap();
+            found.into_iter().map(Value::raw).collect()
+        };
+        assert_eq!(
+            selected(vec![member("entry"), Step::Each, member("id")]),
+            [b"\"a\"", b"\"b\""]
+        );
+        assert_eq!(selected(vec![member("entry"), Step::Index(2)]), [b"7"]);
+        assert!(selected(vec![member("entry"), Step::Index(4)]).is_empty());
+        assert!(selected(vec![member("x"), Step::Each]).is_empty());
+        assert!(selected(vec![member("x"), Step::Index(0)]).is_empty());
+        assert_eq!(selected(vec![]).len(), 1);
+        let twice = Path {
+            root: Root::Result,
+            steps: vec![member("x"), member("id")],
+        };
+        assert!(select(tree.root(), &twice).is_err());
+    }
+
+    #[test]
     fn a_patient_is_named_by_text_or_by_a_number_that_holds() {
         for named in [
             r#"["p-1"]"#,

@@ -23,7 +23,7 @@ use scan::Node;
 
 pub use splice::Splice;
 pub use text::{quote, quote_into, unquote};
-pub use value::{DuplicateMember, Kind, Step, Value};
+pub use value::{DuplicateMember, Kind, Value};
 
 /// Bounds on what [`Tree::parse`] takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -70,17 +70,6 @@ impl fmt::Display for DuplicateMember {
 
 impl std::error::Error for DuplicateMember {}
 
-/// One step of a path into a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// The member of this name.
-    Member(String),
-    /// Each element of an array.
-    Each,
-    /// One element of an array, from 0.
-    Index(u32),
-}
-
 /// A value in a [`Tree`]. Two handles are equal if they are the same place of the same tree.
 #[derive(Clone, Copy)]
 pub struct Value<'t> {
@@ -248,29 +237,6 @@ impl<'t> Value<'t> {
         self.descendants()
             .filter(|value| value.kind() == Kind::Object)
             .find_map(Value::own_duplicate)
-    }
-
-    /// The values that a path leads to; what does not match yields nothing.
-    ///
-    /// # Errors
-    /// [`DuplicateMember`] if a [`Step::Member`] on the way is there twice.
-    pub fn select(self, steps: &[Step]) -> Result<Vec<Value<'t>>, DuplicateMember> {
-        let mut here = vec![self];
-        for step in steps {
-            let mut there = Vec::with_capacity(here.len());
-            for value in here {
-                match step {
-                    Step::Member(name) => there.extend(value.get(name)?),
-                    Step::Each if value.kind() == Kind::Array => there.extend(value.children()),
-                    Step::Index(index) if value.kind() == Kind::Array => {
-                        there.extend(value.children().nth(*index as usize));
-                    }
-                    Step::Each | Step::Index(_) => {}
-                }
-            }
-            here = there;
-        }
-        Ok(here)
     }
 
     /// Whether it is a member of this decoded name.
