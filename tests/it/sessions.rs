@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use safeguard_tests::client::Client;
 use safeguard_tests::configuration::Setup;
 use safeguard_tests::sidecar::Sidecar;
+use safeguard_tests::stream::Answer;
 use safeguard_tests::tokens::{physician, sign};
 use safeguard_tests::upstream::{Recorded, Reply, Upstream, tools_of_the_policy};
 use safeguard_tests::wait::eventually;
@@ -26,6 +27,14 @@ async fn listening() -> Upstream {
     .await
 }
 
+/// A stream of this client's on another connection, after its first event.
+async fn open_stream(sidecar: &Sidecar, client: &Client) -> Answer {
+    let mut other = sidecar.another(client).await;
+    let mut stream = other.listen().await.expect_status(200).await;
+    assert!(stream.event().await.is_some(), "the stream is open");
+    stream
+}
+
 async fn is_refused(client: &mut Client) -> bool {
     let ping = client.request_message("ping", &json!({}));
     client.post(&ping).await.status == 401
@@ -40,14 +49,7 @@ async fn an_open_stream_ends_when_its_certificate_is_revoked() {
     let crl = format!("tls:\n  crl_file: {}\n", list.display());
     let sidecar = Sidecar::start(setup.extended(&crl)).await;
     let first = sidecar.client(&sign(&physician("dr.revoked"))).await;
-    let mut stream = sidecar
-        .another(&first)
-        .await
-        .listen()
-        .await
-        .expect_status(200)
-        .await;
-    assert!(stream.event().await.is_some(), "the stream is open");
+    let mut stream = open_stream(&sidecar, &first).await;
 
     let revoked = sidecar.setup.authority.revocation_list(&[&sidecar.web]);
     std::fs::write(&list, revoked).expect("a file");
@@ -60,14 +62,7 @@ async fn a_second_login_ends_the_first_and_its_open_streams() {
     let upstream = listening().await;
     let sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
     let mut first = sidecar.client(&sign(&physician("dr.twice"))).await;
-    let mut stream = sidecar
-        .another(&first)
-        .await
-        .listen()
-        .await
-        .expect_status(200)
-        .await;
-    assert!(stream.event().await.is_some(), "the stream is open");
+    let mut stream = open_stream(&sidecar, &first).await;
 
     let mut second = sidecar.client(&sign(&physician("dr.twice"))).await;
     assert_eq!(
@@ -97,13 +92,7 @@ async fn a_session_ends_at_its_absolute_limit_on_open_streams_too() {
     setup.replace("keycloak.yaml", "idle_timeout: 300", "idle_timeout: 3");
     let sidecar = Sidecar::start(setup).await;
     let mut client = sidecar.client(&sign(&physician("dr.late"))).await;
-    let mut stream = sidecar
-        .another(&client)
-        .await
-        .listen()
-        .await
-        .expect_status(200)
-        .await;
+    let mut stream = open_stream(&sidecar, &client).await;
     while stream.event().await.is_some() {}
     assert!(is_refused(&mut client).await, "the session is over");
     sidecar
