@@ -1,11 +1,13 @@
 //! Values planted wherever a client or an upstream can put them: none comes out of a log, a metric, a probe or the trail.
 
-use safeguard_tests::client::plain_request;
+use safeguard_tests::client::{open_tls, plain_request};
 use safeguard_tests::configuration::{KEYS, Setup};
 use safeguard_tests::sidecar::Sidecar;
 use safeguard_tests::tokens::{SECRET, physician, sign, sign_as, with};
 use safeguard_tests::upstream::{Recorded, Reply, Upstream, structured, tools_of_the_policy};
 use serde_json::json;
+
+use crate::framing::exchange;
 
 /// A name, a number and a record number that exist nowhere else.
 const PLANTED: [&str; 3] = ["Zebediah Quillfeather", "987-65-4321", "MRN-CANARY-77"];
@@ -101,6 +103,18 @@ async fn nothing_planted_comes_out_of_logs_metrics_probes_or_the_trail() {
                 "{}",
             )
             .await;
+    }
+    for head in [
+        format!("POST /mcp HTTP/1.1\r\n{name}\r\nauthorization: Bearer {token}\r\n\r\n"),
+        format!("POST /mcp HTTP/1.1\r\nhost: {ssn}\r\ncontent-length: {ssn}\r\n\r\n"),
+        format!("{ssn} {name} {mrn}\r\n\r\n"),
+    ] {
+        let tls = sidecar.tls(&sidecar.web);
+        let mut raw = open_tls(&sidecar.target(), tls, &["http/1.1"])
+            .await
+            .expect("a connection");
+        let (status, _) = exchange(&mut raw, head.as_bytes()).await;
+        assert_eq!(status, 400, "{head}");
     }
     let metrics = sidecar.metrics().await;
     let (_, ready) =
