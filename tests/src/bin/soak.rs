@@ -50,7 +50,8 @@ async fn main() -> ExitCode {
 
     let report = memory_over_time(&sidecar, &relay, Duration::from_secs(60) * minutes).await;
     println!("{report}");
-    kills(&mut sidecar, &database).await;
+    assert!(sidecar.stop().await.success(), "it drains");
+    kills(&upstream).await;
     ExitCode::from(u8::from(!report.is_flat()))
 }
 
@@ -92,8 +93,12 @@ async fn has_caught_up(sidecar: &Sidecar) -> bool {
     sidecar.metric(name, &[]).await < CAUGHT_UP_SECONDS
 }
 
-async fn kills(sidecar: &mut Sidecar, database: &Database) {
-    let mut load = Load::start(sidecar, CLIENTS);
+/// On a log of its own: every event of it is read and compared at the end, and minutes of load leave millions.
+async fn kills(upstream: &Upstream) {
+    let database = Database::create().await;
+    let setup = Setup::new(&upstream.url()).with_database(&database);
+    let mut sidecar = Sidecar::start(setup).await;
+    let mut load = Load::start(&sidecar, CLIENTS);
     for kill in 1..=KILLS {
         load.answers(ANSWERS).await;
         sidecar.kill().await;
