@@ -305,6 +305,8 @@ impl<D: Disk> Committer<D> {
 
     /// The end marker, after everything that still waits; without a request to close (all handles dropped) the log ends as it does in a crash.
     fn end(mut self, closing: Option<oneshot::Sender<bool>>) {
+        // First nothing more may come, so that whatever was taken in is written before the end marker.
+        self.queue.0.end();
         while self.take() > 0 {}
         let counts = lock(&self.shared.limiter).close_window();
         self.strangers(counts);

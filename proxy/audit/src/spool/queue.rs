@@ -144,6 +144,11 @@ impl Queue {
         }
     }
 
+    /// Takes no job any more; those that are there stay.
+    pub(crate) fn end(&self) {
+        lock(&self.state).ended = true;
+    }
+
     /// Whether no handle is left.
     pub(crate) fn abandoned(&self) -> bool {
         lock(&self.state).abandoned
@@ -214,6 +219,16 @@ mod tests {
             let (jobs, waiters) = gatherer.join().unwrap();
             assert_eq!((jobs, waiters), (12, 2));
         });
+    }
+
+    #[test]
+    fn what_was_taken_in_before_the_end_is_still_there() {
+        let queue = Queue::new(9);
+        queue.put(job(None)).unwrap();
+        queue.end();
+        assert_eq!(queue.put(job(None)), Err(NotDurable::Closed));
+        assert!(!queue.call());
+        assert_eq!(queue.company(), (1, 0));
     }
 
     #[test]
