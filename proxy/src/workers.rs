@@ -1,7 +1,7 @@
 //! The threads that serve connections: one a core, each with a runtime of its own.
 //!
-//! A request stays on the thread that accepted its connection. Nothing is stolen and nothing is woken across threads,
-//! which saves a fifth of the processor's time under load (`benches/README.md`).
+//! A request stays on the worker that got its connection. Nothing is stolen and nothing is woken across threads, which
+//! saves processor time under load (`docs/decisions/0010-a-worker-a-core.md`).
 
 use std::cell::Cell;
 use std::io;
