@@ -361,7 +361,7 @@ async fn an_upstream_that_does_not_accept_is_given_up() {
     let (listener, waiting) = full_port().await;
     let address = listener.local_addr().expect("its address");
     let setup = Setup::new(&format!("http://{address}/mcp"))
-        .extended("upstream:\n  connect_timeout_seconds: 1\n");
+        .extended("upstream:\n  connect_timeout_seconds: 3\n");
     let sidecar = Sidecar::start(setup).await;
     let mut client = Client::new(sidecar.connect().await, &sign(&physician("dr.connect")));
     let call = search(&mut client);
@@ -380,7 +380,7 @@ async fn an_upstream_that_does_not_accept_is_given_up() {
 async fn an_upstream_that_does_not_begin_its_answer_is_given_up() {
     let upstream = once(Reply::Silence).await;
     let sidecar =
-        Sidecar::start(Setup::new(&upstream.url()).extended("upstream:\n  timeout_seconds: 1\n"))
+        Sidecar::start(Setup::new(&upstream.url()).extended("upstream:\n  timeout_seconds: 3\n"))
             .await;
     let mut client = sidecar.client(&sign(&physician("dr.begin"))).await;
     let call = search(&mut client);
@@ -400,7 +400,7 @@ async fn an_upstream_that_does_not_end_its_answer_is_given_up_even_if_it_goes_on
     for (what, step) in [("silent", 3600_u64), ("a byte at a time", 100)] {
         let upstream = once(Reply::Drip(head.as_bytes().to_vec(), step)).await;
         let sidecar = Sidecar::start(
-            Setup::new(&upstream.url()).extended("upstream:\n  timeout_seconds: 1\n"),
+            Setup::new(&upstream.url()).extended("upstream:\n  timeout_seconds: 3\n"),
         )
         .await;
         let mut client = sidecar.client(&sign(&physician("dr.drip"))).await;

@@ -301,7 +301,7 @@ async fn an_upstream_that_answers_before_it_has_read_is_answered_for() {
         socket
     });
     let setup = Setup::new(&format!("http://{address}/mcp")).extended(
-        "upstream:\n  timeout_seconds: 1\nlisten:\n  limits: { body_bytes_max: 33554432 }\n",
+        "upstream:\n  timeout_seconds: 3\nlisten:\n  limits: { body_bytes_max: 33554432 }\n",
     );
     let sidecar = Sidecar::start(setup).await;
     let mut client = Client::new(sidecar.connect().await, &sign(&physician("dr.early")));
@@ -322,7 +322,7 @@ async fn an_upstream_whose_head_never_ends_is_given_up() {
     let dripping = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-drip: ";
     let upstream = once(move |_| Reply::Drip(dripping.into(), 100)).await;
     let sidecar =
-        Sidecar::start(Setup::new(&upstream.url()).extended("upstream:\n  timeout_seconds: 1\n"))
+        Sidecar::start(Setup::new(&upstream.url()).extended("upstream:\n  timeout_seconds: 3\n"))
             .await;
     let mut client = sidecar.client(&sign(&physician("dr.drip"))).await;
     let call = search(&mut client);

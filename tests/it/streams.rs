@@ -194,7 +194,7 @@ async fn an_upstream_that_breaks_is_answered_for() {
 async fn an_upstream_that_is_silent_is_given_up() {
     let upstream = once(Reply::Silence).await;
     let sidecar =
-        Sidecar::start(Setup::new(&upstream.url()).extended("upstream:\n  timeout_seconds: 1\n"))
+        Sidecar::start(Setup::new(&upstream.url()).extended("upstream:\n  timeout_seconds: 3\n"))
             .await;
     let mut client = sidecar.client(&sign(&physician("dr.patient"))).await;
     let call = client.request_message(
