@@ -11,6 +11,7 @@ mod inside;
 pub mod lists;
 pub mod record;
 pub mod request;
+mod schema;
 pub mod shapes;
 mod show;
 #[cfg(test)]

@@ -60,21 +60,30 @@ impl Shapes {
     }
 }
 
-/// Every name that any `required` of the schema holds, at any depth: a superset, so that null is chosen in doubt.
+/// Every name that any `required` of the schema holds, at any depth, and what depends on other members: a superset, so
+/// that null is chosen in doubt.
 fn required(schema: Value<'_>) -> Absence {
     let mut names = HashSet::new();
     for value in schema.descendants() {
-        if value.kind() == Kind::Array && value.key().as_deref() == Some("required") {
-            names.extend(
-                value
-                    .children()
-                    .filter_map(Value::string)
-                    .map(|name| name.into_owned()),
-            );
+        match value.key().as_deref() {
+            Some("required") => names.extend(strings(value)),
+            Some("dependentRequired" | "dependencies") => {
+                names.extend(value.children().flat_map(strings));
+            }
+            _ => {}
         }
         if names.len() > REQUIRED_MAX {
             return Absence::Unknown;
         }
     }
     Absence::AllBut(Arc::new(names))
+}
+
+/// The strings of an array; none of anything else.
+fn strings(value: Value<'_>) -> impl Iterator<Item = String> + '_ {
+    let list = (value.kind() == Kind::Array).then_some(value);
+    list.into_iter()
+        .flat_map(Value::children)
+        .filter_map(Value::string)
+        .map(std::borrow::Cow::into_owned)
 }

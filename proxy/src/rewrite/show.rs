@@ -342,7 +342,7 @@ fn has_name(value: Value<'_>) -> bool {
 }
 
 /// Whether a member's name reads like one: `totalCount`, `_meta`, `io.example/trace-id`, `@type`.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     if let [first, rest @ ..] = name.as_bytes()
         && name.len() <= NAME_BYTES_MAX
         && (first.is_ascii_alphabetic() || b"_$@".contains(first))

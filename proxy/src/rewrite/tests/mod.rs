@@ -6,6 +6,7 @@ mod integrity;
 mod lists;
 mod properties;
 mod requests;
+mod schemas;
 mod texts;
 
 use std::sync::Arc;

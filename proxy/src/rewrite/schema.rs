@@ -1,0 +1,223 @@
+//! A tool's schemas, widened where this caller's views would break them.
+//!
+//! Clients validate `structuredContent` against `outputSchema` and arguments against `inputSchema` (JSON Schema
+//! 2020-12, draft-07 read as well), so the list must say what the views do: a withheld value may be null, a mask or a token is a string whatever
+//! the field's type, pattern, format, enum or length. Schemas are walked by keyword, so that a `default`, a `const`
+//! or a property that is itself called `properties` is never taken for a schema.
+//!
+//! Some keywords turn around what stands below them: of `oneOf` two branches may fit once both are wider, `not` and
+//! `if` may change sides, `uniqueItems` and `contains` count values of which several are now null, `minProperties`
+//! members of which some are left out. Where something
+//! below them was widened they are widened too, or taken away. A schema only ever becomes more permissive.
+
+use safeguard_policy::field::{Unlisted, View, Views};
+use safeguard_policy::policy::FieldClass;
+use safeguard_wire::json::{Kind, Splice, Value};
+
+use super::Workshop;
+use super::show::is_name;
+
+/// Which of a tool's schemas is walked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// What the client may send.
+    Input,
+    /// What the client gets.
+    Output,
+}
+
+/// Widens one schema.
+pub(super) struct Widening<'w, 't> {
+    pub views: &'w Views,
+    pub workshop: &'w Workshop,
+    pub splice: &'w mut Splice<'t>,
+    pub side: Side,
+}
+
+/// How one place of a schema must be widened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Widen {
+    Not,
+    Null,
+    String,
+    StringOrNull,
+}
+
+/// Whether anything at or below a place was widened.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Touched(bool);
+
+impl std::ops::BitOrAssign for Touched {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl<'t> Widening<'_, 't> {
+    /// Widens the schema of a whole tool. Its root stays an object's, as the protocol wants it.
+    pub(super) fn root(mut self, schema: Value<'t>) {
+        self.schema(schema, FieldClass::Unlisted);
+    }
+
+    /// Walks a schema whose values have the class `of` where they have no name of their own.
+    fn schema(&mut self, schema: Value<'t>, of: FieldClass) -> Touched {
+        let mut touched = Touched::default();
+        if schema.kind() != Kind::Object {
+            return touched;
+        }
+        for keyword in schema.children() {
+            let name = keyword.key().unwrap_or_default();
+            touched |= match name.as_ref() {
+                "properties" => each(keyword, |property| self.property(property)),
+                "patternProperties" => each(keyword, |values| self.unknown_names(values)),
+                "additionalProperties" | "unevaluatedProperties" => self.unknown_names(keyword),
+                "items" | "additionalItems" | "unevaluatedItems" | "prefixItems" => {
+                    self.elements(keyword, of)
+                }
+                "allOf" | "anyOf" => each(keyword, |branch| self.schema(branch, of)),
+                "oneOf" => self.one_of(keyword, of),
+                "then" | "else" => self.schema(keyword, of),
+                "not" | "if" | "contains" => self.turning(keyword, of),
+                "$defs" | "definitions" | "dependentSchemas" | "dependencies" => {
+                    each(keyword, |inner| self.schema(inner, FieldClass::Unlisted))
+                }
+                _ => Touched::default(),
+            };
+        }
+        if self.side == Side::Output && (touched.0 || self.nulls(of)) {
+            self.uncount(schema);
+        }
+        touched
+    }
+
+    /// A named value.
+    fn property(&mut self, property: Value<'t>) -> Touched {
+        let name = property.key().unwrap_or_default();
+        let class = self.workshop.policy.classify(&name);
+        let widen = match (class, self.side) {
+            (FieldClass::Phi(field), Side::Output) => match self.views.of(field) {
+                View::Reveal => Widen::Not,
+                View::Mask(_) | View::Token => Widen::StringOrNull,
+                View::Withhold => Widen::Null,
+            },
+            // A token handed back must fit the input's schema.
+            (FieldClass::Phi(field), Side::Input) if self.views.of(field) == View::Token => {
+                Widen::String
+            }
+            (FieldClass::Phi(_), Side::Input) => Widen::Not,
+            // An unlisted object or array is entered, unless its name may itself be a value.
+            (FieldClass::Unlisted, _)
+                if self.nulls(class) && !(is_container(property) && is_name(&name)) =>
+            {
+                Widen::Null
+            }
+            (FieldClass::Unlisted | FieldClass::NotPhi, _) => Widen::Not,
+        };
+        let mut touched = self.put(property, widen);
+        if !matches!(class, FieldClass::Phi(_)) {
+            touched |= self.schema(property, class);
+        }
+        touched
+    }
+
+    /// Values under names that the schema does not know: any field may be among them.
+    fn unknown_names(&mut self, values: Value<'t>) -> Touched {
+        let mut fields = self.workshop.policy.fields();
+        let changed = fields.any(|(field, _)| match self.side {
+            Side::Output => self.views.of(field) != View::Reveal,
+            Side::Input => self.views.of(field) == View::Token,
+        });
+        let widen = match self.side {
+            Side::Output if changed || self.nulls(FieldClass::Unlisted) => Widen::StringOrNull,
+            Side::Input if changed => Widen::String,
+            Side::Output | Side::Input => Widen::Not,
+        };
+        let mut touched = self.put(values, widen);
+        touched |= self.schema(values, FieldClass::Unlisted);
+        touched
+    }
+
+    /// The schema of an array's elements, or one for each.
+    fn elements(&mut self, keyword: Value<'t>, of: FieldClass) -> Touched {
+        if keyword.kind() == Kind::Array {
+            return each(keyword, |element| self.element(element, of));
+        }
+        self.element(keyword, of)
+    }
+
+    /// An element has no name: it is judged as its array is. Withheld, it becomes null.
+    fn element(&mut self, element: Value<'t>, of: FieldClass) -> Touched {
+        let widen = if self.nulls(of) && !is_container(element) {
+            Widen::Null
+        } else {
+            Widen::Not
+        };
+        let mut touched = self.put(element, widen);
+        touched |= self.schema(element, of);
+        touched
+    }
+
+    /// Of wider branches more than one may fit: then any will do.
+    fn one_of(&mut self, branches: Value<'t>, of: FieldClass) -> Touched {
+        let touched = each(branches, |branch| self.schema(branch, of));
+        if touched.0 {
+            self.splice.wrap(branches, br#"[{"anyOf":"#, b"}]");
+        }
+        touched
+    }
+
+    /// What is true of the clear value may be false of the one that is shown.
+    fn turning(&mut self, keyword: Value<'t>, of: FieldClass) -> Touched {
+        let mut touched = self.schema(keyword, of);
+        touched |= Touched(keyword.is_named("contains") && self.nulls(of));
+        if touched.0 {
+            self.splice.remove(keyword);
+        }
+        touched
+    }
+
+    /// Takes away what counts members that may be absent, values that may be equal now, or what `contains` counted.
+    fn uncount(&mut self, schema: Value<'t>) {
+        for keyword in schema.children() {
+            let counts = ["uniqueItems", "minContains", "maxContains", "minProperties"];
+            if counts.iter().any(|name| keyword.is_named(name)) {
+                self.splice.remove(keyword);
+            }
+        }
+    }
+
+    /// Whether values of this class may be null in place of what they are.
+    fn nulls(&self, of: FieldClass) -> bool {
+        self.side == Side::Output
+            && of == FieldClass::Unlisted
+            && self.views.unlisted_results() != Unlisted::Reveal
+    }
+
+    fn put(&mut self, schema: Value<'t>, widen: Widen) -> Touched {
+        // `true` allows everything, and what `false` stands for never comes.
+        let after: &[u8] = match widen {
+            _ if schema.kind() != Kind::Object => return Touched(false),
+            Widen::Not => return Touched(false),
+            Widen::Null => br#",{"type":"null"}]}"#,
+            Widen::String => br#",{"type":"string"}]}"#,
+            Widen::StringOrNull => br#",{"type":["string","null"]}]}"#,
+        };
+        self.splice.wrap(schema, br#"{"anyOf":["#, after);
+        Touched(true)
+    }
+}
+
+/// Walks each member or element of a keyword.
+fn each<'t>(keyword: Value<'t>, mut walk: impl FnMut(Value<'t>) -> Touched) -> Touched {
+    let mut touched = Touched::default();
+    for inner in keyword.children() {
+        touched |= walk(inner);
+    }
+    touched
+}
+
+/// Whether a schema describes objects or arrays and says so itself.
+fn is_container(schema: Value<'_>) -> bool {
+    let kind = schema.get("type").ok().flatten().and_then(Value::string);
+    matches!(kind.as_deref(), Some("object" | "array"))
+}
