@@ -366,6 +366,7 @@ fn vault_reason(what: &str) -> &'static str {
     match what {
         "sealed" => "value_not_sealed",
         "hashed" => "record_not_hashed",
+        "canary" => "canary_leak",
         _ => "value_not_opened",
     }
 }

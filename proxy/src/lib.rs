@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod authn;
+pub mod canary;
 pub mod cli;
 pub mod clock;
 pub mod control;

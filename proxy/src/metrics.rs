@@ -66,6 +66,8 @@ metrics! {
     proxy_overhead_seconds: Histogram("proxy_overhead_seconds"),
     /// From sending a request to the whole answer of the upstream, in seconds.
     upstream_duration_seconds: Histogram("upstream_duration_seconds"),
+    /// Runs of the synthetic patient by what they found: `ok`, `leak`, `broken` (refused or not shown).
+    canary_runs_total: IntCounterVec("canary_runs_total", ["result"]),
     /// Requests under way.
     inflight_requests: IntGauge("inflight_requests"),
     /// Event streams open.

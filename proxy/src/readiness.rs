@@ -45,6 +45,11 @@ impl Readiness {
                 detail: "a PHI key is in force",
             },
             Check {
+                name: "canary",
+                passes: sidecar.canary.sings(),
+                detail: "no value of the synthetic patient leaks",
+            },
+            Check {
                 name: "certificates",
                 passes: certificate,
                 detail: "no certificate of ours has run out",

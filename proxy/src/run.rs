@@ -146,6 +146,7 @@ pub async fn run(
     ));
     tasks.spawn(sweep(Arc::clone(&sidecar), stopping.clone()));
     tasks.spawn(fresh_keys(Arc::clone(&sidecar), stopping.clone()));
+    tasks.spawn(crate::canary::keep(Arc::clone(&sidecar), stopping.clone()));
     tasks.spawn(reloader.watch(config_files, hangup, stopping));
     log::info!("safeguard {} is ready", env!("CARGO_PKG_VERSION"));
     tokio::select! {
@@ -226,7 +227,9 @@ fn build(configuration: Configuration) -> Result<(Arc<Sidecar>, Deliveries), Sta
         streams: crate::streams::Streams::default(),
         generation: watch::Sender::new(0),
         draining: AtomicBool::new(false),
+        canary: crate::canary::Canary::default(),
     };
+    crate::canary::before_start(&sidecar);
     Ok((Arc::new(sidecar), deliveries))
 }
 

@@ -98,6 +98,8 @@ pub struct Sidecar {
     pub generation: watch::Sender<u64>,
     /// Set once a drain has begun.
     pub draining: AtomicBool,
+    /// What the synthetic patient's last run found.
+    pub canary: crate::canary::Canary,
 }
 
 impl std::fmt::Debug for Sidecar {

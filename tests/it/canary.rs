@@ -5,6 +5,7 @@ use safeguard_tests::configuration::{KEYS, Setup};
 use safeguard_tests::sidecar::Sidecar;
 use safeguard_tests::tokens::{SECRET, physician, sign, sign_as, with};
 use safeguard_tests::upstream::{Recorded, Reply, Upstream, structured, tools_of_the_policy};
+use safeguard_tests::wait::eventually;
 use serde_json::json;
 
 use crate::framing::exchange;
@@ -136,4 +137,41 @@ async fn nothing_planted_comes_out_of_logs_metrics_probes_or_the_trail() {
             assert!(!text.contains(planted), "{place} holds {planted:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_synthetic_patient_goes_through_at_start_and_after_a_reload() {
+    let upstream = Upstream::answering(json!({"content": []})).await;
+    let mut sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    let ran = async |sidecar: &Sidecar| {
+        sidecar
+            .metric("safeguard_canary_runs_total", &["result=\"ok\""])
+            .await
+    };
+    assert!(ran(&sidecar).await >= 1.0, "before the first connection");
+    let (_, ready) =
+        plain_request(&sidecar.admin(), "GET", "/readyz?verbose", &[], Vec::new()).await;
+    let ready = String::from_utf8_lossy(&ready).into_owned();
+    assert!(ready.contains("[+] canary:"), "{ready}");
+
+    sidecar.setup.replace(
+        "policy.yaml",
+        "physician:  { purposes: [TREAT], reveal: [identity, clinical] }",
+        "physician:  { purposes: [TREAT], reveal: [identity] }",
+    );
+    sidecar.setup.write();
+    sidecar.signal("HUP");
+    eventually("a run with the new policy", || async {
+        (ran(&sidecar).await >= 2.0).then_some(())
+    })
+    .await;
+    let text = sidecar.metrics().await;
+    assert!(
+        !text.contains("result=\"leak\"") && !text.contains("result=\"broken\""),
+        "{text}"
+    );
+    assert!(
+        upstream.requests().is_empty(),
+        "nothing of it leaves the process"
+    );
 }

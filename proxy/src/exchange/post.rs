@@ -187,6 +187,10 @@ impl Exchange<'_> {
             request_id: key,
         };
         if call.concerns_phi() {
+            // What leaked the synthetic patient's values would leak anybody's.
+            if !self.sidecar.canary.sings() {
+                return Err(Refusal::from(&RewriteError::Vault("canary")));
+            }
             let recorder = &self.sidecar.recorder;
             // Law 1: what changes anything upstream waits for its record; a read's record overlaps the upstream.
             if writes {

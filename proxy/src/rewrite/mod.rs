@@ -15,7 +15,7 @@ mod schema;
 pub mod shapes;
 mod show;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod view;
 
 use std::sync::Arc;

@@ -52,8 +52,8 @@ impl Environment for Variables {
 }
 
 /// A policy with its keys, and who asks.
-struct World {
-    workshop: Workshop,
+pub(crate) struct World {
+    pub(crate) workshop: Workshop,
     absence: Absence,
 }
 
@@ -88,12 +88,12 @@ resources:
 "#;
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(str::to_owned)
     }
 
     /// The example's policy, changed, with more tools.
-    fn with(change: impl Fn(&str) -> String) -> Self {
+    pub(crate) fn with(change: impl Fn(&str) -> String) -> Self {
         let policy = policy(|text| change(&text.replace("\nresources:\n", MORE_TOOLS)));
         let key = RingKey {
             id: "phi-2026-11".to_owned(),
