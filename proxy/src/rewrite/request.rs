@@ -12,7 +12,7 @@ use safeguard_policy::decide::Permit;
 use safeguard_policy::field::{Unlisted, View};
 use safeguard_policy::policy::{FieldClass, FieldId, Operation, Storage};
 use safeguard_policy::{Policy, Root};
-use safeguard_vault::carry::looks_carried;
+use safeguard_vault::carry::{Binding, looks_carried};
 use safeguard_vault::{Plaintext, Sealer, Wrap, looks_sealed};
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
 
@@ -88,7 +88,7 @@ pub fn request(
     // After the walk: of two edits of one value the last is carried out, and these are the sidecar's own.
     if let Some(record) = record {
         let in_clear = match touched.has(FieldAction::Redeemed) {
-            true => in_clear(tree, arguments, workshop)?,
+            true => in_clear(tree, arguments, workshop, stamp.now_unix())?,
             false => None,
         };
         let below = match &in_clear {
@@ -148,10 +148,11 @@ fn in_clear(
     tree: &Tree<'_>,
     arguments: Option<Value<'_>>,
     workshop: &Workshop,
+    now_unix: i64,
 ) -> Result<Option<Vec<u8>>, RewriteError> {
     let mut splice = Splice::new(tree);
     if let Some(arguments) = arguments {
-        redeem(arguments, workshop, &mut splice, 0)?;
+        redeem(arguments, workshop, now_unix, &mut splice, 0)?;
     }
     Ok((!splice.is_empty()).then(|| splice.apply()))
 }
@@ -160,24 +161,25 @@ fn in_clear(
 fn redeem<'t>(
     container: Value<'t>,
     workshop: &Workshop,
+    now_unix: i64,
     splice: &mut Splice<'t>,
     level: u32,
 ) -> Result<(), RewriteError> {
     for child in container.children() {
         let class = child.key().map(|name| workshop.policy.classify(&name));
         if let Some(FieldClass::Phi(field)) = class {
-            if let Some(plain) = carried(child, field, workshop)? {
+            if let Some(plain) = carried(child, field, workshop, now_unix)? {
                 splice.replace(child, plain.expose().as_bytes().to_vec());
             }
         } else if child.kind() == Kind::String {
             let inner = inside::enter(child, level, |root, inner| {
-                redeem(root, workshop, inner, level + 1)
+                redeem(root, workshop, now_unix, inner, level + 1)
             })?;
             if let Inside::Judged(Some(text)) = inner {
                 splice.replace(child, text);
             }
         } else {
-            redeem(child, workshop, splice, level)?;
+            redeem(child, workshop, now_unix, splice, level)?;
         }
     }
     Ok(())
@@ -188,14 +190,16 @@ fn carried(
     value: Value<'_>,
     field: FieldId,
     workshop: &Workshop,
+    now_unix: i64,
 ) -> Result<Option<Plaintext>, RewriteError> {
     let Some(token) = value.string().filter(|text| looks_carried(text)) else {
         return Ok(None);
     };
+    let name = workshop.policy.field_name(field);
     workshop
         .carrier
-        .redeem(&token, workshop.policy.field_name(field))
-        .map(Some)
+        .redeem(&token, name, Binding::default(), now_unix, None)
+        .map(|redeemed| Some(redeemed.value))
         .map_err(|_| RewriteError::Denied("token_not_valid"))
 }
 
@@ -320,7 +324,7 @@ impl Walk<'_, '_> {
         if value.descendants().any(is_sealed) {
             return Err(RewriteError::Denied("envelope_from_client"));
         }
-        if let Some(plain) = carried(value, field, self.workshop)? {
+        if let Some(plain) = carried(value, field, self.workshop, self.now_unix)? {
             self.touched.add(field, FieldAction::Redeemed);
             if self.workshop.policy.phi().storage == Storage::Clear {
                 splice.replace(value, plain.expose().as_bytes().to_vec());

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use safeguard_policy::field::{TextView, Unlisted};
 use safeguard_policy::policy::{FieldClass, FieldId};
 use safeguard_policy::{Policy, Root};
+use safeguard_vault::carry::Binding;
 use safeguard_wire::json::{Kind, Splice, Value, quote};
 use safeguard_wire::mcp::{Place, Shape};
 
@@ -265,7 +266,7 @@ impl<'s> Shower<'s> {
         let token = self
             .workshop
             .carrier
-            .issue(name, raw, self.call.now_unix)
+            .issue(name, Binding::default(), raw, self.call.now_unix)
             .map_err(|_| RewriteError::Vault("sealed"))?;
         let token = quote(&token);
         self.tokens.insert(key, token.clone());

@@ -7,13 +7,16 @@
 //! AAD = 0x01 ‖ kid ‖ salt ‖ commit ‖ L(domain) ‖ L(field) [‖ L(patient)]    L = u32 big-endian length, then the bytes
 //! ```
 //!
+//! Tokens of agents and wrapped keys of patients have the same build, but for the end of the AAD: behind the field
+//! stands a byte that says what follows (bit 0: L(patient), bit 1: L(session)), so that nothing bound to one thing
+//! can pass for something bound to another, or to nothing.
+//!
 //! The commitment ties a value to one key of the ring (GCM alone does not), and is compared in constant time before
 //! anything is decrypted. The label keeps kinds of values apart: an envelope never opens as a token of an agent.
 
 use crate::cache::DerivedCache;
-use crate::key::KeyMaterial;
 use crate::plaintext::OpenError;
-use crate::ring::{Held, KeyRing, Kid};
+use crate::ring::{Held, KeyRing, Kid, Operations};
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use hkdf::Hkdf;
@@ -41,18 +44,47 @@ const BODY_AT: usize = HEAD_BYTES + NONCE_BYTES + COMMIT_BYTES;
 pub(crate) struct Scheme {
     pub(crate) prefix: &'static str,
     label: &'static [u8],
+    /// Whether the AAD says what the value is bound to besides its field.
+    flagged: bool,
 }
 
 /// What an upstream stores.
 pub(crate) const ENVELOPE: Scheme = Scheme {
     prefix: "hs1.",
     label: b"hs1",
+    flagged: false,
 };
 /// What an agent carries.
 pub(crate) const TOKEN: Scheme = Scheme {
     prefix: "sgt1.",
     label: b"sgt1",
+    flagged: true,
 };
+/// The data key of a patient, wrapped.
+pub(crate) const WRAPPED_KEY: Scheme = Scheme {
+    prefix: "hsk1.",
+    label: b"hsk1",
+    flagged: true,
+};
+
+/// What a value is bound to besides its domain.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Bound<'a> {
+    pub(crate) field: &'a str,
+    pub(crate) patient: Option<&'a str>,
+    /// Only where the scheme is flagged.
+    pub(crate) session: Option<&'a [u8]>,
+}
+
+impl<'a> Bound<'a> {
+    pub(crate) fn new(field: &'a str, patient: Option<&'a str>) -> Self {
+        Self {
+            field,
+            patient,
+            session: None,
+        }
+    }
+}
 
 /// Something that a value is bound to is longer than [`CONTEXT_BYTES_MAX`], or the cipher refused the value's length.
 #[derive(Debug)]
@@ -62,25 +94,27 @@ pub(crate) struct TooLong;
 pub(crate) struct Derived {
     cipher: Aes256Gcm,
     commit: [u8; COMMIT_BYTES],
+    /// Of the ring key that it is derived from.
+    operations: Arc<Operations>,
 }
 
 impl Derived {
     pub(crate) fn new(
         scheme: &Scheme,
-        key: &KeyMaterial,
-        kid: Kid,
+        held: &Held,
         salt: &[u8; SALT_BYTES],
     ) -> Result<Self, TooLong> {
         let mut okm = Zeroizing::new([0u8; 48]);
-        let hkdf = Hkdf::<Sha256>::new(Some(salt), key.expose());
+        let hkdf = Hkdf::<Sha256>::new(Some(salt), held.material().expose());
         // 48 bytes are far below HKDF's limit of 255 hashes, so this never fails.
-        hkdf.expand_multi_info(&[scheme.label, &kid.0], okm.as_mut_slice())
+        hkdf.expand_multi_info(&[scheme.label, &held.kid().0], okm.as_mut_slice())
             .map_err(|_| TooLong)?;
         let (key, commit) = okm.split_first_chunk::<32>().ok_or(TooLong)?;
         let cipher = Aes256Gcm::new(key.into());
         Ok(Self {
             cipher,
             commit: *commit.first_chunk().ok_or(TooLong)?,
+            operations: Arc::clone(held.counter()),
         })
     }
 }
@@ -115,7 +149,7 @@ impl SealContext {
         domain: &str,
         salt: &[u8; SALT_BYTES],
     ) -> Result<Self, TooLong> {
-        let derived = Derived::new(scheme, held.material(), held.kid(), salt)?;
+        let derived = Derived::new(scheme, held, salt)?;
         let head = head(held.kid(), salt);
         let mut aad = Vec::with_capacity(HEAD_BYTES + COMMIT_BYTES + domain.len() + 64);
         begin_aad(&mut aad, &head, &derived.commit, domain)?;
@@ -133,26 +167,24 @@ impl SealContext {
     /// Appends the token of `plaintext` (given in parts) to `out`, under a random nonce.
     pub(crate) fn seal(
         &mut self,
-        field: &str,
-        patient: Option<&str>,
+        bound: Bound<'_>,
         plaintext: &[&[u8]],
         out: &mut Vec<u8>,
     ) -> Result<(), TooLong> {
         let mut nonce = [0; NONCE_BYTES];
         rand::rng().fill_bytes(&mut nonce);
-        self.seal_with_nonce(&nonce, field, patient, plaintext, out)
+        self.seal_with_nonce(&nonce, bound, plaintext, out)
     }
 
     pub(crate) fn seal_with_nonce(
         &mut self,
         nonce: &[u8; NONCE_BYTES],
-        field: &str,
-        patient: Option<&str>,
+        bound: Bound<'_>,
         plaintext: &[&[u8]],
         out: &mut Vec<u8>,
     ) -> Result<(), TooLong> {
         self.aad.truncate(self.bound);
-        end_aad(&mut self.aad, field, patient)?;
+        end_aad(self.scheme, &mut self.aad, bound)?;
         let length: usize = plaintext.iter().map(|part| part.len()).sum();
         // Room for all at once: a growing buffer would leave copies of the plaintext behind.
         self.scratch.clear();
@@ -170,6 +202,7 @@ impl SealContext {
             .cipher
             .encrypt_inout_detached(&nonce, &self.aad, body.into());
         self.scratch.extend_from_slice(&tag.map_err(|_| TooLong)?);
+        self.derived.operations.count_sealed();
         out.extend_from_slice(self.scheme.prefix.as_bytes());
         base64_simd::URL_SAFE_NO_PAD.encode_append(self.scratch.as_slice(), out);
         Ok(())
@@ -223,25 +256,37 @@ impl OpenContext {
     pub(crate) fn open(
         &self,
         text: &str,
-        field: &str,
-        patient: Option<&str>,
+        bound: Bound<'_>,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        // Opened in place, and wiped with its whole capacity when dropped.
-        let mut raw = Zeroizing::new(decode(self.scheme, text).ok_or(OpenError)?);
-        let parts = Parts::split(&raw).ok_or(OpenError)?;
+        let mut scratch = Scratch::default();
+        self.open_in(text, bound, &mut scratch)?;
+        Ok(scratch.raw)
+    }
+
+    /// Leaves the authenticated plaintext inside `text` in `scratch`; on an error nothing of use.
+    pub(crate) fn open_in(
+        &self,
+        text: &str,
+        bound: Bound<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), OpenError> {
+        let Scratch { raw, aad } = scratch;
+        decode_into(self.scheme, text, raw).ok_or(OpenError::Refused)?;
+        let parts = Parts::split(raw).ok_or(OpenError::Refused)?;
         let derived = self.derived(&parts)?;
-        let mut aad = Vec::with_capacity(HEAD_BYTES + COMMIT_BYTES + self.domain.len() + 128);
-        begin_aad(&mut aad, parts.head, parts.commit, &self.domain).map_err(|_| OpenError)?;
-        end_aad(&mut aad, field, patient).map_err(|_| OpenError)?;
+        aad.clear();
+        begin_aad(aad, parts.head, parts.commit, &self.domain).map_err(|_| OpenError::Refused)?;
+        end_aad(self.scheme, aad, bound).map_err(|_| OpenError::Refused)?;
         let (nonce, tag) = (Nonce::from(*parts.nonce), Tag::from(*parts.tag));
         let length = parts.ciphertext.len();
+        derived.operations.count_opened();
         raw.copy_within(BODY_AT..BODY_AT + length, 0);
         raw.truncate(length);
         let opened =
             derived
                 .cipher
-                .decrypt_inout_detached(&nonce, &aad, raw.as_mut_slice().into(), &tag);
-        opened.map(|()| raw).map_err(|_| OpenError)
+                .decrypt_inout_detached(&nonce, aad, raw.as_mut_slice().into(), &tag);
+        opened.map_err(|_| OpenError::Refused)
     }
 
     /// The derived key that the value commits to. Only a key whose commitment matched is kept: whoever has no key
@@ -251,19 +296,26 @@ impl OpenContext {
         let found = match &cached {
             Some(derived) => Arc::clone(derived),
             None => {
-                let held = self.ring.by_kid(parts.kid).ok_or(OpenError)?;
-                let derived = Derived::new(self.scheme, held.material(), held.kid(), parts.salt);
-                Arc::new(derived.map_err(|_| OpenError)?)
+                let held = self.ring.opening(parts.kid)?;
+                let derived = Derived::new(self.scheme, held, parts.salt);
+                Arc::new(derived.map_err(|_| OpenError::Refused)?)
             }
         };
         if !bool::from(found.commit.ct_eq(parts.commit)) {
-            return Err(OpenError);
+            return Err(OpenError::Refused);
         }
         if cached.is_none() {
             self.cache.put(*parts.head, &found);
         }
         Ok(found)
     }
+}
+
+/// What opening works in, kept from value to value so that nothing is allocated for one. Wiped when dropped.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) raw: Zeroizing<Vec<u8>>,
+    aad: Vec<u8>,
 }
 
 /// The kid of a sealed value's text, for a reader that wants to tell which key is missing. It is not authenticated.
@@ -275,6 +327,19 @@ pub(crate) fn kid_of(scheme: &Scheme, text: &str) -> Option<Kid> {
 fn decode(scheme: &Scheme, text: &str) -> Option<Vec<u8>> {
     base64_simd::URL_SAFE_NO_PAD
         .decode_to_vec(text.strip_prefix(scheme.prefix)?)
+        .ok()
+}
+
+/// As [`decode`], in place of what `raw` held.
+fn decode_into(scheme: &Scheme, text: &str, raw: &mut Zeroizing<Vec<u8>>) -> Option<()> {
+    let body = text.strip_prefix(scheme.prefix)?;
+    if raw.capacity() < body.len() {
+        // Not grown but replaced: growing would leave a copy of an opened value behind.
+        *raw = Zeroizing::new(Vec::with_capacity(body.len()));
+    }
+    raw.clear();
+    base64_simd::URL_SAFE_NO_PAD
+        .decode_append(body, &mut **raw)
         .ok()
 }
 
@@ -325,81 +390,31 @@ fn begin_aad(aad: &mut Vec<u8>, head: &[u8], commit: &[u8], domain: &str) -> Res
     push_bound(aad, domain)
 }
 
-fn end_aad(aad: &mut Vec<u8>, field: &str, patient: Option<&str>) -> Result<(), TooLong> {
-    push_bound(aad, field)?;
-    patient.map_or(Ok(()), |patient| push_bound(aad, patient))
+fn end_aad(scheme: &Scheme, aad: &mut Vec<u8>, bound: Bound<'_>) -> Result<(), TooLong> {
+    push_bound(aad, bound.field)?;
+    if scheme.flagged {
+        aad.push(u8::from(bound.patient.is_some()) | u8::from(bound.session.is_some()) << 1);
+    }
+    for part in [bound.patient.map(str::as_bytes), bound.session] {
+        part.map_or(Ok(()), |part| push_bytes(aad, part))?;
+    }
+    Ok(())
 }
 
-fn push_bound(aad: &mut Vec<u8>, text: &str) -> Result<(), TooLong> {
-    if text.len() > CONTEXT_BYTES_MAX {
+/// Appends a text's length (u32, big-endian) and its bytes.
+pub(crate) fn push_bound(to: &mut Vec<u8>, text: &str) -> Result<(), TooLong> {
+    push_bytes(to, text.as_bytes())
+}
+
+pub(crate) fn push_bytes(to: &mut Vec<u8>, bytes: &[u8]) -> Result<(), TooLong> {
+    if bytes.len() > CONTEXT_BYTES_MAX {
         return Err(TooLong);
     }
-    let length = u32::try_from(text.len()).map_err(|_| TooLong)?;
-    aad.extend_from_slice(&length.to_be_bytes());
-    aad.extend_from_slice(text.as_bytes());
+    let length = u32::try_from(bytes.len()).map_err(|_| TooLong)?;
+    to.extend_from_slice(&length.to_be_bytes());
+    to.extend_from_slice(bytes);
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ring::RingKey;
-
-    fn ring() -> Arc<KeyRing> {
-        let key = KeyMaterial::from_raw(&[1; 32]).unwrap();
-        Arc::new(
-            KeyRing::new(vec![RingKey {
-                id: "k".into(),
-                from_unix: 0,
-                key,
-            }])
-            .unwrap(),
-        )
-    }
-
-    #[test]
-    fn only_values_that_commit_to_a_key_enter_the_cache() {
-        let (ring, mut token) = (ring(), Vec::new());
-        let open = OpenContext::new(&ENVELOPE, Arc::clone(&ring), "d", 8);
-        let held = ring.sealing(0).unwrap();
-        for salt in 0..5 {
-            let forged = [head(held.kid(), &[salt; SALT_BYTES]).as_slice(), &[0; 60]].concat();
-            let text = format!(
-                "hs1.{}",
-                base64_simd::URL_SAFE_NO_PAD.encode_to_string(forged)
-            );
-            assert!(open.parses(&text) && open.open(&text, "f", None).is_err());
-        }
-        assert_eq!(open.cache.len(), 0);
-        SealContext::new(&ENVELOPE, held, "d")
-            .unwrap()
-            .seal("f", None, &[b"1"], &mut token)
-            .unwrap();
-        let token = String::from_utf8(token).unwrap();
-        assert!(open.open(&token, "f", None).is_ok() && open.open(&token, "f", None).is_ok());
-        assert_eq!(open.cache.len(), 1);
-    }
-
-    #[test]
-    fn schemes_derive_different_keys_from_one_key_and_salt() {
-        let ring = ring();
-        let held = ring.sealing(0).unwrap();
-        let derive = |scheme, salt| {
-            Derived::new(scheme, held.material(), held.kid(), salt)
-                .unwrap()
-                .commit
-        };
-        assert_ne!(derive(&ENVELOPE, &[0; 24]), derive(&TOKEN, &[0; 24]));
-        assert_ne!(derive(&ENVELOPE, &[0; 24]), derive(&ENVELOPE, &[1; 24]));
-    }
-
-    #[test]
-    fn debug_shows_nothing_of_derived_keys() {
-        let ring = ring();
-        let context = SealContext::new(&ENVELOPE, ring.sealing(0).unwrap(), "d").unwrap();
-        assert_eq!(
-            format!("{context:?} {:?}", context.derived),
-            "SealContext(..) Derived(..)"
-        );
-    }
-}
+mod tests;

@@ -76,11 +76,16 @@ mod tests {
     use super::*;
     use crate::aead::ENVELOPE;
     use crate::key::KeyMaterial;
-    use crate::ring::Kid;
+    use crate::ring::{KeyRing, RingKey};
 
     fn derived() -> Arc<Derived> {
-        let key = KeyMaterial::from_raw(&[1; 32]).unwrap();
-        Arc::new(Derived::new(&ENVELOPE, &key, Kid::of("k"), &[0; 24]).unwrap())
+        let key = RingKey {
+            id: "k".into(),
+            from_unix: 0,
+            key: KeyMaterial::from_raw(&[1; 32]).unwrap(),
+        };
+        let ring = KeyRing::new(vec![key]).unwrap();
+        Arc::new(Derived::new(&ENVELOPE, ring.sealing(0).unwrap(), &[0; 24]).unwrap())
     }
 
     #[test]

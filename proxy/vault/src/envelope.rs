@@ -1,22 +1,20 @@
-//! Sealing and opening the PHI values of a body, as `hs1` or Fernet, as an object or as a string.
+//! Sealing and opening the PHI values of a body, as `hs1`, Fernet or JWE, as an object or as a string. Searchable
+//! values ([`crate::search`]) are sealed elsewhere and opened here.
 
-use crate::aead::{ENVELOPE, OpenContext, SealContext, TooLong, kid_of};
+use crate::aead::{Bound, ENVELOPE, OpenContext, SealContext, TooLong, kid_of};
 use crate::cache::DERIVED_KEYS_MAX;
 use crate::canonical::CanonicalError;
-use crate::fernet;
+use crate::fernet::{self, Reading};
 use crate::json::{Document, is_plain_string};
 use crate::plaintext::{OpenError, Plaintext};
-use crate::python;
 use crate::ring::{Held, KeyRing, Kid};
+use crate::{jwe, python, search};
 use std::fmt;
 use std::sync::Arc;
 
 /// Most values that one [`Sealer`] seals. Their nonces are random, so a salt must not serve for ever; a body has
 /// far fewer values.
 pub const VALUES_PER_SEALER_MAX: u32 = 1 << 24;
-
-/// What all Fernet tokens begin with: version 0x80 and the zeros that head a time of this epoch.
-pub(crate) const FERNET_PREFIX: &str = "gAAAA";
 
 /// How a value is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +23,8 @@ pub enum Format {
     Native,
     /// Fernet, as the Python class writes it: bound to nothing but the key.
     Fernet,
+    /// JWE in compact form, bound as `hs1` is; domain and field can be read in its header ([`crate::jwe`]).
+    Jwe,
 }
 
 /// How a sealed value stands in the document.
@@ -36,11 +36,33 @@ pub enum Wrap {
     String,
 }
 
+impl Wrap {
+    /// Appends what `token` appends, in its wrapping. On an error `out` is as it was.
+    pub(crate) fn around<E>(
+        self,
+        out: &mut Vec<u8>,
+        token: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let before = out.len();
+        let (opening, closing): (&[u8], &[u8]) = match self {
+            Self::Object => (br#"{"_encrypted":true,"_value":""#, br#""}"#),
+            Self::String => (b"\"", b"\""),
+        };
+        out.extend_from_slice(opening);
+        if let Err(error) = token(out) {
+            out.truncate(before);
+            return Err(error);
+        }
+        out.extend_from_slice(closing);
+        Ok(())
+    }
+}
+
 /// Why a value can't be sealed. Never holds the value.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum SealError {
-    /// Every key of the ring is of the future.
-    #[error("no key of the ring seals yet: set the `from` date of one of them to the past")]
+    /// Every active key of the ring is of the future.
+    #[error("no key of the ring seals: set the `from` date of an active one to the past")]
     NoSealingKey,
     /// Domain, field name, patient or value is too long.
     #[error("domain, field, patient or value is too long to be sealed")]
@@ -72,6 +94,7 @@ pub struct Sealer<'r> {
 enum Cipher {
     Native(Box<SealContext>),
     Fernet { now_unix: u64 },
+    Jwe { domain: Box<str> },
 }
 
 impl<'r> Sealer<'r> {
@@ -92,6 +115,9 @@ impl<'r> Sealer<'r> {
             Format::Fernet => Cipher::Fernet {
                 now_unix: u64::try_from(now_unix).unwrap_or(0),
             },
+            Format::Jwe => Cipher::Jwe {
+                domain: domain.into(),
+            },
         };
         Ok(Self {
             held,
@@ -108,7 +134,7 @@ impl<'r> Sealer<'r> {
 
     /// Appends the sealed form of a value to `out`: an object or a string, as JSON without white space.
     ///
-    /// `plaintext_json` is the value's JSON text; it is kept as it stands (`hs1`), or as `json.dumps` writes it
+    /// `plaintext_json` is the value's JSON text; it is kept as it stands (`hs1`, JWE), or as `json.dumps` writes it
     /// (Fernet). On an error `out` is as it was.
     ///
     /// # Errors
@@ -124,17 +150,8 @@ impl<'r> Sealer<'r> {
         if self.sealed == VALUES_PER_SEALER_MAX {
             return Err(SealError::TooManyValues);
         }
-        let before = out.len();
-        let (opening, closing): (&[u8], &[u8]) = match self.wrap {
-            Wrap::Object => (br#"{"_encrypted":true,"_value":""#, br#""}"#),
-            Wrap::String => (b"\"", b"\""),
-        };
-        out.extend_from_slice(opening);
-        if let Err(error) = self.token(field, patient, plaintext_json, out) {
-            out.truncate(before);
-            return Err(error);
-        }
-        out.extend_from_slice(closing);
+        self.wrap
+            .around(out, |out| self.token(field, patient, plaintext_json, out))?;
         self.sealed += 1;
         Ok(())
     }
@@ -148,24 +165,41 @@ impl<'r> Sealer<'r> {
     ) -> Result<(), SealError> {
         match &mut self.cipher {
             Cipher::Native(context) => {
-                // Only whether it is JSON matters: it is sealed as it stands.
-                if !is_plain_string(plaintext_json) {
-                    Document::parse(plaintext_json)?;
-                }
-                context.seal(field, patient, &[plaintext_json], out)?
+                is_json(plaintext_json)?;
+                context.seal(Bound::new(field, patient), &[plaintext_json], out)?
             }
             Cipher::Fernet { now_unix } => {
                 let inside = python::dumps_document(&Document::parse(plaintext_json)?);
                 self.held.fernet().encrypt_into(&inside, *now_unix, out);
+                self.held.operations().count_sealed();
+            }
+            Cipher::Jwe { domain } => {
+                is_json(plaintext_json)?;
+                jwe::seal(
+                    self.held,
+                    domain,
+                    Bound::new(field, patient),
+                    plaintext_json,
+                    out,
+                )?;
             }
         }
         Ok(())
     }
 }
 
-/// Opens the sealed values of a domain; `hs1` and Fernet are told apart by what they begin with. Shared by threads.
+/// Only whether it is JSON matters of a value that is sealed as it stands.
+fn is_json(plaintext_json: &[u8]) -> Result<(), CanonicalError> {
+    if !is_plain_string(plaintext_json) {
+        Document::parse(plaintext_json)?;
+    }
+    Ok(())
+}
+
+/// Opens the sealed values of a domain; the formats are told apart by what they begin with. Shared by threads.
 pub struct Opener {
     native: OpenContext,
+    fernet: Reading,
 }
 
 impl Opener {
@@ -178,33 +212,77 @@ impl Opener {
     pub fn with_cache(ring: Arc<KeyRing>, domain: &str, derived_keys_max: usize) -> Self {
         Self {
             native: OpenContext::new(&ENVELOPE, ring, domain, derived_keys_max),
+            fernet: Reading::Strict,
         }
+    }
+
+    /// How Fernet tokens are read from now on; strictly unless said otherwise.
+    #[must_use]
+    pub fn reading_fernet(mut self, reading: Reading) -> Self {
+        self.fernet = reading;
+        self
     }
 
     /// Opens a token (the string inside an envelope, or the string form).
     ///
-    /// A Fernet token is bound to no field and no patient: any key of the ring opens it anywhere.
+    /// A Fernet token is bound to no field and no patient: any key of the ring opens it anywhere. A searchable value
+    /// is bound to its field, to no patient.
     ///
     /// # Errors
-    /// [`OpenError`], the same for every reason.
+    /// [`OpenError`], the same for every reason but that the key was destroyed.
     pub fn open(
         &self,
         token: &str,
         field: &str,
         patient: Option<&str>,
     ) -> Result<Plaintext, OpenError> {
-        let bytes = if token.starts_with(FERNET_PREFIX) {
-            let keys = self.native.ring().keys().map(Held::fernet);
-            fernet::decrypt_any(keys, token).map_err(|_| OpenError)?
-        } else {
-            self.native.open(token, field, patient)?
+        let (ring, domain) = (self.native.ring(), self.native.domain());
+        let bound = Bound::new(field, patient);
+        let bytes = match Kind::of(token, self.fernet) {
+            Some(Kind::Native) => self.native.open(token, bound),
+            Some(Kind::Fernet) => fernet::open(ring, token, self.fernet),
+            Some(Kind::Jwe) => jwe::open(ring, domain, bound, token),
+            Some(Kind::Search) => search::open(ring, domain, field, token),
+            None => Err(OpenError::Refused),
         };
-        Plaintext::from_authenticated(bytes)
+        Plaintext::from_authenticated(bytes?)
     }
 
-    /// Whether `text` is laid out as a sealed value of either format; whether it opens is another matter.
+    /// Whether `text` is laid out as a sealed value of any format; whether it opens is another matter.
     pub fn is_well_formed(&self, text: &str) -> bool {
-        self.native.parses(text) || fernet::is_well_formed(text)
+        match Kind::of(text, self.fernet) {
+            Some(Kind::Native) => self.native.parses(text),
+            Some(Kind::Fernet) => fernet::is_well_formed(text, self.fernet),
+            Some(Kind::Jwe) => jwe::kid(text).is_some(),
+            Some(Kind::Search) => search::kid(text).is_some(),
+            None => false,
+        }
+    }
+}
+
+/// The formats that an opener reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Native,
+    Fernet,
+    Jwe,
+    Search,
+}
+
+impl Kind {
+    /// By what a text begins with.
+    fn of(text: &str, reading: Reading) -> Option<Self> {
+        if text.starts_with(ENVELOPE.prefix) {
+            Some(Self::Native)
+        } else if text.starts_with(search::PREFIX) {
+            Some(Self::Search)
+        } else if text.starts_with(jwe::PREFIX) {
+            Some(Self::Jwe)
+        } else if fernet::begins(text, reading) {
+            Some(Self::Fernet)
+        } else {
+            None
+        }
     }
 }
 
@@ -216,15 +294,24 @@ impl fmt::Debug for Opener {
     }
 }
 
-/// Whether a text begins like a sealed value: `hs1.`, or a Fernet token's `gAAAA`.
+/// Whether a text begins like a sealed value: `hs1.`, `hsx1.`, a Fernet token's `gAAAA`, or the header of a JWE that
+/// names a key as ours do. Of a JWE, which has no prefix of its own, the header is read.
 pub fn looks_sealed(token: &str) -> bool {
-    token.starts_with(ENVELOPE.prefix) || token.starts_with(FERNET_PREFIX)
+    match Kind::of(token, Reading::Strict) {
+        Some(Kind::Jwe) => jwe::kid(token).is_some(),
+        kind => kind.is_some(),
+    }
 }
 
-/// The kid that an `hs1` token names, to tell an operator which key is missing. `None` for anything else (Fernet
-/// tokens name no key). Nothing about the token is verified.
+/// The kid that a token names, to tell an operator which key is missing. `None` for anything else (Fernet tokens name
+/// no key). Nothing about the token is verified.
 pub fn sealed_with(token: &str) -> Option<Kid> {
-    kid_of(&ENVELOPE, token)
+    match Kind::of(token, Reading::Strict)? {
+        Kind::Native => kid_of(&ENVELOPE, token),
+        Kind::Jwe => jwe::kid(token),
+        Kind::Search => search::kid(token),
+        Kind::Fernet => None,
+    }
 }
 
 #[cfg(test)]

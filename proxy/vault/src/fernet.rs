@@ -1,11 +1,16 @@
-//! Fernet tokens, read and written strictly.
+//! Fernet tokens, written strictly, and read strictly or as Python reads them ([`Reading`]).
 //!
 //! `base64url(0x80 ‖ u64 time ‖ IV 16 ‖ AES-128-CBC(PKCS #7) ‖ HMAC-SHA256)`, padded
 //! (<https://github.com/fernet/spec/blob/master/Spec.md>). A key is 32 bytes: 16 for the HMAC, then 16 for AES.
-//! Python's decoder takes much that is no base64url (other alphabets, junk, stray bits); this one takes exactly what
-//! an encoder writes, so that a token has one text. No time to live is checked: stored values don't expire.
+//! Python's decoder takes much that is no base64url (other alphabets, junk, stray bits); read strictly, a token is
+//! exactly what an encoder writes, so that it has one text. Either way the same bytes are authenticated. No time to
+//! live is checked: stored values don't expire.
+
+mod lenient;
 
 use crate::key::KeyMaterial;
+use crate::plaintext::OpenError;
+use crate::ring::{Held, KeyRing};
 use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 use aes::{Aes128Dec, Aes128Enc};
@@ -25,6 +30,21 @@ const HEAD_BYTES: usize = 1 + 8 + IV_BYTES;
 #[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
 #[error("fernet token does not decrypt")]
 pub struct FernetError;
+
+/// What all Fernet tokens begin with: version 0x80 and the zeros that head a time of this epoch.
+const PREFIX: &str = "gAAAA";
+
+/// Which texts are read as a Fernet token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reading {
+    /// Those that an encoder writes: URL-safe base64 with padding, nothing else.
+    #[default]
+    Strict,
+    /// Those that Python's `cryptography` takes: both alphabets, junk characters and line breaks anywhere, padding
+    /// that is too long, unused bits set, anything behind the padding. Missing padding is refused there too. For data
+    /// that was damaged on its way; the text of a token then identifies nothing.
+    Lenient,
+}
 
 /// A Fernet key, expanded once. Wiped when dropped; `Debug` shows nothing of it.
 pub struct FernetKey {
@@ -88,12 +108,12 @@ impl FernetKey {
         base64_simd::URL_SAFE.encode_append(raw.as_slice(), out);
     }
 
-    /// The plaintext of a token of any date.
+    /// The plaintext of a token of any date, read strictly.
     ///
     /// # Errors
     /// [`FernetError`], the same for every reason.
     pub fn decrypt(&self, token: &str) -> Result<Zeroizing<Vec<u8>>, FernetError> {
-        decrypt_any([self], token)
+        decrypt_any([self], token, Reading::Strict)
     }
 
     /// Checks the MAC (in constant time) before anything is decrypted or unpadded.
@@ -127,21 +147,49 @@ impl fmt::Debug for FernetKey {
 pub fn decrypt_any<'k>(
     keys: impl IntoIterator<Item = &'k FernetKey>,
     token: &str,
+    reading: Reading,
 ) -> Result<Zeroizing<Vec<u8>>, FernetError> {
-    let raw = decode(token).ok_or(FernetError)?;
+    let raw = decode(token, reading).ok_or(FernetError)?;
     keys.into_iter()
         .find_map(|key| key.decrypt_raw(&raw))
         .ok_or(FernetError)
 }
 
+/// Opens a token with whichever key of a ring it is of. A token names no key, so one of a destroyed key is refused
+/// like any other.
+pub(crate) fn open(
+    ring: &KeyRing,
+    token: &str,
+    reading: Reading,
+) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    let raw = decode(token, reading).ok_or(OpenError::Refused)?;
+    let open = |held: &Held| {
+        let opened = held.fernet().decrypt_raw(&raw)?;
+        held.operations().count_opened();
+        Some(opened)
+    };
+    ring.keys().find_map(open).ok_or(OpenError::Refused)
+}
+
 /// Whether a text is laid out as a Fernet token (its authenticity is not looked at).
-pub fn is_well_formed(token: &str) -> bool {
-    decode(token).is_some()
+pub fn is_well_formed(token: &str, reading: Reading) -> bool {
+    decode(token, reading).is_some()
+}
+
+/// Whether a text begins like a Fernet token.
+pub(crate) fn begins(text: &str, reading: Reading) -> bool {
+    match reading {
+        Reading::Strict => text.starts_with(PREFIX),
+        Reading::Lenient => lenient::begins(text, PREFIX),
+    }
 }
 
 /// The bytes of a token with its version and lengths checked.
-fn decode(token: &str) -> Option<Vec<u8>> {
-    let raw = base64_simd::URL_SAFE.decode_to_vec(token).ok()?;
+fn decode(token: &str, reading: Reading) -> Option<Vec<u8>> {
+    let raw = match reading {
+        Reading::Strict => base64_simd::URL_SAFE.decode_to_vec(token).ok()?,
+        Reading::Lenient => lenient::decode(token.as_bytes())?,
+    };
     let body = raw.len().checked_sub(HEAD_BYTES + MAC_BYTES)?;
     (raw.first() == Some(&VERSION) && body > 0 && body.is_multiple_of(BLOCK_BYTES)).then_some(raw)
 }

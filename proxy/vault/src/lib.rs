@@ -33,13 +33,16 @@ pub mod carry;
 mod envelope;
 pub mod fernet;
 mod json;
+pub mod jwe;
 mod key;
 pub mod mac;
 pub mod mask;
+pub mod patient_keys;
 mod plaintext;
 pub mod python;
 pub mod record;
 pub mod ring;
+pub mod search;
 
 pub use aead::CONTEXT_BYTES_MAX;
 pub use cache::DERIVED_KEYS_MAX;

@@ -1,5 +1,12 @@
-//! The record MAC (`integrity_hash`): HMAC-SHA256 over a record's canonical form, in lower-case hexadecimal.
+//! The record MACs: the seed's (`integrity_hash`, HMAC-SHA256 over the canonical form of a record's data, in lower-case
+//! hexadecimal), and the second version (`integrity_v2`, [`RecordV2`]), which also binds whose record it is, which
+//! version, by whom and when.
 
+mod v2;
+
+pub use v2::{RecordV2, VerifyError, looks_v2};
+
+use crate::ring::{Entry, KeyState, Kid};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -28,12 +35,19 @@ pub(crate) fn keyed(key: &[u8]) -> Hmac<Sha256> {
 }
 
 /// One version of the key of record MACs. `Debug` shows nothing of it.
-pub struct RecordMac(Hmac<Sha256>);
+pub struct RecordMac {
+    seed: Hmac<Sha256>,
+    /// Under a key of its own, derived from the same one.
+    second: Hmac<Sha256>,
+}
 
 impl RecordMac {
     /// Takes a key of any length, as Python's `hmac.new` does.
     pub fn new(key: &[u8]) -> Self {
-        Self(keyed(key))
+        Self {
+            seed: keyed(key),
+            second: v2::derived(key),
+        }
     }
 
     /// The MAC of a canonical form (see [`crate::canonical`]): 64 lower-case hexadecimal digits.
@@ -54,7 +68,7 @@ impl RecordMac {
 
     fn digits(&self, canonical: &[u8]) -> [u8; HEX_DIGITS] {
         let mac: [u8; 32] = self
-            .0
+            .seed
             .clone()
             .chain_update(canonical)
             .finalize()
@@ -92,22 +106,49 @@ pub struct RingMac {
     pub mac: RecordMac,
 }
 
-/// Versions of the key of record MACs: the newest one whose date is reached computes, any of them verifies.
+/// Versions of the key of record MACs: the newest active one whose date is reached computes, any of them verifies.
 #[derive(Debug)]
 pub struct RecordMacRing {
-    newest_first: Vec<RingMac>,
+    newest_first: Vec<HeldMac>,
+}
+
+#[derive(Debug)]
+struct HeldMac {
+    mac: RingMac,
+    kid: Kid,
+    state: KeyState,
 }
 
 impl RecordMacRing {
-    /// Sorts the versions; an empty ring computes and verifies nothing.
-    pub fn new(mut macs: Vec<RingMac>) -> Self {
-        macs.sort_by(|a, b| (b.from_unix, &b.id).cmp(&(a.from_unix, &a.id)));
-        Self { newest_first: macs }
+    /// Sorts the versions, all of them active; an empty ring computes and verifies nothing.
+    pub fn new(macs: Vec<RingMac>) -> Self {
+        Self::with_states(macs.into_iter().map(Entry::Active).collect())
     }
 
-    /// The version that computes now. `None` while every one is of the future.
+    /// Sorts the versions. Those that are for decryption only verify; destroyed ones are as good as unknown.
+    pub fn with_states(entries: Vec<Entry<RingMac>>) -> Self {
+        let held = |mac: RingMac, state| HeldMac {
+            kid: Kid::of(&mac.id),
+            mac,
+            state,
+        };
+        let mut newest_first: Vec<HeldMac> = entries
+            .into_iter()
+            .filter_map(|entry| match entry {
+                Entry::Active(mac) => Some(held(mac, KeyState::Active)),
+                Entry::DecryptOnly(mac) => Some(held(mac, KeyState::DecryptOnly)),
+                Entry::Destroyed { .. } => None,
+            })
+            .collect();
+        newest_first
+            .sort_by(|a, b| (b.mac.from_unix, &b.mac.id).cmp(&(a.mac.from_unix, &a.mac.id)));
+        Self { newest_first }
+    }
+
+    /// The version that computes now. `None` while every active one is of the future.
     pub fn sealing(&self, now_unix: i64) -> Option<&RingMac> {
-        self.newest_first.iter().find(|it| it.from_unix <= now_unix)
+        let active = |it: &&HeldMac| it.state == KeyState::Active && it.mac.from_unix <= now_unix;
+        self.newest_first.iter().find(active).map(|it| &it.mac)
     }
 
     /// The MAC under the version that computes now. `None` while every one is of the future.
@@ -119,82 +160,31 @@ impl RecordMacRing {
     pub fn verify(&self, canonical: &[u8], hex: &str) -> bool {
         self.newest_first
             .iter()
-            .fold(false, |found, it| it.mac.verify(canonical, hex) | found)
+            .fold(false, |found, it| it.mac.mac.verify(canonical, hex) | found)
+    }
+
+    /// The second version's MAC of a record under the key that computes now. `None` while every one is of the future.
+    pub fn seal_v2(&self, record: &RecordV2<'_>, now_unix: i64) -> Option<String> {
+        let it = self.sealing(now_unix)?;
+        Some(v2::text(&it.mac.second, Kid::of(&it.id), record))
+    }
+
+    /// Whether `text` is the second version's MAC of a record.
+    ///
+    /// # Errors
+    /// [`VerifyError`]: of a key that is not in the ring, or of another record.
+    pub fn verify_v2(&self, record: &RecordV2<'_>, text: &str) -> Result<(), VerifyError> {
+        let (kid, mac) = v2::read(text).ok_or(VerifyError::Mismatch)?;
+        let held = self.newest_first.iter().find(|it| it.kid == kid);
+        let held = held.ok_or(VerifyError::UnknownKey)?;
+        let expected = v2::mac(&held.mac.mac.second, kid, record);
+        if bool::from(expected.ct_eq(&mac)) {
+            Ok(())
+        } else {
+            Err(VerifyError::Mismatch)
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ring() -> RecordMacRing {
-        let version = |id: &str, from_unix| RingMac {
-            id: id.into(),
-            from_unix,
-            mac: RecordMac::new(id.as_bytes()),
-        };
-        RecordMacRing::new(vec![version("old", 10), version("new", 20)])
-    }
-
-    #[test]
-    fn rfc_4231_case_2_is_reproduced() {
-        let hex = RecordMac::new(b"Jefe").hex(b"what do ya want for nothing?");
-        assert_eq!(
-            hex,
-            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-        );
-    }
-
-    #[test]
-    fn rfc_4231_case_6_with_a_key_longer_than_a_block_is_reproduced() {
-        let hex = RecordMac::new(&[0xaa; 131])
-            .hex(b"Test Using Larger Than Block-Size Key - Hash Key First");
-        assert_eq!(
-            hex,
-            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
-        );
-    }
-
-    #[test]
-    fn only_the_exact_hash_verifies() {
-        let mac = RecordMac::new(b"k");
-        let hex = mac.hex(b"{}");
-        assert!(mac.verify(b"{}", &hex));
-        let short = hex.get(..63).unwrap();
-        let last = if hex.ends_with('0') { '1' } else { '0' };
-        let changed = format!("{short}{last}");
-        for wrong in [
-            "",
-            short,
-            &format!("{hex}0"),
-            &hex.to_uppercase(),
-            &format!(" {hex}"),
-            &changed,
-        ] {
-            assert!(!mac.verify(b"{}", wrong), "{wrong}");
-        }
-        assert!(!mac.verify(b"{} ", &hex));
-        assert!(!RecordMac::new(b"l").verify(b"{}", &hex));
-    }
-
-    #[test]
-    fn the_newest_version_computes_and_every_version_verifies() {
-        let ring = ring();
-        let (old, new) = (
-            RecordMac::new(b"old").hex(b"{}"),
-            RecordMac::new(b"new").hex(b"{}"),
-        );
-        assert_eq!(ring.hex(b"{}", 9), None);
-        assert_eq!(ring.hex(b"{}", 19), Some(old.clone()));
-        assert_eq!(ring.hex(b"{}", 20), Some(new.clone()));
-        assert!(ring.verify(b"{}", &old) && ring.verify(b"{}", &new));
-        assert!(!ring.verify(b"{}", &RecordMac::new(b"other").hex(b"{}")));
-        assert!(!RecordMacRing::new(Vec::new()).verify(b"{}", &old));
-    }
-
-    #[test]
-    fn debug_shows_nothing_of_the_key() {
-        assert_eq!(format!("{:?}", RecordMac::new(b"secret")), "RecordMac(..)");
-        assert!(!format!("{:?}", ring()).contains("Hmac"));
-    }
-}
+mod tests;

@@ -6,11 +6,18 @@ use zeroize::Zeroizing;
 
 /// The sealed value does not open.
 ///
-/// One error without a reason: malformed, of an unknown key, of another domain, field or patient, tampered with,
-/// or not JSON inside all look alike, so that a caller can't be used as an oracle.
+/// One error without a reason for whatever is wrong with the value: malformed, of an unknown key, of another domain,
+/// field or patient, tampered with, or not JSON inside all look alike, so that a caller can't be used as an oracle.
 #[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
-#[error("sealed value does not open")]
-pub struct OpenError;
+pub enum OpenError {
+    /// It does not open.
+    #[error("sealed value does not open")]
+    Refused,
+    /// It names a key that the ring holds as destroyed, so nobody can tell what it was. For the audit log; whoever
+    /// asked is answered as for [`OpenError::Refused`]: the name is not authenticated.
+    #[error("sealed value's key was destroyed")]
+    Destroyed,
+}
 
 /// The JSON text of an opened value. Wiped when dropped; `Debug` shows nothing of it.
 pub struct Plaintext(Zeroizing<String>);
@@ -20,14 +27,14 @@ impl Plaintext {
     /// splices it into a document, so anything else would let a writer with a key break out of the value.
     pub(crate) fn from_authenticated(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self, OpenError> {
         if !is_plain_string(&bytes) {
-            Document::parse(&bytes).map_err(|_| OpenError)?;
+            Document::parse(&bytes).map_err(|_| OpenError::Refused)?;
         }
         // Moved, not copied; what is no UTF-8 comes back to be wiped.
         match String::from_utf8(std::mem::take(&mut *bytes)) {
             Ok(text) => Ok(Self(Zeroizing::new(text))),
             Err(refused) => {
                 *bytes = refused.into_bytes();
-                Err(OpenError)
+                Err(OpenError::Refused)
             }
         }
     }
@@ -64,7 +71,7 @@ mod tests {
             b"\xff",
             b"1e400",
         ] {
-            assert_eq!(taken(bad).err(), Some(OpenError));
+            assert_eq!(taken(bad).err(), Some(OpenError::Refused));
         }
     }
 
@@ -73,8 +80,8 @@ mod tests {
         let value = taken(b"\"123-45-6789\"").unwrap();
         assert_eq!(format!("{value:?}"), "Plaintext(..)");
         assert_eq!(
-            format!("{OpenError} {OpenError:?}"),
-            "sealed value does not open OpenError"
+            format!("{} {:?}", OpenError::Refused, OpenError::Refused),
+            "sealed value does not open Refused"
         );
     }
 }

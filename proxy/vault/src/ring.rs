@@ -1,9 +1,20 @@
-//! Versions of a key: the newest one whose date is reached seals, all of them open.
+//! Versions of a key: the newest active one whose date is reached seals, all that are not destroyed open.
+//!
+//! Searchable values are the exception: they are sealed under the oldest active key ([`KeyRing::first`]), because a
+//! query finds only what was sealed under the same key as itself.
+
+mod state;
+
+pub use state::{Entry, KeyState, OPERATIONS_ALERT, Operations};
 
 use crate::fernet::FernetKey;
-use crate::key::KeyMaterial;
+use crate::jwe::JweKeys;
+use crate::key::{KeyMaterial, decode_hex};
+use crate::plaintext::OpenError;
+use crate::search::SearchKeys;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 /// Most keys in a ring: an opener of Fernet values tries one after the other.
 pub const RING_KEYS_MAX: usize = 64;
@@ -11,8 +22,8 @@ pub const RING_KEYS_MAX: usize = 64;
 /// Why keys make no ring.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum RingError {
-    /// There is no key at all.
-    #[error("key ring is empty: give it at least one key")]
+    /// There is no key with material.
+    #[error("key ring is empty: give it at least one key that is not destroyed")]
     Empty,
     /// More than [`RING_KEYS_MAX`] keys.
     #[error(
@@ -59,6 +70,15 @@ impl Kid {
         let [a, b, c, d, e, f, g, h, ..] = digest;
         Self([a, b, c, d, e, f, g, h])
     }
+
+    /// Reads 16 hexadecimal digits in lower case, as [`Kid`] is shown.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) || text.len() != 2 * Self::BYTES {
+            return None;
+        }
+        let bytes = decode_hex(text).ok()?;
+        bytes.first_chunk().map(|kid| Self(*kid))
+    }
 }
 
 impl fmt::Display for Kid {
@@ -78,10 +98,27 @@ impl fmt::Debug for Kid {
 pub struct Held {
     key: RingKey,
     kid: Kid,
+    state: KeyState,
     fernet: FernetKey,
+    /// Derived when first needed: most rings never do.
+    search: OnceLock<Option<SearchKeys>>,
+    jwe: OnceLock<Option<JweKeys>>,
+    operations: Arc<Operations>,
 }
 
 impl Held {
+    fn new(key: RingKey, state: KeyState) -> Self {
+        Self {
+            kid: Kid::of(&key.id),
+            fernet: FernetKey::new(&key.key),
+            key,
+            state,
+            search: OnceLock::new(),
+            jwe: OnceLock::new(),
+            operations: Arc::default(),
+        }
+    }
+
     /// The key's id in the configuration.
     pub fn id(&self) -> &str {
         &self.key.id
@@ -97,6 +134,36 @@ impl Held {
         self.key.from_unix
     }
 
+    /// [`KeyState::Active`] or [`KeyState::DecryptOnly`]: a destroyed key is not held.
+    pub fn state(&self) -> KeyState {
+        self.state
+    }
+
+    /// How often it was used in this process.
+    pub fn operations(&self) -> &Operations {
+        &self.operations
+    }
+
+    fn is_active(&self) -> bool {
+        self.state == KeyState::Active
+    }
+
+    pub(crate) fn counter(&self) -> &Arc<Operations> {
+        &self.operations
+    }
+
+    /// The keys of its searchable values.
+    pub(crate) fn search(&self) -> Option<&SearchKeys> {
+        let derive = || SearchKeys::derive(self.material(), self.kid);
+        self.search.get_or_init(derive).as_ref()
+    }
+
+    /// The keys of its JWEs.
+    pub(crate) fn jwe(&self) -> Option<&JweKeys> {
+        let derive = || JweKeys::derive(self.material(), self.kid);
+        self.jwe.get_or_init(derive).as_ref()
+    }
+
     pub(crate) fn material(&self) -> &KeyMaterial {
         &self.key.key
     }
@@ -106,135 +173,132 @@ impl Held {
     }
 }
 
+/// A key that is gone: its name only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destroyed {
+    /// Its id in the configuration.
+    pub id: String,
+    /// How sealed values name it.
+    pub kid: Kid,
+}
+
 /// Keys in the order newest first.
 #[derive(Debug)]
 pub struct KeyRing {
     newest_first: Vec<Held>,
+    destroyed: Vec<Destroyed>,
 }
 
 impl KeyRing {
-    /// Builds a ring. Of two keys with the same date the one whose id is greater counts as the newer one, so that
-    /// every replica seals with the same key.
+    /// Builds a ring of active keys; see [`KeyRing::with_states`].
     ///
     /// # Errors
     /// [`RingError`] if there is no key, there are too many, or two of them can't be told apart.
     pub fn new(keys: Vec<RingKey>) -> Result<Self, RingError> {
-        match keys.len() {
-            0 => return Err(RingError::Empty),
-            found if found > RING_KEYS_MAX => return Err(RingError::TooMany { found }),
-            _ => {}
-        }
-        let mut newest_first: Vec<Held> = Vec::with_capacity(keys.len());
-        for key in keys {
-            let kid = Kid::of(&key.id);
-            if let Some(other) = newest_first.iter().find(|held| held.kid == kid) {
-                return Err(RingError::SameKid {
-                    first: other.key.id.clone(),
-                    second: key.id,
-                });
-            }
-            let fernet = FernetKey::new(&key.key);
-            newest_first.push(Held { key, kid, fernet });
-        }
-        newest_first
-            .sort_by(|a, b| (b.key.from_unix, &b.key.id).cmp(&(a.key.from_unix, &a.key.id)));
-        Ok(Self { newest_first })
+        Self::with_states(keys.into_iter().map(Entry::Active).collect())
     }
 
-    /// The key that seals now: the newest one whose date is reached. `None` while every key is of the future.
+    /// Builds a ring. Of two keys with the same date the one whose id is greater counts as the newer one, so that
+    /// every replica seals with the same key.
+    ///
+    /// # Errors
+    /// [`RingError`] if there is no key with material, there are too many, or two of them (destroyed ones too) can't
+    /// be told apart.
+    pub fn with_states(entries: Vec<Entry<RingKey>>) -> Result<Self, RingError> {
+        if entries.len() > RING_KEYS_MAX {
+            let found = entries.len();
+            return Err(RingError::TooMany { found });
+        }
+        let mut ring = Self {
+            newest_first: Vec::with_capacity(entries.len()),
+            destroyed: Vec::new(),
+        };
+        for entry in entries {
+            ring.add(entry)?;
+        }
+        if ring.newest_first.is_empty() {
+            return Err(RingError::Empty);
+        }
+        ring.newest_first
+            .sort_by(|a, b| (b.key.from_unix, &b.key.id).cmp(&(a.key.from_unix, &a.key.id)));
+        Ok(ring)
+    }
+
+    fn add(&mut self, entry: Entry<RingKey>) -> Result<(), RingError> {
+        let (Entry::Active(RingKey { id, .. })
+        | Entry::DecryptOnly(RingKey { id, .. })
+        | Entry::Destroyed { id }) = &entry;
+        let kid = Kid::of(id);
+        if let Some(first) = self.id_of(kid) {
+            return Err(RingError::SameKid {
+                first: first.to_owned(),
+                second: id.clone(),
+            });
+        }
+        match entry {
+            Entry::Active(key) => self.newest_first.push(Held::new(key, KeyState::Active)),
+            Entry::DecryptOnly(key) => self
+                .newest_first
+                .push(Held::new(key, KeyState::DecryptOnly)),
+            Entry::Destroyed { id } => self.destroyed.push(Destroyed { id, kid }),
+        }
+        Ok(())
+    }
+
+    /// The id behind a kid, also of a destroyed key.
+    pub fn id_of(&self, kid: Kid) -> Option<&str> {
+        let held = self.by_kid(&kid.0).map(Held::id);
+        held.or_else(|| {
+            let gone = self.destroyed.iter().find(|gone| gone.kid == kid);
+            gone.map(|gone| gone.id.as_str())
+        })
+    }
+
+    /// The key that seals now: the newest active one whose date is reached. `None` while there is none.
     pub fn sealing(&self, now_unix: i64) -> Option<&Held> {
         self.newest_first
             .iter()
-            .find(|held| held.key.from_unix <= now_unix)
+            .find(|held| held.is_active() && held.key.from_unix <= now_unix)
     }
 
-    /// Every key, newest first.
+    /// The oldest active key, whatever its date: searchable values are sealed under it ([`crate::search`]).
+    pub fn first(&self) -> Option<&Held> {
+        self.newest_first.iter().rfind(|held| held.is_active())
+    }
+
+    /// Every key that is held, newest first.
     pub fn keys(&self) -> impl Iterator<Item = &Held> {
         self.newest_first.iter()
     }
 
-    /// The kid of every key, newest first.
+    /// The kid of every key that is held, newest first.
     pub fn kids(&self) -> impl Iterator<Item = Kid> {
         self.newest_first.iter().map(Held::kid)
+    }
+
+    /// Every key that is destroyed, as configured.
+    pub fn destroyed(&self) -> &[Destroyed] {
+        &self.destroyed
+    }
+
+    /// Whether a kid names a destroyed key.
+    pub fn is_destroyed(&self, kid: Kid) -> bool {
+        self.destroyed.iter().any(|gone| gone.kid == kid)
     }
 
     pub(crate) fn by_kid(&self, kid: &[u8; Kid::BYTES]) -> Option<&Held> {
         self.newest_first.iter().find(|held| held.kid.0 == *kid)
     }
+
+    /// The key that a sealed value names.
+    pub(crate) fn opening(&self, kid: &[u8; Kid::BYTES]) -> Result<&Held, OpenError> {
+        self.by_kid(kid).ok_or(if self.is_destroyed(Kid(*kid)) {
+            OpenError::Destroyed
+        } else {
+            OpenError::Refused
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(id: &str, from_unix: i64) -> RingKey {
-        RingKey {
-            id: id.to_owned(),
-            from_unix,
-            key: KeyMaterial::from_raw(&[7; 32]).unwrap(),
-        }
-    }
-
-    #[test]
-    fn the_newest_key_whose_date_is_reached_seals() {
-        let ring = KeyRing::new(vec![key("b", 200), key("a", 100), key("c", 300)]).unwrap();
-        let sealing = |now| ring.sealing(now).map(Held::id);
-        assert_eq!(
-            (sealing(99), sealing(100), sealing(299)),
-            (None, Some("a"), Some("b"))
-        );
-        assert_eq!(sealing(i64::MAX), Some("c"));
-        assert_eq!(
-            ring.keys().map(Held::id).collect::<Vec<_>>(),
-            ["c", "b", "a"]
-        );
-    }
-
-    #[test]
-    fn of_two_keys_with_one_date_the_greater_id_seals_whatever_their_order() {
-        for keys in [
-            vec![key("a", 1), key("b", 1)],
-            vec![key("b", 1), key("a", 1)],
-        ] {
-            assert_eq!(
-                KeyRing::new(keys).unwrap().sealing(1).map(Held::id),
-                Some("b")
-            );
-        }
-    }
-
-    #[test]
-    fn keys_that_cannot_be_told_apart_are_refused() {
-        let refused = KeyRing::new(vec![key("same", 1), key("same", 2)]).err();
-        assert_eq!(
-            refused,
-            Some(RingError::SameKid {
-                first: "same".into(),
-                second: "same".into()
-            })
-        );
-        assert_eq!(KeyRing::new(Vec::new()).err(), Some(RingError::Empty));
-        let many = (0..65).map(|i| key(&i.to_string(), 0)).collect();
-        assert_eq!(
-            KeyRing::new(many).err(),
-            Some(RingError::TooMany { found: 65 })
-        );
-    }
-
-    #[test]
-    fn a_kid_is_shown_in_hexadecimal() {
-        assert_eq!(Kid::of("").to_string(), "e3b0c44298fc1c14");
-    }
-
-    #[test]
-    fn debug_of_a_ring_shows_no_key() {
-        let ring = KeyRing::new(vec![key("a", 1)]).unwrap();
-        let shown = format!("{ring:?}");
-        assert!(
-            shown.contains("KeyMaterial(..)")
-                && shown.contains("FernetKey(..)")
-                && !shown.contains("7, 7"),
-            "{shown}"
-        );
-    }
-}
+mod tests;

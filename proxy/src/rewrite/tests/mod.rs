@@ -14,7 +14,7 @@ use std::sync::Arc;
 use safeguard_policy::action::Action;
 use safeguard_policy::decide::{Decision, Permit, Principal, decide};
 use safeguard_policy::{Environment, Policy, Source, load};
-use safeguard_vault::carry::Carrier;
+use safeguard_vault::carry::{Binding, Carrier};
 use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
 use safeguard_vault::ring::{KeyRing, RingKey};
 use safeguard_vault::{Format, KeyMaterial, Opener, Sealer, Wrap};
@@ -170,7 +170,7 @@ impl World {
         let text = value.to_string();
         self.workshop
             .carrier
-            .issue(field, text.as_bytes(), NOW)
+            .issue(field, Binding::default(), text.as_bytes(), NOW)
             .unwrap()
     }
 

@@ -8,7 +8,7 @@ mod float;
 mod write;
 
 pub(crate) use document::{Content, Document, Node};
-pub(crate) use write::{Order, write};
+pub(crate) use write::{Order, quote, write};
 
 /// Deepest nesting of arrays and objects; Python's own limit is near 1000.
 pub const DEPTH_MAX: usize = 500;

@@ -179,70 +179,77 @@ impl Writer<'_, '_> {
     }
 
     fn string(&mut self, text: Text) {
-        if let Some(literal) = self.document.literal(text) {
-            self.out.extend_from_slice(literal);
-            return;
+        match self.document.literal(text) {
+            Some(literal) => self.out.extend_from_slice(literal),
+            None => quote_bytes(self.document.characters(text), self.out),
         }
-        let mut rest = self.document.characters(text);
-        self.out.push(b'"');
-        while !rest.is_empty() {
-            let (run, behind) = rest.split_at(plain_run(rest));
-            self.out.extend_from_slice(run);
-            rest = self.escape(behind);
+    }
+}
+
+/// Appends a text as a JSON string of ASCII characters.
+pub(crate) fn quote(text: &str, out: &mut Vec<u8>) {
+    quote_bytes(text.as_bytes(), out);
+}
+
+/// As [`quote`], of bytes that are UTF-8.
+fn quote_bytes(mut rest: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    while !rest.is_empty() {
+        let (run, behind) = rest.split_at(plain_run(rest));
+        out.extend_from_slice(run);
+        rest = escape(behind, out);
+    }
+    out.push(b'"');
+}
+
+/// Writes the character that `bytes` begins with, which is no plain one; gives what follows it.
+fn escape<'b>(bytes: &'b [u8], out: &mut Vec<u8>) -> &'b [u8] {
+    let Some((first, rest)) = bytes.split_first() else {
+        return bytes;
+    };
+    let short = match first {
+        b'"' => b"\\\"",
+        b'\\' => b"\\\\",
+        b'\n' => b"\\n",
+        b'\r' => b"\\r",
+        b'\t' => b"\\t",
+        0x0c => b"\\f",
+        0x08 => b"\\b",
+        0..0x80 => {
+            unit(u16::from(*first), out);
+            return rest;
         }
-        self.out.push(b'"');
-    }
+        0x80.. => return escape_wide(bytes, out),
+    };
+    out.extend_from_slice(short);
+    rest
+}
 
-    /// Writes the character that `bytes` begins with, which is no plain one; gives what follows it.
-    fn escape<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let Some((first, rest)) = bytes.split_first() else {
-            return bytes;
-        };
-        let short = match first {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0x0c => b"\\f",
-            0x08 => b"\\b",
-            0..0x80 => {
-                self.unit(u16::from(*first));
-                return rest;
-            }
-            0x80.. => return self.escape_wide(bytes),
-        };
-        self.out.extend_from_slice(short);
-        rest
-    }
-
-    fn escape_wide<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let length = match bytes.first() {
-            Some(0xf0..) => 4,
-            Some(0xe0..) => 3,
-            _ => 2,
-        };
-        // Cut at a character, both parts stay valid UTF-8.
-        let (character, rest) = bytes.split_at(length.min(bytes.len()));
-        let mut units = [0; 2];
-        for c in std::str::from_utf8(character).unwrap_or_default().chars() {
-            for unit in c.encode_utf16(&mut units) {
-                self.unit(*unit);
-            }
+fn escape_wide<'b>(bytes: &'b [u8], out: &mut Vec<u8>) -> &'b [u8] {
+    let length = match bytes.first() {
+        Some(0xf0..) => 4,
+        Some(0xe0..) => 3,
+        _ => 2,
+    };
+    // Cut at a character, both parts stay valid UTF-8.
+    let (character, rest) = bytes.split_at(length.min(bytes.len()));
+    let mut units = [0; 2];
+    for c in std::str::from_utf8(character).unwrap_or_default().chars() {
+        for part in c.encode_utf16(&mut units) {
+            unit(*part, out);
         }
-        rest
     }
+    rest
+}
 
-    fn unit(&mut self, unit: u16) {
-        let digit = |shift: u16| {
-            let nibble = (unit >> shift & 15) as u8;
-            if nibble < 10 {
-                b'0' + nibble
-            } else {
-                b'a' + nibble - 10
-            }
-        };
-        self.out
-            .extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
-    }
+fn unit(unit: u16, out: &mut Vec<u8>) {
+    let digit = |shift: u16| {
+        let nibble = (unit >> shift & 15) as u8;
+        if nibble < 10 {
+            b'0' + nibble
+        } else {
+            b'a' + nibble - 10
+        }
+    };
+    out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
 }

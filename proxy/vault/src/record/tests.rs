@@ -125,12 +125,12 @@ fn an_envelope_that_does_not_open_fails_the_record() {
     let sealed = sealed(r#"{"ssn":"x"}"#, Format::Native, Wrap::Object, Falsy::Seal);
     assert_eq!(
         opened(&sealed.replace("ssn", "diagnosis")),
-        Err(RecordError::Open(OpenError))
+        Err(RecordError::Open(OpenError::Refused))
     );
     let opener = Opener::new(ring(), "d");
     assert_eq!(
         open(sealed.as_bytes(), None, &opener),
-        Err(RecordError::Open(OpenError))
+        Err(RecordError::Open(OpenError::Refused))
     );
     for record in [
         r#"{"a":{"_encrypted":true}}"#,
@@ -140,7 +140,7 @@ fn an_envelope_that_does_not_open_fails_the_record() {
     }
     assert_eq!(
         opened(r#"{"a":{"_encrypted":true,"_value":"clear"}}"#),
-        Err(RecordError::Open(OpenError))
+        Err(RecordError::Open(OpenError::Refused))
     );
     let clear = r#"{"a":"hs1.hello","b":"gAAAA batteries","c":{"_value":"x"}}"#;
     assert_eq!(opened(clear).unwrap(), clear);
