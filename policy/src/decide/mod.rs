@@ -80,6 +80,8 @@ pub struct Permit {
     pub patient: Option<Arc<Path>>,
     /// The patient that a resource's URI names (`patient: uri.…`).
     pub patient_value: Option<String>,
+    /// What a resource's URI holds in its template's variables, by their names.
+    pub uri_values: Vec<(String, String)>,
     /// Text that is no JSON.
     pub text: TextView,
     /// An event that the rule asks for beside those of its operation (`role_assigned`, …).

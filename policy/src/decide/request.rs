@@ -130,6 +130,7 @@ fn resource(
     };
     let mut permit = permitted(policy, principal, grant, call)?;
     permit.patient_value = patient_in_uri(permit.patient.as_deref(), &values);
+    permit.uri_values = texts(values);
     Ok(permit)
 }
 
@@ -157,6 +158,21 @@ fn variables(template: &Template, uri: &str) -> Option<Value> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), Value::String(value)));
     Some(Value::Object(object.collect()))
+}
+
+/// The variables of a template as names and texts.
+fn texts(variables: Value) -> Vec<(String, String)> {
+    let Value::Object(variables) = variables else {
+        return Vec::new();
+    };
+    let text = |value| match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    };
+    let pairs = variables.into_iter();
+    pairs
+        .filter_map(|(name, value)| Some((name, text(value)?)))
+        .collect()
 }
 
 fn patient_in_uri(patient: Option<&Path>, values: &Value) -> Option<String> {
@@ -196,6 +212,7 @@ fn permitted(
         record: grant.record.clone(),
         patient: grant.patient.clone(),
         patient_value: None,
+        uri_values: Vec::new(),
         text: grant.text,
         event: grant.event.clone(),
     })
@@ -310,6 +327,7 @@ fn method(policy: &Policy, principal: &Principal<'_>, name: &str) -> Decision {
         record: None,
         patient: None,
         patient_value: None,
+        uri_values: Vec::new(),
         text: TextView::Reveal,
         event: None,
     })

@@ -218,6 +218,7 @@ fn permit(views: &Arc<Views>) -> Permit {
         record: None,
         patient: None,
         patient_value: None,
+        uri_values: Vec::new(),
         text: TextView::Withhold,
         event: None,
     }

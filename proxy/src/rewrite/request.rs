@@ -81,6 +81,7 @@ pub fn request(
         sealer: None,
         touched: &mut touched,
     };
+    walk.uri(tree)?;
     walk.beside(tree, arguments, &mut splice)?;
     if let Some(arguments) = arguments {
         walk.container(arguments, Standing::ARGUMENTS, &mut splice)?;
@@ -239,6 +240,26 @@ struct Walk<'w, 't> {
 }
 
 impl Walk<'_, '_> {
+    /// A URI is written to logs by every server: no PHI goes up in one, no token and nothing sealed comes in one.
+    fn uri(&self, tree: &Tree<'_>) -> Result<(), RewriteError> {
+        let uri = locate(tree, &["params", "uri"])?.and_then(Value::string);
+        if uri.is_some_and(|uri| holds_opaque(&uri)) {
+            return Err(RewriteError::Denied("token_in_uri"));
+        }
+        for (name, _) in &self.permit.uri_values {
+            let FieldClass::Phi(field) = self.workshop.policy.classify(name) else {
+                continue;
+            };
+            if self.permit.views.of(field) != View::Reveal {
+                return Err(RewriteError::Denied("field_not_revealed"));
+            }
+            if self.workshop.policy.phi().storage == Storage::Encrypted {
+                return Err(RewriteError::Denied("phi_in_uri"));
+            }
+        }
+        Ok(())
+    }
+
     /// What stands in `params` beside the arguments, and beside `params`.
     fn beside<'t>(
         &mut self,
@@ -325,6 +346,10 @@ impl Walk<'_, '_> {
             return Err(RewriteError::Denied("envelope_from_client"));
         }
         if let Some(plain) = carried(value, field, self.workshop, self.now_unix)? {
+            // What leaves in bulk leaves by who may see it, not by who carries it.
+            if self.permit.operation == Operation::Export {
+                return Err(RewriteError::Denied("token_in_export"));
+            }
             self.touched.add(field, FieldAction::Redeemed);
             if self.workshop.policy.phi().storage == Storage::Clear {
                 splice.replace(value, plain.expose().as_bytes().to_vec());
@@ -418,4 +443,13 @@ impl Walk<'_, '_> {
 /// Whether a value claims to be sealed: a member of an envelope, or a string that begins like a sealed value.
 fn is_sealed(value: Value<'_>) -> bool {
     value.is_named("_encrypted") || value.string().is_some_and(|text| looks_sealed(&text))
+}
+
+/// Whether a sealed value or an agent's token stands anywhere in a URI, percent-encoded or not.
+fn holds_opaque(uri: &str) -> bool {
+    let decoded = percent_encoding::percent_decode_str(uri).decode_utf8_lossy();
+    [uri, decoded.as_ref()].iter().any(|text| {
+        let mut rests = text.char_indices().filter_map(|(at, _)| text.get(at..));
+        rests.any(|rest| looks_carried(rest) || looks_sealed(rest))
+    })
 }

@@ -293,3 +293,89 @@ fn every_byte_outside_a_sealed_value_is_the_same() {
     let sealed: Value = serde_json::from_str(inner).unwrap();
     assert_eq!(world.opened("ssn", &sealed), json!(CANARY));
 }
+
+#[test]
+fn a_token_is_not_opened_for_an_export() {
+    let world = World::with(|text| {
+        text.replace(
+            "    roles: [physician]\n    patient: result.records",
+            "    roles: [physician, care_agent]\n    patient: result.records",
+        )
+    });
+    let token = world.token("ssn", &json!(CANARY));
+    let permit = world.tool("care_agent", "export_records");
+    assert_eq!(
+        denied(world.sent(&permit, &json!({ "ssn": token }))),
+        "token_in_export"
+    );
+    let permit = world.tool("care_agent", "look");
+    assert!(world.sent(&permit, &json!({ "ssn": token })).is_ok());
+}
+
+/// The request's side of a read of a resource.
+fn read(world: &World, role: &str, uri: &str) -> Result<RewrittenRequest, RewriteError> {
+    let permit = world.permit(role, &Action::Resource { uri });
+    let message =
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": { "uri": uri } })
+            .to_string();
+    let tree = Tree::parse(message.as_bytes(), &LIMITS).unwrap();
+    let stamp = Stamp {
+        created_by: "s",
+        now_micros: NOW * 1_000_000,
+    };
+    request(
+        &tree,
+        &["params"],
+        &permit,
+        &world.workshop,
+        None,
+        stamp,
+        false,
+    )
+}
+
+#[test]
+fn neither_a_token_nor_anything_sealed_stands_in_a_uri() {
+    let world = World::new();
+    let token = world.token("ssn", &json!(CANARY));
+    let sealed = world.sealed_as("ssn", &json!(CANARY), Format::Native, Wrap::String);
+    let encoded = token.replace('s', "%73");
+    for opaque in [
+        token.as_str(),
+        sealed.as_str().unwrap(),
+        &encoded,
+        &format!("x{token}"),
+    ] {
+        let refused = read(&world, "physician", &format!("patient://{opaque}/summary"));
+        assert_eq!(
+            refused.unwrap_err(),
+            RewriteError::Denied("token_in_uri"),
+            "{opaque}"
+        );
+    }
+    assert!(
+        read(&world, "physician", "patient://p-1/summary")
+            .unwrap()
+            .body
+            .is_none()
+    );
+}
+
+#[test]
+fn no_phi_goes_up_in_a_uri_unless_the_upstream_may_hold_it() {
+    let named = |text: &str| {
+        text.replace("\"patient://{id}/summary\"", "\"patient://{mrn}/summary\"")
+            .replace("patient: uri.id", "patient: uri.mrn")
+    };
+    let world = World::with(named);
+    let refused = |role| read(&world, role, "patient://MRN-7/summary").unwrap_err();
+    assert_eq!(refused("physician"), RewriteError::Denied("phi_in_uri"));
+    let narrow = World::with(|text| {
+        named(text).replace(
+            "nurse:      { purposes: [TREAT], reveal: [identity, medications",
+            "nurse:      { purposes: [TREAT], reveal: [medications",
+        )
+    });
+    let refused = read(&narrow, "nurse", "patient://MRN-7/summary").unwrap_err();
+    assert_eq!(refused, RewriteError::Denied("field_not_revealed"));
+}
