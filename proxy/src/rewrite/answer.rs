@@ -154,19 +154,13 @@ fn places<'t>(method: Method, tree: &'t Tree<'_>) -> Result<Vec<Place<'t>>, Rewr
             answered = true;
             // Servers echo in errors what they were sent.
             mcp::error(value)
-        } else if value.is_named("jsonrpc") || value.is_named("id") {
-            continue;
         } else {
-            Ok(vec![Place {
-                value,
-                shape: Shape::Json,
-                named: true,
-                block: None,
-                mime: None,
-            }])
+            continue;
         };
         all.extend(found.map_err(|_| RewriteError::Upstream("duplicate_members"))?);
     }
+    let beside = mcp::envelope(tree.root());
+    all.extend(beside.map_err(|_| RewriteError::Upstream("duplicate_members"))?);
     if answered {
         Ok(all)
     } else {

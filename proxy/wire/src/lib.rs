@@ -6,4 +6,6 @@
 pub mod json;
 pub mod jsonrpc;
 pub mod mcp;
+pub mod mirror;
 pub mod sse;
+pub mod uri;

@@ -1,32 +1,32 @@
-//! Whatever is edited, the result is JSON, and a document without edits is untouched.
+//! Whatever is edited, the result is JSON; and replaced values leave every byte outside their spans.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use safeguard_wire::json::{Limits, Splice, Tree};
+use safeguard_wire::json::{Limits, Splice, Tree, Value};
+
+/// What takes a value's place.
+const NEW: &str = "\"new\"";
 
 fuzz_target!(|input: (Vec<(u16, u8)>, Vec<u8>)| {
     let (edits, text) = input;
     let Ok(tree) = Tree::parse(&text, &Limits::default()) else {
         return;
     };
+    let picked: Vec<(Value<'_>, u8)> = edits
+        .iter()
+        .take(16)
+        .filter_map(|(pick, edit)| {
+            let index = usize::from(*pick) % tree.node_count();
+            Some((tree.root().descendants().nth(index)?, edit % 4))
+        })
+        .collect();
     let mut splice = Splice::new(&tree);
-    let mut wraps = 0;
-    for (pick, edit) in edits.iter().take(16) {
-        let Some(value) = tree
-            .root()
-            .descendants()
-            .nth(usize::from(*pick) % tree.node_count())
-        else {
-            return;
-        };
-        match edit % 4 {
-            0 => splice.replace(value, "\"new\""),
-            1 => splice.remove(value),
-            2 => splice.insert_member(value, "name", b"1"),
-            _ => {
-                wraps += 1;
-                splice.wrap(value, b"[", b"]");
-            }
+    for (value, edit) in &picked {
+        match edit {
+            0 => splice.replace(*value, NEW),
+            1 => splice.remove(*value),
+            2 => splice.insert_member(*value, "name", b"1"),
+            _ => splice.wrap(*value, b"[", b"]"),
         }
     }
     let untouched = splice.is_empty();
@@ -34,9 +34,30 @@ fuzz_target!(|input: (Vec<(u16, u8)>, Vec<u8>)| {
     if untouched {
         assert_eq!(out, text);
     }
+    let wraps = picked.iter().filter(|(_, edit)| *edit == 3).count();
     let limits = Limits {
-        depth_max: Limits::DEPTH_MAX + wraps,
+        depth_max: Limits::DEPTH_MAX + u32::try_from(wraps).unwrap_or(u32::MAX),
         ..Limits::default()
     };
     assert!(Tree::parse(&out, &limits).is_ok());
+    if picked.iter().all(|(_, edit)| *edit == 0) {
+        assert_eq!(out, expected(&text, picked.iter().map(|(value, _)| *value)));
+    }
 });
+
+/// The outermost of the values replaced, by cutting the text.
+fn expected<'t>(text: &[u8], values: impl Iterator<Item = Value<'t>>) -> Vec<u8> {
+    let mut spans: Vec<_> = values.map(Value::span).collect();
+    spans.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
+    let mut out = Vec::new();
+    let mut at = 0;
+    for span in spans {
+        if span.start >= at {
+            out.extend_from_slice(&text[at..span.start]);
+            out.extend_from_slice(NEW.as_bytes());
+            at = span.end;
+        }
+    }
+    out.extend_from_slice(&text[at..]);
+    out
+}

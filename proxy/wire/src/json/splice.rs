@@ -18,26 +18,31 @@ use super::{Kind, Tree, Value};
 pub struct Splice<'t> {
     tree: &'t Tree<'t>,
     edits: Vec<Edit>,
-    /// What edits put in, one behind the other: one buffer for all.
+    /// What edits put in, one behind the other: one buffer for all, so that no edit costs an allocation of its own.
     written: Vec<u8>,
+    /// Whether all edits are replacements in document order, as a walk makes them: then one pass needs no more.
+    plain: bool,
     foreign: bool,
 }
 
+/// Its text stands in the buffer of all edits.
 struct Edit {
     /// The value's index in the tree.
     index: u32,
     what: What,
+    start: usize,
+    /// Where the text behind a wrapped value starts.
+    middle: usize,
+    end: usize,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
-    Replace(Vec<u8>),
-    /// As `Replace`, by what stands here in the buffer of all edits.
-    ReplaceWritten(Range<usize>),
+    Replace,
     Remove,
-    /// `"name":value`, without a comma, in the buffer of all edits.
-    Insert(Range<usize>),
-    /// Both in the buffer of all edits.
-    Wrap(Range<usize>, Range<usize>),
+    /// `"name":value`, without a comma.
+    Insert,
+    Wrap,
 }
 
 /// One step of the pass: text `start..end` gives way to `text`.
@@ -68,16 +73,19 @@ impl<'t> Splice<'t> {
             tree,
             edits: Vec::new(),
             written: Vec::new(),
+            plain: true,
             foreign: false,
         }
     }
 
     /// Puts `raw_json`, which must be one JSON value, in a value's place; a member keeps its name.
-    pub fn replace(&mut self, value: Value<'t>, raw_json: impl Into<Vec<u8>>) {
-        self.push(value, What::Replace(raw_json.into()));
+    pub fn replace(&mut self, value: Value<'t>, raw_json: impl AsRef<[u8]>) {
+        let start = self.written.len();
+        self.written.extend_from_slice(raw_json.as_ref());
+        self.push(value, What::Replace, start, start);
     }
 
-    /// As [`Splice::replace`], by what `write` appends to a buffer that all edits share; no allocation of its own.
+    /// As [`Splice::replace`], by what `write` appends to a buffer that all edits share.
     /// What stands in the buffer already belongs to other edits: if `write` takes of it away, the result is `null`.
     ///
     /// # Errors
@@ -91,8 +99,7 @@ impl<'t> Splice<'t> {
         let result = write(&mut self.written);
         self.foreign |= self.written.len() < start;
         if result.is_ok() {
-            let text = start..self.written.len();
-            self.push(value, What::ReplaceWritten(text));
+            self.push(value, What::Replace, start, start);
         } else {
             self.written.truncate(start);
         }
@@ -101,7 +108,8 @@ impl<'t> Splice<'t> {
 
     /// Takes a member or element away, with its name and exactly one comma. The root becomes `null`.
     pub fn remove(&mut self, value: Value<'t>) {
-        self.push(value, What::Remove);
+        let start = self.written.len();
+        self.push(value, What::Remove, start, start);
     }
 
     /// Appends a member to an object, behind those it has. The caller sees to it that the name is new.
@@ -115,7 +123,7 @@ impl<'t> Splice<'t> {
         quote_into(name, &mut self.written);
         self.written.push(b':');
         self.written.extend_from_slice(raw_json);
-        self.push(object, What::Insert(start..self.written.len()));
+        self.push(object, What::Insert, start, start);
     }
 
     /// Puts text around a value that stays (or around what replaces it).
@@ -124,8 +132,7 @@ impl<'t> Splice<'t> {
         self.written.extend_from_slice(before);
         let middle = self.written.len();
         self.written.extend_from_slice(after);
-        let end = self.written.len();
-        self.push(value, What::Wrap(start..middle, middle..end));
+        self.push(value, What::Wrap, start, middle);
     }
 
     /// Whether nothing would change.
@@ -138,37 +145,70 @@ impl<'t> Splice<'t> {
         if self.foreign {
             return b"null".to_vec();
         }
+        if self.plain {
+            return self.apply_plain();
+        }
         // Stable: edits of one value stay in the order of their calls.
         self.edits.sort_by_key(|edit| edit.index);
-        let edits = std::mem::take(&mut self.edits);
-        let mut pieces = self.pieces(&edits);
+        let mut pieces = self.pieces();
         pieces.sort_by_key(|piece| (piece.start, piece.rank));
         emit(self.tree.text(), &pieces)
     }
 
-    fn push(&mut self, value: Value<'t>, what: What) {
+    /// Replacements in document order: what lies between is copied, what lies below one is passed over.
+    fn apply_plain(&self) -> Vec<u8> {
+        let text = self.tree.text();
+        let mut out = Vec::with_capacity(text.len() + self.written.len());
+        let mut at = 0;
+        let mut swallowed_until = 0;
+        for edit in &self.edits {
+            let Some(node) = self.tree.nodes.get(edit.index as usize) else {
+                continue;
+            };
+            if edit.index < swallowed_until {
+                continue;
+            }
+            out.extend_from_slice(text.get(at..node.start as usize).unwrap_or_default());
+            out.extend_from_slice(self.text(edit.start..edit.end));
+            at = node.end as usize;
+            swallowed_until = node.next;
+        }
+        out.extend_from_slice(text.get(at..).unwrap_or_default());
+        out
+    }
+
+    /// Keeps an edit whose text is the buffer's from `start` on.
+    fn push(&mut self, value: Value<'t>, what: What, start: usize, middle: usize) {
         self.foreign |= !std::ptr::eq(self.tree, value.tree);
+        let behind = self
+            .edits
+            .last()
+            .is_none_or(|last| last.index < value.index);
+        self.plain &= behind && what == What::Replace;
         self.edits.push(Edit {
             index: value.index,
             what,
+            start,
+            middle,
+            end: self.written.len(),
         });
     }
 
     /// Turns edits, sorted by value, into pieces that do not overlap.
-    fn pieces<'e>(&'e self, edits: &'e [Edit]) -> Vec<Piece<'e>> {
-        let mut pieces = Vec::with_capacity(edits.len() + 4);
+    fn pieces(&self) -> Vec<Piece<'_>> {
+        let mut pieces = Vec::with_capacity(self.edits.len() + 4);
         // Members and elements to take away, as (container, itself).
         let mut gone: Vec<(u32, u32)> = Vec::new();
         let mut inserted: Vec<(u32, &[u8])> = Vec::new();
         let mut swallowed_until = 0;
-        for group in edits.chunk_by(|left, right| left.index == right.index) {
+        for group in self.edits.chunk_by(|left, right| left.index == right.index) {
             let Some(value) = group.first().and_then(|edit| self.value(edit.index)) else {
                 continue;
             };
             if value.index < swallowed_until {
                 continue;
             }
-            if group.iter().any(|edit| matches!(edit.what, What::Remove)) {
+            if group.iter().any(|edit| edit.what == What::Remove) {
                 if value.parent().is_none() {
                     pieces.push(Piece::cut(value.node.start, value.node.end, b"null"));
                 } else {
@@ -178,20 +218,16 @@ impl<'t> Splice<'t> {
                 continue;
             }
             self.wraps(value, group, &mut pieces);
-            let replacement = group.iter().rev().find_map(|edit| match &edit.what {
-                What::Replace(text) => Some(text.as_slice()),
-                What::ReplaceWritten(text) => Some(self.text(text)),
-                _ => None,
-            });
-            if let Some(text) = replacement {
+            let of = |what| group.iter().filter(move |edit| edit.what == what);
+            if let Some(edit) = of(What::Replace).next_back() {
+                let text = self.text(edit.start..edit.end);
                 pieces.push(Piece::cut(value.node.start, value.node.end, text));
                 swallowed_until = value.node.next;
                 continue;
             }
-            inserted.extend(group.iter().filter_map(|edit| match &edit.what {
-                What::Insert(text) => Some((value.index, self.text(text))),
-                _ => None,
-            }));
+            inserted.extend(
+                of(What::Insert).map(|edit| (value.index, self.text(edit.start..edit.end))),
+            );
         }
         gone.sort_unstable();
         self.cuts(&gone, &mut pieces);
@@ -255,10 +291,10 @@ impl<'t> Splice<'t> {
 
     fn wraps<'e>(&'e self, value: Value<'_>, group: &[Edit], pieces: &mut Vec<Piece<'e>>) {
         for (call, edit) in group.iter().enumerate() {
-            let What::Wrap(before, after) = &edit.what else {
+            if edit.what != What::Wrap {
                 continue;
-            };
-            let mut insert = |at: u32, rank: Rank, text: &Range<usize>| {
+            }
+            let mut insert = |at: u32, rank: Rank, text: Range<usize>| {
                 pieces.push(Piece {
                     start: at,
                     end: at,
@@ -267,17 +303,14 @@ impl<'t> Splice<'t> {
                     comma: false,
                 });
             };
-            insert(
-                value.node.start,
-                Rank::Before(std::cmp::Reverse(call)),
-                before,
-            );
-            insert(value.node.end, Rank::After(call), after);
+            let front = Rank::Before(std::cmp::Reverse(call));
+            insert(value.node.start, front, edit.start..edit.middle);
+            insert(value.node.end, Rank::After(call), edit.middle..edit.end);
         }
     }
 
-    fn text(&self, range: &Range<usize>) -> &[u8] {
-        self.written.get(range.clone()).unwrap_or_default()
+    fn text(&self, range: Range<usize>) -> &[u8] {
+        self.written.get(range).unwrap_or_default()
     }
 
     fn value(&self, index: u32) -> Option<Value<'t>> {

@@ -1,9 +1,12 @@
 //! Places of real message shapes, and the promise that nothing is left out.
 
+mod cells;
+
 use proptest::prelude::*;
 
+use super::words::WORD_BYTES_MAX;
 use super::*;
-use crate::json::{Limits, Tree};
+use crate::json::{Kind, Limits, Tree};
 
 fn parse(text: &str) -> Tree<'_> {
     Tree::parse(text.as_bytes(), &Limits::default()).unwrap()
@@ -53,7 +56,7 @@ fn a_tool_result_shows_both_twins_and_what_is_around_them() {
         [
             "Text text",
             "Json structuredContent",
-            "Json _meta",
+            "Json x!",
             "Json ssn!"
         ]
     );
@@ -79,7 +82,6 @@ fn every_kind_of_block_is_opened() {
             "Blob data",
             "Uri uri",
             "Text text",
-            "Json _meta",
             "Uri uri",
             "Blob blob",
             "Uri uri",
@@ -153,7 +155,7 @@ fn a_block_that_lies_about_its_type_hides_nothing() {
             "Json !",
             "Text isError",
             "Json structuredContent",
-            "Json _meta",
+            "Json _meta!",
         ]
     );
     assert_eq!(
@@ -199,12 +201,7 @@ fn questions_inside_a_result_are_opened() {
              "systemPrompt":"s","maxTokens":5}}}}"#;
     assert_eq!(
         tool(text),
-        [
-            "Text message",
-            "Json requestedSchema",
-            "Text text",
-            "Text systemPrompt"
-        ]
+        ["Text message", "Text text", "Text systemPrompt"]
     );
 }
 
@@ -302,7 +299,7 @@ fn other_results_are_opened_by_method() {
         (
             "resources/list",
             r#"{"resources":[{"uri":"ehr://1","name":"n"}]}"#,
-            &["Uri uri"],
+            &["Uri uri", "Text name"],
         ),
         (
             "completion/complete",
@@ -312,7 +309,7 @@ fn other_results_are_opened_by_method() {
         (
             "initialize",
             r#"{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"s","version":"1"},"instructions":"i"}"#,
-            &["Text instructions"],
+            &["Text name", "Text version", "Text instructions"],
         ),
         (
             "tasks/get",
@@ -365,6 +362,20 @@ fn message() -> impl Strategy<Value = String> {
         "icons",
         "size",
         "ssn",
+        "inputSchema",
+        "properties",
+        "default",
+        "inputResponses",
+        "action",
+        "capabilities",
+        "tasks",
+        "argument",
+        "name",
+        "value",
+        "ref",
+        "notifications",
+        "roots",
+        "requestedSchema",
     ]);
     let scalar = prop::sample::select(vec![
         "null",
@@ -390,9 +401,13 @@ proptest! {
         let tree = parse(&text);
         let root = tree.root();
         let walks = [
-            tool_result(root), resource_result(root), prompt_result(root), error(root), server_request(root),
+            tool_result(root), resource_result(root), prompt_result(root), error(root),
             notification("notifications/message", root), notification("vendor", root), result("tools/list", root),
             result("completion/complete", root), result("initialize", root), result("tasks/get", root), result("vendor", root),
+            request("tools/call", root), request("completion/complete", root), request("initialize", root),
+            request("subscriptions/listen", root), request("vendor", root), server_request("elicitation/create", root),
+            server_request("tasks/get", root), client_result("elicitation/create", root),
+            client_result("sampling/createMessage", root), client_result("tasks/result", root), client_result("vendor", root),
         ];
         for places in walks.into_iter().flatten() {
             prop_assert!(covered(root, &places));

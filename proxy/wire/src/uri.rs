@@ -1,0 +1,357 @@
+//! URIs and URI templates as places that hold identifiers: `ehr://patients/40718265/labs?name=Doe#visit-3`.
+//!
+//! Any string can be split, for any string may stand where a URI is due: the components are those of RFC 3986's own
+//! expression (appendix B), which no text fails. Paths fall into segments and matrix parameters, paths without a
+//! slash (`urn:mrn:40718265`) at their colons, queries and fragments into pairs. What is in no [`Piece`] is a
+//! delimiter, or the name of a pair. `{…}` (RFC 6570) is kept in one piece: it names variables and holds no value.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+/// What a piece is of a URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// In front of the first colon.
+    Scheme,
+    /// In front of the authority's `@`.
+    UserInfo,
+    /// The authority's name or address.
+    Host,
+    /// Behind the authority's last colon.
+    Port,
+    /// Between slashes of the path, or between colons of a path without any.
+    Segment,
+    /// The value of a matrix parameter of the path: `;name=value`.
+    Parameter,
+    /// A value of the query.
+    Query,
+    /// A value of the fragment.
+    Fragment,
+    /// An expression of a URI template, with its braces.
+    Expression,
+    /// All behind `data:` (RFC 2397); see [`data`].
+    Data,
+}
+
+/// A piece of a URI that may hold a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// What it is.
+    pub component: Component,
+    /// Where it stands in the text, in bytes.
+    pub span: Range<usize>,
+    /// Where the name of its pair stands.
+    pub name: Option<Range<usize>>,
+}
+
+/// A piece can't take another value: a scheme, a port, an expression, data; or the value would change the path's meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotReplaceable;
+
+impl fmt::Display for NotReplaceable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this part of a uri can't take another value: withhold the whole uri")
+    }
+}
+
+impl std::error::Error for NotReplaceable {}
+
+impl Piece {
+    fn of(component: Component, span: Range<usize>) -> Self {
+        Self {
+            component,
+            span,
+            name: None,
+        }
+    }
+
+    /// Its text with `%XX` resolved (and `+` in a query); `None` if that is no UTF-8.
+    pub fn text<'u>(&self, uri: &'u str) -> Option<Cow<'u, str>> {
+        let raw = uri.get(self.span.clone())?;
+        decode(raw, self.component == Component::Query)
+    }
+
+    /// The name of its pair, resolved in the same way; `None` if it has none, or none that is text.
+    pub fn name_text<'u>(&self, uri: &'u str) -> Option<Cow<'u, str>> {
+        let raw = uri.get(self.name.clone()?)?;
+        decode(raw, self.component == Component::Query)
+    }
+
+    fn can_hold(&self, text: &str) -> bool {
+        match self.component {
+            Component::Scheme | Component::Port | Component::Expression | Component::Data => false,
+            Component::Segment => !matches!(text, "" | "." | ".."),
+            Component::Host => !text.is_empty(),
+            Component::UserInfo | Component::Parameter | Component::Query | Component::Fragment => {
+                true
+            }
+        }
+    }
+}
+
+/// The pieces of a URI or URI template, in order; they never overlap, and none is empty.
+pub fn pieces(uri: &str) -> Vec<Piece> {
+    let mut cut = Cutter {
+        uri,
+        found: Vec::with_capacity(8),
+    };
+    let mut at = 0;
+    if let Some(scheme) = scheme(uri) {
+        cut.piece(Component::Scheme, 0..scheme.len(), None);
+        at = scheme.len() + 1;
+        if scheme.eq_ignore_ascii_case("data") {
+            cut.piece(Component::Data, at..uri.len(), None);
+            return cut.found;
+        }
+    }
+    let hash = find(uri, at, uri.len(), b"#");
+    let path_and_query = hash.unwrap_or(uri.len());
+    let question = find(uri, at, path_and_query, b"?");
+    let path_end = question.unwrap_or(path_and_query);
+    if uri
+        .get(at..path_end)
+        .is_some_and(|rest| rest.starts_with("//"))
+    {
+        let end = find(uri, at + 2, path_end, b"/").unwrap_or(path_end);
+        cut.authority(at + 2..end);
+        at = end;
+    }
+    cut.path(at..path_end);
+    if let Some(question) = question {
+        cut.pairs(Component::Query, question + 1..path_and_query);
+    }
+    if let Some(hash) = hash {
+        cut.pairs(Component::Fragment, hash + 1..uri.len());
+    }
+    cut.found
+}
+
+/// The URI with other values in some of its pieces, percent-encoded; every other byte stays. `new` gives a piece's new
+/// text, or none where it stays. `None` if all stay.
+///
+/// # Errors
+/// [`NotReplaceable`] where `new` gives a text to a piece that can't take it.
+pub fn replaced(
+    uri: &str,
+    mut new: impl FnMut(&Piece) -> Option<String>,
+) -> Result<Option<String>, NotReplaceable> {
+    let mut out = String::new();
+    let mut at = 0;
+    for piece in pieces(uri) {
+        let Some(text) = new(&piece) else { continue };
+        if !piece.can_hold(&text) {
+            return Err(NotReplaceable);
+        }
+        out.push_str(uri.get(at..piece.span.start).unwrap_or_default());
+        encode_into(&text, &mut out);
+        at = piece.span.end;
+    }
+    if at == 0 {
+        return Ok(None);
+    }
+    out.push_str(uri.get(at..).unwrap_or_default());
+    // In front of a colon the first segment would turn into a scheme.
+    match scheme(uri) == scheme(&out) {
+        true => Ok(Some(out)),
+        false => Err(NotReplaceable),
+    }
+}
+
+/// What a `data:` URI says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Data<'u> {
+    /// The media type; empty where it stands for `text/plain;charset=US-ASCII`.
+    pub mime: &'u str,
+    /// Whether the payload is base64, else percent-encoded text.
+    pub base64: bool,
+    /// Where the payload stands in the URI, in bytes.
+    pub payload: Range<usize>,
+}
+
+/// Reads a `data:` URI (RFC 2397); `None` for any other text, and for one without a comma.
+pub fn data(uri: &str) -> Option<Data<'_>> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let (kind, _) = rest.split_once(',')?;
+    if !scheme.eq_ignore_ascii_case("data") {
+        return None;
+    }
+    let (mime, base64) = match kind.rsplit_once(';') {
+        Some((mime, last)) if last.trim().eq_ignore_ascii_case("base64") => (mime, true),
+        _ => (kind, false),
+    };
+    Some(Data {
+        mime,
+        base64,
+        payload: scheme.len() + kind.len() + 2..uri.len(),
+    })
+}
+
+struct Cutter<'u> {
+    uri: &'u str,
+    found: Vec<Piece>,
+}
+
+impl Cutter<'_> {
+    /// Keeps what is not empty; expressions in it stand apart.
+    fn piece(&mut self, component: Component, span: Range<usize>, name: Option<Range<usize>>) {
+        let mut at = span.start;
+        while component != Component::Data
+            && let Some(rest) = self.uri.get(at..span.end)
+            && let Some(open) = rest.find('{')
+            && let Some(length) = rest.get(open..).and_then(|rest| rest.find('}'))
+        {
+            let open = at + open;
+            let close = open + length + 1;
+            self.keep(component, at..open, name.clone());
+            self.keep(Component::Expression, open..close, name.clone());
+            at = close;
+        }
+        self.keep(component, at..span.end, name);
+    }
+
+    fn keep(&mut self, component: Component, span: Range<usize>, name: Option<Range<usize>>) {
+        if !span.is_empty() {
+            self.found.push(Piece {
+                name,
+                ..Piece::of(component, span)
+            });
+        }
+    }
+
+    fn authority(&mut self, span: Range<usize>) {
+        let text = self.uri.get(span.clone()).unwrap_or_default();
+        let host = match text.rfind('@') {
+            Some(at) => {
+                self.piece(Component::UserInfo, span.start..span.start + at, None);
+                span.start + at + 1
+            }
+            None => span.start,
+        };
+        let text = self.uri.get(host..span.end).unwrap_or_default();
+        // The colons of an IPv6 address stand in brackets.
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        match text.rfind(':') {
+            Some(colon) if text.get(colon + 1..).is_some_and(is_port) => {
+                self.piece(Component::Host, host..host + colon, None);
+                self.piece(Component::Port, host + colon + 1..span.end, None);
+            }
+            _ => self.piece(Component::Host, host..span.end, None),
+        }
+    }
+
+    fn path(&mut self, span: Range<usize>) {
+        let text = self.uri.get(span.clone()).unwrap_or_default();
+        let delimiters: &[u8] = if text.contains('/') { b"/" } else { b":" };
+        self.split(span, delimiters, |cut, segment| {
+            let end = find(cut.uri, segment.start, segment.end, b";").unwrap_or(segment.end);
+            cut.piece(Component::Segment, segment.start..end, None);
+            cut.pairs(Component::Parameter, end..segment.end);
+        });
+    }
+
+    /// `name=value` with `&` or `;` between; without one of both, all is value.
+    fn pairs(&mut self, component: Component, span: Range<usize>) {
+        self.split(span, b"&;", |cut, pair| {
+            match find(cut.uri, pair.start, pair.end, b"=") {
+                Some(equals) if equals + 1 < pair.end => {
+                    cut.piece(component, equals + 1..pair.end, Some(pair.start..equals));
+                }
+                Some(equals) => cut.piece(component, pair.start..equals, None),
+                None => cut.piece(component, pair, None),
+            }
+        });
+    }
+
+    /// Hands over what stands between delimiters; those in an expression (`{?from,to}`, `{&page}`) divide nothing.
+    fn split(
+        &mut self,
+        span: Range<usize>,
+        delimiters: &[u8],
+        mut each: impl FnMut(&mut Self, Range<usize>),
+    ) {
+        let mut start = span.start;
+        while let Some(end) = find(self.uri, start, span.end, delimiters) {
+            each(self, start..end);
+            start = end + 1;
+        }
+        each(self, start..span.end);
+    }
+}
+
+/// The first of these bytes in a part of the text that stands in no expression; all are ASCII.
+fn find(text: &str, start: usize, end: usize, bytes: &[u8]) -> Option<usize> {
+    let part = text.as_bytes().get(start..end)?;
+    let mut at = 0;
+    while let Some(&byte) = part.get(at) {
+        if bytes.contains(&byte) {
+            return Some(start + at);
+        }
+        let rest = part.get(at..).unwrap_or_default();
+        let closed = rest.iter().position(|&byte| byte == b'}');
+        at += match closed {
+            Some(length) if byte == b'{' => length + 1,
+            _ => 1,
+        };
+    }
+    None
+}
+
+/// What stands in front of the first colon, if that can be a scheme (RFC 3986 §3.1).
+fn scheme(uri: &str) -> Option<&str> {
+    let (scheme, _) = uri.split_once(':')?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_scheme.then_some(scheme)
+}
+
+/// Resolves `%XX` (RFC 3986 §2.1); a percent sign without two digits stands for itself, as readers take it.
+fn decode(raw: &str, plus: bool) -> Option<Cow<'_, str>> {
+    if !raw.contains(['%', '+']) {
+        return Some(Cow::Borrowed(raw));
+    }
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        match (first, tail) {
+            (b'%', [high, low, after @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                out.push(hex(*high) << 4 | hex(*low));
+                rest = after;
+            }
+            (b'+', _) if plus => out.push(b' '),
+            _ => out.push(first),
+        }
+    }
+    String::from_utf8(out).ok().map(Cow::Owned)
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => digit.wrapping_sub(b'A') + 10,
+    }
+}
+
+/// Appends a text with all but unreserved characters (RFC 3986 §2.3) as `%XX`.
+fn encode_into(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            for digit in [byte >> 4, byte & 0x0f] {
+                let digit = char::from_digit(u32::from(digit), 16).unwrap_or('0');
+                out.push(digit.to_ascii_uppercase());
+            }
+        }
+    }
+}
