@@ -40,7 +40,9 @@ pub use render::{Colour, render, to_json, to_sarif};
 pub use schema::schema;
 pub use secret::Secret;
 pub use settings::{
-    ALWAYS_DELIVERED, Admin, AuditLogging, Authentication, CipherSuite, Configuration, Identity,
-    Jwt, Key, KeyBytes, Keycloak, Keys, Limits, Listen, Mfa, MfaProvider, MutualTls, Output,
-    Postgresql, Profile, SELECTABLE_EVENTS, Sessions, Spool, State, Tls, Upstream,
+    ALWAYS_DELIVERED, Admin, AuditLogging, Authentication, AwsCredentials, AwsKms, CipherSuite,
+    Configuration, Identity, Infisical, InfisicalLogin, Jwt, Key, KeyBytes, KeySources, KeyState,
+    Keycloak, Keys, Limits, Listen, Mfa, MfaProvider, MutualTls, Output, Pkcs11, Postgresql,
+    Profile, SELECTABLE_EVENTS, Sessions, SourceKind, SourceText, Spool, State, Tls, Transit,
+    TransitLogin, Upstream,
 };

@@ -88,6 +88,7 @@ fn build(
     let admin = settings::admin(root, listen.as_ref(), report);
     let upstream = settings::upstream(root, listen.as_ref(), report);
     let state = settings::state(root, audit.as_ref().map(|a| &a.spool), report);
+    let key_sources = settings::key_sources(root, env, report);
     let keys = settings::keys(root, report);
     let around = compile::Around {
         second_factor: authentication.as_ref().is_none_or(|a| a.mfa.required),
@@ -111,6 +112,7 @@ fn build(
         upstream: upstream?,
         state: state?,
         keys: keys?,
+        key_sources: key_sources?,
         policy: policy?,
         hash,
     })

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
 use safeguard_certs::{KeyPermissions, Mutual, Suite, TlsSettings};
-use safeguard_policy::{CipherSuite, Configuration, Key, MfaProvider, Policy, Profile};
+use safeguard_policy::{CipherSuite, Configuration, Key, KeyState, MfaProvider, Policy, Profile};
 use safeguard_vault::carry::Carrier;
 use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
 use safeguard_vault::ring::{KeyRing, RingKey};
@@ -293,10 +293,10 @@ fn workshop(
     integrity: &[Key],
 ) -> Result<Workshop, SettingsError> {
     let mut keys = Vec::with_capacity(phi.len());
-    for key in phi {
+    for key in held(phi) {
         keys.push(RingKey {
             id: key.id.clone(),
-            from_unix: key.from_unix,
+            from_unix: seals_from(key),
             key: material(key, "keys.phi")?,
         });
     }
@@ -304,14 +304,14 @@ fn workshop(
         KeyRing::new(keys).map_err(|error| SettingsError::Ring("phi", error.to_string()))?,
     );
     let mut macs = Vec::with_capacity(integrity.len());
-    for key in integrity {
+    for key in held(integrity) {
         let bytes = key
             .key
             .as_ref()
             .ok_or(SettingsError::Missing("keys.integrity"))?;
         macs.push(RingMac {
             id: key.id.clone(),
-            from_unix: key.from_unix,
+            from_unix: seals_from(key),
             mac: RecordMac::new(bytes.expose()),
         });
     }
@@ -323,6 +323,19 @@ fn workshop(
         ring,
         policy,
     })
+}
+
+/// The keys of a ring that are there.
+fn held(keys: &[Key]) -> impl Iterator<Item = &Key> {
+    keys.iter().filter(|key| key.state != KeyState::Destroyed)
+}
+
+/// From when on a key seals; one that only opens, never.
+fn seals_from(key: &Key) -> i64 {
+    match key.state {
+        KeyState::Active => key.from_unix,
+        KeyState::DecryptOnly | KeyState::Destroyed => i64::MAX,
+    }
 }
 
 /// A key's bytes in the vault's type.

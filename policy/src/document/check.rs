@@ -6,6 +6,7 @@ use super::report::Report;
 use super::tree::{Kind, Node, Place};
 use crate::finding::codes;
 use crate::names::nearest;
+use crate::settings::is_reference;
 
 /// Holds a mapping against its keys; everything is reported.
 pub(crate) fn mapping(node: &Node, keys: &'static [Key], path: &str, report: &mut Report<'_>) {
@@ -188,7 +189,9 @@ fn scalar(node: &Node, shape: &'static Shape, path: &str, report: &mut Report<'_
     let Some(scalar) = node.scalar() else {
         return wrong(node, path, expected(shape), report);
     };
-    if matches!(shape, Shape::Secret) && !scalar.is_foreign() {
+    // What names or wraps a key is no secret itself.
+    let is_reference = path.starts_with("keys.") && is_reference(&scalar.written);
+    if matches!(shape, Shape::Secret) && !scalar.is_foreign() && !is_reference {
         report.hide(node.place);
         report
             .warning(

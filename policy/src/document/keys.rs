@@ -1,6 +1,10 @@
 //! The one table of every key: its shape, default, meaning, and whether it is built. The loader checks documents
 //! against it, the readers take their defaults from it, and the JSON Schema is printed from it.
 
+mod sources;
+
+pub(crate) use sources::KEY_SOURCES;
+
 use crate::policy::Operation;
 
 /// A key of a mapping.
@@ -150,6 +154,7 @@ pub(crate) static ROOT: &[Key] = &[
     key("identity", Shape::Map(IDENTITY), "where roles and purposes come from"),
     key("sessions", Shape::Map(SESSIONS), "where login sessions are kept"),
     key("keys", Shape::Map(KEYS), "the key rings: a key seals from its date on, all of a ring open").required(),
+    key("key_sources", Shape::Map(KEY_SOURCES), "where keys come from that are neither in the environment nor in a file"),
     key("phi", Shape::Map(PHI), "what is PHI and how it is sealed").required(),
     key("roles", Shape::Named(&Shape::Map(ROLE)), "purposes and views of each role").required(),
     key("clients", Shape::Named(&Shape::Map(CLIENT)), "the software that asks, by its certificate; any other is denied")
@@ -503,11 +508,16 @@ pub(crate) static KEY: &[Key] = &[
     )
     .required(),
     key(
+        "state",
+        Shape::Word(&[yes("active"), yes("decrypt-only"), yes("destroyed")]),
+        "active seals and opens, decrypt-only opens only, destroyed has no source and does neither",
+    )
+    .default("active"),
+    key(
         "source",
         Shape::Secret,
-        "32 bytes: base64 of either alphabet, or `hex:…`, or `raw:…`",
-    )
-    .required(),
+        "32 bytes: base64 of either alphabet, or `hex:…`, or `raw:…`; or where they come from: `infisical:NAME`, `transit:CIPHERTEXT`, `aws-kms:BASE64`, `pkcs11:BASE64`",
+    ),
 ];
 
 pub(crate) static PHI: &[Key] = &[

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::types::{Key, Keys};
+use super::key_sources::{is_reference, reference};
+use super::types::{Key, KeyState, Keys};
 use crate::document::check::date;
 use crate::document::keys::KEY;
 use crate::document::read::Section;
@@ -17,9 +18,18 @@ use crate::secret::KeyBytes;
 /// Keys of one ring.
 const RING_KEYS_MAX: usize = 64;
 
+/// A ring under construction.
+#[derive(Clone, Copy)]
+struct Ring<'t> {
+    name: &'static str,
+    /// `key_sources`, which its sources need.
+    sources: Section<'t>,
+}
+
 pub(crate) fn keys(root: Section<'_>, report: &mut Report<'_>) -> Option<Keys> {
     let section = root.section("keys");
-    let mut ring = |name| ring(section, name, report);
+    let sources = root.section("key_sources");
+    let mut ring = |name| ring(section, Ring { name, sources }, report);
     let (phi, integrity, audit) = (ring("phi"), ring("integrity"), ring("audit"));
     let keys = Keys {
         phi: phi?,
@@ -30,7 +40,8 @@ pub(crate) fn keys(root: Section<'_>, report: &mut Report<'_>) -> Option<Keys> {
     Some(keys)
 }
 
-fn ring(section: Section<'_>, name: &'static str, report: &mut Report<'_>) -> Option<Vec<Key>> {
+fn ring(section: Section<'_>, ring: Ring<'_>, report: &mut Report<'_>) -> Option<Vec<Key>> {
+    let name = ring.name;
     let node = section.node_of(name)?;
     if node.items().is_empty() || node.items().len() > RING_KEYS_MAX {
         report
@@ -46,7 +57,7 @@ fn ring(section: Section<'_>, name: &'static str, report: &mut Report<'_>) -> Op
     let mut kids: HashMap<[u8; 8], Place> = HashMap::new();
     let mut whole = true;
     for item in node.items() {
-        match key(item, name, report) {
+        match key(item, ring, report) {
             Some((key, place)) => {
                 if let Some(first) = kids.insert(kid(&key.id), place) {
                     report
@@ -63,6 +74,16 @@ fn ring(section: Section<'_>, name: &'static str, report: &mut Report<'_>) -> Op
             None => whole = false,
         }
     }
+    if whole && keys.iter().all(|key| key.state != KeyState::Active) {
+        report
+            .error(
+                codes::CONTRADICTION,
+                node.place,
+                format!("`keys.{name}` has no active key"),
+            )
+            .fix("add a new one: `safeguard keys rotate` makes it");
+        return None;
+    }
     whole.then_some(keys)
 }
 
@@ -76,26 +97,91 @@ fn kid(id: &str) -> [u8; 8] {
     kid
 }
 
-fn key(item: &Node, ring: &str, report: &mut Report<'_>) -> Option<(Key, Place)> {
+fn key(item: &Node, ring: Ring<'_>, report: &mut Report<'_>) -> Option<(Key, Place)> {
     let section = Section::new(item, KEY);
     let id = section.owned("id")?;
     let from_unix = date(section.text("from")?)?;
-    let source = section.node_of("source")?;
-    let key = match source.text() {
-        None => None,
+    let state = match section.text("state")? {
+        "decrypt-only" => KeyState::DecryptOnly,
+        "destroyed" => KeyState::Destroyed,
+        _ => KeyState::Active,
+    };
+    let mut key = Key {
+        id,
+        from_unix,
+        state,
+        key: None,
+        remote: None,
+    };
+    let place = section.place_of("id");
+    if state == KeyState::Destroyed {
+        destroyed(section, ring.name, report)?;
+        return Some((key, place));
+    }
+    let Some(source) = section.node_of("source") else {
+        report
+            .error(
+                codes::MISSING_KEY,
+                item.place,
+                format!("`keys.{}.source` is missing", ring.name),
+            )
+            .fix("add `source`, or set state: destroyed if the key is gone for good");
+        return None;
+    };
+    match source
+        .text()
+        .map(|text| text.trim_end_matches(['\n', '\r']))
+    {
+        None => {}
+        Some(text) if is_reference(text) => {
+            key.remote = Some(reference(
+                text,
+                source.place,
+                ring.name,
+                ring.sources,
+                report,
+            )?);
+        }
         Some(text) => {
-            let decoded = decode(text.trim_end_matches(['\n', '\r']));
-            if decoded.is_none() {
+            key.key = decode(text);
+            if key.key.is_none() {
                 report
-                    .error(codes::BAD_KEY, source.place, format!("`keys.{ring}` has a source that is not 32 bytes"))
-                    .fix("take a new one from `safeguard keys generate`; hex:… and raw:… are accepted too");
+                    .error(
+                        codes::BAD_KEY,
+                        source.place,
+                        format!("`keys.{}` has a source that is not 32 bytes", ring.name),
+                    )
+                    .fix("take a new one from `safeguard keys generate`; hex:… and raw:… are accepted too, and infisical:…, transit:…, aws-kms:… and pkcs11:… say where it comes from");
                 return None;
             }
-            decoded
         }
-    };
-    let key = Key { id, from_unix, key };
-    Some((key, section.place_of("id")))
+    }
+    Some((key, place))
+}
+
+/// A destroyed key has no source any more, and the audit ring has none: its log would not verify.
+fn destroyed(section: Section<'_>, ring: &str, report: &mut Report<'_>) -> Option<()> {
+    if section.node_of("source").is_some() {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("source"),
+                format!("`keys.{ring}` has a destroyed key with a source"),
+            )
+            .fix("remove the source, here and where it is kept; or take back state: destroyed");
+        return None;
+    }
+    if ring == "audit" {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("state"),
+                "a key of `keys.audit` can't be destroyed: the log and patients' pseudonyms need it",
+            )
+            .fix("leave its source where it is; state: decrypt-only keeps it from recording");
+        return None;
+    }
+    Some(())
 }
 
 /// 32 bytes from base64 (either alphabet, padded or not), `hex:` or `raw:`.
@@ -116,7 +202,7 @@ fn decode(text: &str) -> Option<KeyBytes> {
     Some(KeyBytes::new(key))
 }
 
-fn base64(c: u8) -> Option<u32> {
+pub(super) fn base64(c: u8) -> Option<u32> {
     let value = match c {
         b'A'..=b'Z' => c - b'A',
         b'a'..=b'z' => c - b'a' + 26,
@@ -129,7 +215,11 @@ fn base64(c: u8) -> Option<u32> {
 }
 
 /// Digits of some bits each to bytes; bits left over must be zero.
-fn digits(text: &[u8], bits: u32, value: impl Fn(u8) -> Option<u32>) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn digits(
+    text: &[u8],
+    bits: u32,
+    value: impl Fn(u8) -> Option<u32>,
+) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     let (mut held, mut count) = (0u32, 0u32);
     for c in text {

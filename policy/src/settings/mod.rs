@@ -5,6 +5,7 @@
 
 mod audit;
 mod authentication;
+mod key_sources;
 mod keys;
 mod transport;
 mod types;
@@ -14,6 +15,11 @@ pub use types::*;
 pub(crate) use audit::audit_logging;
 pub use audit::{ALWAYS_DELIVERED, SELECTABLE_EVENTS};
 pub(crate) use authentication::{authentication, identity, keycloak, sessions};
+pub use key_sources::{
+    AwsCredentials, AwsKms, Infisical, InfisicalLogin, KeySources, Pkcs11, SourceKind, SourceText,
+    Transit, TransitLogin,
+};
+pub(crate) use key_sources::{is_reference, key_sources};
 pub(crate) use keys::keys;
 pub(crate) use transport::{admin, listen, state, tls, upstream};
 

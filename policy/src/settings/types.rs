@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::key_sources::{KeySources, SourceText};
 use crate::policy::Policy;
 use crate::secret::{KeyBytes, Secret};
 
@@ -34,6 +35,8 @@ pub struct Configuration {
     pub state: State,
     /// The key rings.
     pub keys: Keys,
+    /// Where keys come from that are neither in the environment nor in a file.
+    pub key_sources: KeySources,
     /// Who may see what.
     pub policy: Policy,
     /// SHA-256 of the merged document as written: interpolated and literal secrets are not in it.
@@ -339,6 +342,22 @@ pub struct Key {
     pub id: String,
     /// From when on it seals, in seconds since the epoch (midnight UTC of the date).
     pub from_unix: i64,
-    /// The key. `None` only in `check`, where it stands in a file that was not opened.
+    /// What it may still do.
+    pub state: KeyState,
+    /// The key. `None` if it is destroyed, if it comes from `remote` and was not had yet, and in `check`, where it
+    /// stands in a file that was not opened.
     pub key: Option<KeyBytes>,
+    /// Where it comes from, if the text is not the key itself.
+    pub remote: Option<SourceText>,
+}
+
+/// What a key of a ring may still do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// Seals from its date on, and opens.
+    Active,
+    /// Opens only.
+    DecryptOnly,
+    /// Does neither: what it sealed is lost. Its id stays taken.
+    Destroyed,
 }

@@ -109,6 +109,8 @@ fn date(unix: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use safeguard_policy::KeyState;
+
     use super::*;
     use crate::cli::config::tests::example;
     use crate::cli::terminal::tests::run;
@@ -125,7 +127,9 @@ mod tests {
         let key = |id: &str, from_unix| Key {
             id: id.into(),
             from_unix,
+            state: KeyState::Active,
             key: None,
+            remote: None,
         };
         let ring = [key("old", 10), key("future", 30), key("new", 20)];
         let states: Vec<_> = rows(&ring, 25)

@@ -226,6 +226,8 @@ fn keep(path: &Path, secrets: &str) -> Result<(), CliError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use safeguard_policy::KeyState;
+
     use super::*;
     use crate::cli::config::tests::example;
     use crate::cli::terminal::tests::run;
@@ -234,7 +236,9 @@ mod tests {
         Key {
             id: id.into(),
             from_unix,
+            state: KeyState::Active,
             key: None,
+            remote: None,
         }
     }
 
