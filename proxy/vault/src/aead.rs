@@ -275,6 +275,7 @@ impl OpenContext {
         let parts = Parts::split(raw).ok_or(OpenError::Refused)?;
         let derived = self.derived(&parts)?;
         aad.clear();
+        aad.reserve(HEAD_BYTES + COMMIT_BYTES + self.domain.len() + 128);
         begin_aad(aad, parts.head, parts.commit, &self.domain).map_err(|_| OpenError::Refused)?;
         end_aad(self.scheme, aad, bound).map_err(|_| OpenError::Refused)?;
         let (nonce, tag) = (Nonce::from(*parts.nonce), Tag::from(*parts.tag));

@@ -49,8 +49,8 @@ pub enum CanonicalError {
         /// Offset of the bracket that is one too many.
         offset: usize,
     },
-    /// 4 GiB or more.
-    #[error("json text is too long: it must be below 4 GiB")]
+    /// 2 GiB or more.
+    #[error("json text is too long: it must be below 2 GiB")]
     TooLong,
 }
 
@@ -59,10 +59,11 @@ pub enum CanonicalError {
 /// # Errors
 /// [`CanonicalError`] if it has none.
 pub fn canonicalize(json: &[u8]) -> Result<Vec<u8>, CanonicalError> {
-    let document = Document::parse(json)?;
-    let mut out = Vec::with_capacity(json.len() + json.len() / 8 + 16);
-    json::write(&document, Order::Sorted, &mut out);
-    Ok(out)
+    Document::with(json, |document| {
+        let mut out = Vec::with_capacity(json.len() + json.len() / 8 + 16);
+        json::write(document, Order::Sorted, &mut out);
+        out
+    })
 }
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ pub mod search;
 pub use aead::CONTEXT_BYTES_MAX;
 pub use cache::DERIVED_KEYS_MAX;
 pub use envelope::{
-    Format, Opener, SealError, Sealer, VALUES_PER_SEALER_MAX, Wrap, looks_sealed, sealed_with,
+    Format, OpenRoom, Opener, SealError, Sealer, VALUES_PER_SEALER_MAX, Wrap, looks_sealed,
+    sealed_with,
 };
 pub use key::{KEY_BYTES, KeyError, KeyMaterial, NoEntropy, decode_base64, decode_hex, random_key};
 pub use plaintext::{OpenError, Plaintext};

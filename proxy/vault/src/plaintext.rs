@@ -1,6 +1,6 @@
 //! An opened value and the one error for whatever does not open.
 
-use crate::json::{Document, is_plain_string};
+use crate::json;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -26,9 +26,7 @@ impl Plaintext {
     /// Takes authenticated bytes if they are one JSON text that Python's `json` reads to a finite value: a caller
     /// splices it into a document, so anything else would let a writer with a key break out of the value.
     pub(crate) fn from_authenticated(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self, OpenError> {
-        if !is_plain_string(&bytes) {
-            Document::parse(&bytes).map_err(|_| OpenError::Refused)?;
-        }
+        json::check(&bytes).map_err(|_| OpenError::Refused)?;
         // Moved, not copied; what is no UTF-8 comes back to be wiped.
         match String::from_utf8(std::mem::take(&mut *bytes)) {
             Ok(text) => Ok(Self(Zeroizing::new(text))),

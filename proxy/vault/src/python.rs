@@ -9,14 +9,11 @@ use zeroize::Zeroizing;
 /// # Errors
 /// [`CanonicalError`] for a text that Python's `json` does not read, or that has no finite value.
 pub fn dumps(json: &[u8]) -> Result<Zeroizing<Vec<u8>>, CanonicalError> {
-    Document::parse(json).map(|document| dumps_document(&document))
-}
-
-pub(crate) fn dumps_document(document: &Document<'_>) -> Zeroizing<Vec<u8>> {
-    let length = document.text().len();
-    let mut out = Zeroizing::new(Vec::with_capacity(length + length / 8 + 16));
-    json::write(document, Order::Inserted, &mut out);
-    out
+    Document::with(json, |document| {
+        let mut out = Zeroizing::new(Vec::with_capacity(json.len() + json.len() / 8 + 16));
+        json::write(document, Order::Inserted, &mut out);
+        out
+    })
 }
 
 /// Whether `bool(json.loads(text))` is true for the value of a node: not null, false, zero, or empty.

@@ -54,7 +54,7 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// Longest value in bytes of JSON text that is made searchable.
+/// Longest value in bytes of JSON text that is made searchable, as given and as normalized.
 pub const SEARCH_VALUE_BYTES_MAX: usize = 4096;
 
 pub(crate) const PREFIX: &str = "hsx1.";
@@ -227,6 +227,10 @@ impl Searcher {
         normalize.append(value_json, raw)?;
         let context = begin_aad(aad, &self.domain, field)?;
         let (head, value) = raw.split_at_mut(HEAD_BYTES);
+        // Escapes may have made it longer; what is opened must be what may be sealed again.
+        if value.len() > SEARCH_VALUE_BYTES_MAX {
+            return Err(SearchError::TooLong);
+        }
         let (bound, _) = aad.split_at(context);
         let index = keys.index(bound, value).ok_or(SearchError::TooLong)?;
         let made = make_head(held.kid(), &index);

@@ -3,18 +3,50 @@
 
 use super::{DEPTH_MAX, INTEGER_DIGITS_MAX, plain_run};
 use crate::canonical::CanonicalError;
+use std::cell::Cell;
 use std::ops::Range;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Most nodes that a thread keeps room for between texts (40 bytes each).
+const ROOM_NODES_MAX: usize = 4096;
+/// Most bytes of resolved strings that a thread keeps room for between texts.
+const ROOM_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    static ROOM: Cell<Option<Box<Room>>> = const { Cell::new(None) };
+}
 
 /// The characters of a string: a span of the text, or of the side buffer if escapes were resolved.
+///
+/// One word (start and end of 31 bits each, two flags): what is written in parts and read back whole stalls the
+/// processor.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Text {
-    start: u32,
-    end: u32,
-    resolved: bool,
+pub(crate) struct Text(u64);
+
+impl Text {
+    const RESOLVED: u64 = 1 << 62;
     /// Every character may be written as it stands.
-    plain: bool,
+    const PLAIN: u64 = 1 << 63;
+
+    fn new(start: u32, end: u32, flags: u64) -> Self {
+        Self(u64::from(start) | u64::from(end) << 31 | flags)
+    }
+
+    fn start(self) -> usize {
+        (self.0 & SPAN_MAX) as usize
+    }
+
+    fn end(self) -> usize {
+        (self.0 >> 31 & SPAN_MAX) as usize
+    }
+
+    fn has(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
 }
+
+/// Greatest offset that a span holds.
+const SPAN_MAX: u64 = (1 << 31) - 1;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Content {
@@ -51,46 +83,66 @@ impl Node {
 /// A parsed JSON text.
 pub(crate) struct Document<'a> {
     text: &'a str,
+    room: Box<Room>,
+}
+
+/// What parsing needs to remember, kept from text to text so that none costs an allocation.
+#[derive(Default)]
+pub(crate) struct Room {
     nodes: Vec<Node>,
     /// Strings with their escapes resolved. They may be PHI.
     resolved: Zeroizing<Vec<u8>>,
+    /// The containers that are open: node index, and whether it is an object.
+    open: Vec<(usize, bool)>,
+}
+
+impl Room {
+    /// Empties the room, wipes what may be PHI, and gives back what a large text took.
+    pub(super) fn clear(&mut self) {
+        if self.nodes.capacity() > ROOM_NODES_MAX || self.resolved.capacity() > ROOM_BYTES_MAX {
+            *self = Self::default();
+        }
+        self.nodes.clear();
+        self.open.clear();
+        if !self.resolved.is_empty() {
+            self.resolved.zeroize();
+        }
+    }
 }
 
 impl<'a> Document<'a> {
     /// Parses one value with nothing but white space around it.
     pub(crate) fn parse(json: &'a [u8]) -> Result<Self, CanonicalError> {
-        let text = std::str::from_utf8(json).map_err(|e| CanonicalError::NotUtf8 {
-            offset: e.valid_up_to(),
-        })?;
-        // The last index is kept free, so that no span's end overflows.
-        if u32::try_from(text.len()).is_ok_and(|length| length < u32::MAX) {
-            let document = Self {
-                text,
-                nodes: Vec::with_capacity(text.len() / 12 + 4),
-                resolved: Zeroizing::new(Vec::new()),
-            };
-            Parser {
-                bytes: text.as_bytes(),
-                at: 0,
-                open: Vec::new(),
-                document,
-            }
-            .run()
-        } else {
-            Err(CanonicalError::TooLong)
-        }
+        let mut room = Box::<Room>::default();
+        let text = fill(json, &mut room)?;
+        Ok(Self { text, room })
     }
 
-    pub(crate) fn text(&self) -> &'a str {
-        self.text
+    /// What `read` makes of a document that is parsed in the thread's own room.
+    pub(crate) fn with<T>(
+        json: &'a [u8],
+        read: impl FnOnce(&Self) -> T,
+    ) -> Result<T, CanonicalError> {
+        // Taken, not borrowed: what `read` calls may parse, too.
+        let mut room = ROOM.take().unwrap_or_default();
+        let (made, mut room) = match fill(json, &mut room) {
+            Ok(text) => {
+                let document = Self { text, room };
+                (Ok(read(&document)), document.room)
+            }
+            Err(error) => (Err(error), room),
+        };
+        room.clear();
+        ROOM.set(Some(room));
+        made
     }
 
     pub(crate) fn node(&self, index: u32) -> Option<&Node> {
-        self.nodes.get(index as usize)
+        self.room.nodes.get(index as usize)
     }
 
     pub(crate) fn root(&self) -> Option<&Node> {
-        self.nodes.first()
+        self.room.nodes.first()
     }
 
     /// The value's token as it stands.
@@ -100,20 +152,18 @@ impl<'a> Document<'a> {
 
     /// The characters of a string in UTF-8, whose byte order is the order of code points.
     pub(crate) fn characters(&self, text: Text) -> &[u8] {
-        let source = if text.resolved {
-            self.resolved.as_slice()
+        let source = if text.has(Text::RESOLVED) {
+            self.room.resolved.as_slice()
         } else {
             self.text.as_bytes()
         };
-        source
-            .get(text.start as usize..text.end as usize)
-            .unwrap_or_default()
+        source.get(text.start()..text.end()).unwrap_or_default()
     }
 
     /// The string with its quotes as it stands in the text, if it may be written so.
     pub(crate) fn literal(&self, text: Text) -> Option<&'a [u8]> {
-        let quoted = (text.start as usize).checked_sub(1)?..text.end as usize + 1;
-        if text.plain {
+        let quoted = text.start().checked_sub(1)?..text.end() + 1;
+        if text.has(Text::PLAIN) {
             self.text.as_bytes().get(quoted)
         } else {
             None
@@ -138,18 +188,36 @@ impl<'a> Document<'a> {
     }
 }
 
-struct Parser<'a> {
+/// Parses a text into a room that is empty; gives the text.
+fn fill<'a>(json: &'a [u8], room: &mut Room) -> Result<&'a str, CanonicalError> {
+    let text = std::str::from_utf8(json).map_err(|e| CanonicalError::NotUtf8 {
+        offset: e.valid_up_to(),
+    })?;
+    if text.len() as u64 >= SPAN_MAX {
+        return Err(CanonicalError::TooLong);
+    }
+    room.nodes.reserve(text.len() / 12 + 4);
+    let parser = Parser {
+        text,
+        bytes: text.as_bytes(),
+        at: 0,
+        room,
+    };
+    parser.run()?;
+    Ok(text)
+}
+
+struct Parser<'a, 'r> {
+    text: &'a str,
     bytes: &'a [u8],
     at: usize,
-    /// The containers that are open: node index, and whether it is an object.
-    open: Vec<(usize, bool)>,
-    document: Document<'a>,
+    room: &'r mut Room,
 }
 
 type Parsed<T> = Result<T, CanonicalError>;
 
-impl<'a> Parser<'a> {
-    fn run(mut self) -> Parsed<Document<'a>> {
+impl<'a> Parser<'a, '_> {
+    fn run(mut self) -> Parsed<()> {
         let mut name = Text::default();
         loop {
             self.blank();
@@ -164,7 +232,7 @@ impl<'a> Parser<'a> {
         }
         self.blank();
         if self.at == self.bytes.len() {
-            Ok(self.document)
+            Ok(())
         } else {
             Err(self.expected("the end of the text"))
         }
@@ -191,7 +259,7 @@ impl<'a> Parser<'a> {
     }
 
     fn container(&mut self, content: Content, name: Text, closing: u8) -> Parsed<bool> {
-        if self.open.len() == DEPTH_MAX {
+        if self.room.open.len() == DEPTH_MAX {
             return Err(CanonicalError::TooDeep { offset: self.at });
         }
         let start = self.at;
@@ -201,7 +269,9 @@ impl<'a> Parser<'a> {
         if empty {
             self.at += 1;
         } else {
-            self.open.push((self.document.nodes.len(), closing == b'}'));
+            self.room
+                .open
+                .push((self.room.nodes.len(), closing == b'}'));
         }
         self.push(content, name, start);
         Ok(empty)
@@ -209,7 +279,7 @@ impl<'a> Parser<'a> {
 
     /// The name of an object's first member; nothing for an array.
     fn first(&mut self) -> Parsed<Text> {
-        if self.open.last().is_some_and(|(_, object)| *object) {
+        if self.room.open.last().is_some_and(|(_, object)| *object) {
             self.name()
         } else {
             Ok(Text::default())
@@ -218,7 +288,7 @@ impl<'a> Parser<'a> {
 
     /// Closes what ends here, then reads a comma and the name behind it. `None` when the root has ended.
     fn after_value(&mut self) -> Parsed<Option<Text>> {
-        while let Some((container, object)) = self.open.last().copied() {
+        while let Some((container, object)) = self.room.open.last().copied() {
             self.blank();
             let byte = self.peek();
             if byte == Some(b',') {
@@ -230,9 +300,9 @@ impl<'a> Parser<'a> {
                 return Err(self.expected(if object { "`,` or `}`" } else { "`,` or `]`" }));
             }
             self.at += 1;
-            self.open.pop();
+            self.room.open.pop();
             let (end, next) = (self.offset(), self.count());
-            if let Some(node) = self.document.nodes.get_mut(container) {
+            if let Some(node) = self.room.nodes.get_mut(container) {
                 (node.end, node.next) = (end, next);
             }
         }
@@ -252,38 +322,34 @@ impl<'a> Parser<'a> {
         Ok(name)
     }
 
-    /// Reads a string from its opening quote on.
+    /// Reads a string from its opening quote on. Inlined: a result that goes through memory stalls what reads it.
+    #[inline(always)]
     fn string(&mut self) -> Parsed<Text> {
         self.at += 1;
         let start = self.at;
-        let mut plain = true;
+        let mut flags = Text::PLAIN;
         loop {
             self.at += plain_run(self.rest());
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => return self.escaped(start),
-                Some(0x7f..) => plain = false,
+                Some(0x7f..) => flags = 0,
                 _ => return Err(self.expected("a character or `\"`")),
             }
             self.at += 1;
         }
-        let text = Text {
-            start: narrow(start),
-            end: self.offset(),
-            resolved: false,
-            plain,
-        };
+        let text = Text::new(narrow(start), self.offset(), flags);
         self.at += 1;
         Ok(text)
     }
 
     /// Reads on from a string's first backslash, into the side buffer.
     fn escaped(&mut self, start: usize) -> Parsed<Text> {
-        if self.document.resolved.capacity() == 0 {
+        if self.room.resolved.capacity() == 0 {
             // Room for all strings at once: a buffer that grows would leave copies of PHI behind.
-            self.document.resolved.reserve_exact(self.bytes.len());
+            self.room.resolved.reserve_exact(self.bytes.len());
         }
-        let from = narrow(self.document.resolved.len());
+        let from = narrow(self.room.resolved.len());
         let mut copied = start;
         loop {
             self.at += plain_run(self.rest());
@@ -293,7 +359,7 @@ impl<'a> Parser<'a> {
                     self.copy(copied);
                     let character = self.escape()?;
                     let mut utf8 = [0; 4];
-                    self.document
+                    self.room
                         .resolved
                         .extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
                     copied = self.at;
@@ -304,17 +370,13 @@ impl<'a> Parser<'a> {
         }
         self.copy(copied);
         self.at += 1;
-        Ok(Text {
-            start: from,
-            end: narrow(self.document.resolved.len()),
-            resolved: true,
-            plain: false,
-        })
+        let end = narrow(self.room.resolved.len());
+        Ok(Text::new(from, end, Text::RESOLVED))
     }
 
     fn copy(&mut self, from: usize) {
         let part = self.bytes.get(from..self.at).unwrap_or_default();
-        self.document.resolved.extend_from_slice(part);
+        self.room.resolved.extend_from_slice(part);
     }
 
     /// Resolves the escape that begins here, a surrogate pair included.
@@ -398,7 +460,7 @@ impl<'a> Parser<'a> {
             self.digits()?;
         }
         let content = if float {
-            let token = self.document.text.get(start..self.at).unwrap_or_default();
+            let token = self.text.get(start..self.at).unwrap_or_default();
             let finite = token.parse::<f64>().ok().filter(|value| value.is_finite());
             Content::Float(finite.ok_or(CanonicalError::NotFinite { offset: start })?)
         } else if digits > INTEGER_DIGITS_MAX {
@@ -441,7 +503,7 @@ impl<'a> Parser<'a> {
 
     fn push(&mut self, content: Content, name: Text, start: usize) {
         let (end, next) = (self.offset(), self.count() + 1);
-        self.document.nodes.push(Node {
+        self.room.nodes.push(Node {
             content,
             name,
             start: narrow(start),
@@ -469,7 +531,7 @@ impl<'a> Parser<'a> {
     }
 
     fn count(&self) -> u32 {
-        narrow(self.document.nodes.len())
+        narrow(self.room.nodes.len())
     }
 
     fn expected(&self, expected: &'static str) -> CanonicalError {

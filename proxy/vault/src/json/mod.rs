@@ -3,6 +3,8 @@
 //! Neither of them recurses, and no value is built: strings are spans of the text (or of a side buffer, where an
 //! escape had to be resolved), so that a canonical form costs a parse, a sort of key spans and a copy.
 
+use crate::canonical::CanonicalError;
+
 mod document;
 mod float;
 mod write;
@@ -27,6 +29,14 @@ pub(crate) fn is_plain_string(json: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a text is one JSON value that may be sealed or shown; says why not.
+pub(crate) fn check(json: &[u8]) -> Result<(), CanonicalError> {
+    if is_plain_string(json) {
+        return Ok(());
+    }
+    Document::with(json, |_| ())
 }
 
 /// How many bytes at the start of `bytes` are written as they stand: printable ASCII without quote and backslash.

@@ -2,6 +2,7 @@
 
 use super::document::Text;
 use super::{Content, Document, Node, float, plain_run};
+use std::cell::Cell;
 
 /// In which order an object's members are written. Of a name that stands twice the last value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,14 +15,30 @@ pub(crate) enum Order {
 
 /// Appends the document's text to `out`.
 pub(crate) fn write(document: &Document<'_>, order: Order, out: &mut Vec<u8>) {
-    Writer {
+    let (mut pending, mut frames) = ROOM.take();
+    if pending.capacity() > ROOM_PENDING_MAX {
+        pending = Vec::new();
+    }
+    pending.clear();
+    frames.clear();
+    let mut writer = Writer {
         document,
         order,
         out,
-        pending: Vec::with_capacity(48),
-        frames: Vec::with_capacity(16),
-    }
-    .run();
+        pending,
+        frames,
+    };
+    writer.run();
+    ROOM.set((writer.pending, writer.frames));
+}
+
+/// Most members and elements that a thread keeps room for between texts (16 bytes each).
+const ROOM_PENDING_MAX: usize = 4096;
+
+thread_local! {
+    /// What writing needs to remember, kept from text to text so that none costs an allocation. Indices and the
+    /// beginnings of names: no value.
+    static ROOM: Cell<(Vec<Pending>, Vec<Frame>)> = const { Cell::new((Vec::new(), Vec::new())) };
 }
 
 struct Writer<'d, 'a> {
@@ -49,11 +66,21 @@ impl Pending {
 
 /// The first eight bytes of a name as a number: in the order of the names, where it differs.
 fn prefix(name: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    for (to, from) in bytes.iter_mut().zip(name) {
-        *to = *from;
+    match name.first_chunk() {
+        Some(first) => u64::from_be_bytes(*first),
+        // Built in a register: bytes that are put together in memory and read as one word stall the processor.
+        None => {
+            let short = name
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte));
+            short.checked_shl(64 - 8 * narrow(name.len())).unwrap_or(0)
+        }
     }
-    u64::from_be_bytes(bytes)
+}
+
+/// A length below eight.
+fn narrow(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(0)
 }
 
 /// A container that is being written: its share of `pending`.

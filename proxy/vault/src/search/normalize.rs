@@ -44,7 +44,10 @@ impl Normalize {
             let (_, text) = quoted.ok_or(SearchError::NotSearchable)?;
             return self.append_plain(text, out);
         }
-        let document = Document::parse(value_json)?;
+        Document::with(value_json, |document| self.append_parsed(document, out))?
+    }
+
+    fn append_parsed(self, document: &Document<'_>, out: &mut Vec<u8>) -> Result<(), SearchError> {
         let root = document.root().ok_or(SearchError::NotSearchable)?;
         match root.content {
             Content::Integer => {}
@@ -54,12 +57,11 @@ impl Normalize {
                 }
             }
             Content::Text(text) => {
-                let plain = document.characters(text);
-                return self.append_escaped(plain, out);
+                return self.append_escaped(document.characters(text), out);
             }
             _ => return Err(SearchError::NotSearchable),
         }
-        json::write(&document, Order::Inserted, out);
+        json::write(document, Order::Inserted, out);
         Ok(())
     }
 

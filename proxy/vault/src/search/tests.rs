@@ -235,9 +235,16 @@ fn what_is_too_long_is_not_made_searchable() {
         token(&field, "\"a\"", Normalize::Exact).err(),
         Some(SearchError::TooLong)
     );
-    // The widest growth: a character of one byte that is written as an escape.
-    let widest = format!("\"{}\"", "\u{7f}".repeat(SEARCH_VALUE_BYTES_MAX - 2));
-    assert!(token("f", &widest, Normalize::Exact).is_ok());
+    // A character of one byte that is written as an escape of six: the widest growth.
+    let widest = |length| format!("\"{}\"", "\u{7f}".repeat(length));
+    let fits = (SEARCH_VALUE_BYTES_MAX - 2) / 6;
+    assert!(token("f", &widest(fits), Normalize::Exact).is_ok());
+    for length in [fits + 1, SEARCH_VALUE_BYTES_MAX - 2] {
+        assert_eq!(
+            token("f", &widest(length), Normalize::Exact).err(),
+            Some(SearchError::TooLong)
+        );
+    }
 }
 
 #[test]
