@@ -1,4 +1,5 @@
-//! The vault: one field and a body of six sealed and opened, and the canonical form with its HMAC beside a sorted tree.
+//! The vault: one field and a body of six sealed and opened, the other formats, and the canonical form with its HMAC,
+//! each group beside what `serde_json::Value` takes for the same text.
 
 mod support;
 
@@ -9,8 +10,10 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use safeguard_benches::messages::{DOMAIN, NOW_UNIX, PHI, integrity, ring};
 use safeguard_vault::canonical::canonicalize;
+use safeguard_vault::mac::{RecordMac, RecordMacRing, RecordV2, RingMac};
 use safeguard_vault::ring::KeyRing;
-use safeguard_vault::{Format, Opener, Sealer, Wrap};
+use safeguard_vault::search::{Normalize, Searcher};
+use safeguard_vault::{Format, OpenRoom, Opener, Sealer, Wrap};
 use serde_json::Value;
 use support::CpuTime;
 
@@ -56,27 +59,40 @@ fn open_body(opener: &Opener, tokens: &[String]) -> usize {
 fn fields(criterion: &mut Criterion<CpuTime>) {
     let ring = ring();
     let mut group = criterion.benchmark_group("vault");
-    let (name, json) = PHI[2];
-    let mut out = Vec::with_capacity(256);
-    let mut open_sealer = sealer(&ring);
-    let mut used = 0_u32;
-    group.bench_function("seal a field", |b| {
-        b.iter(|| {
-            // A sealer is for one body and counts its values: renewed long before its bound, which adds nothing visible.
-            used += 1;
-            if used.is_multiple_of(4096) {
-                open_sealer = sealer(&ring);
-            }
-            out.clear();
-            open_sealer
-                .seal(name, None, black_box(json.as_bytes()), &mut out)
-                .expect("sealed");
+    for (at, shape) in [(2, "a field"), (4, "a list of objects")] {
+        let (name, json) = PHI[at];
+        let mut out = Vec::with_capacity(512);
+        let mut open_sealer = sealer(&ring);
+        let mut used = 0_u32;
+        group.bench_function(format!("seal {shape}"), |b| {
+            b.iter(|| {
+                // A sealer is for one body and counts its values: renewed long before its bound, which adds nothing visible.
+                used += 1;
+                if used.is_multiple_of(4096) {
+                    open_sealer = sealer(&ring);
+                }
+                out.clear();
+                open_sealer
+                    .seal(name, None, black_box(json.as_bytes()), &mut out)
+                    .expect("sealed");
+            });
         });
-    });
+        group.bench_function(format!("serde_json::Value of {shape}"), |b| {
+            b.iter(|| serde_json::from_str::<Value>(black_box(json)).expect("JSON"));
+        });
+    }
+    let (name, _) = PHI[2];
     let opener = Opener::new(Arc::clone(&ring), DOMAIN);
     let tokens = seal_body(&ring);
     group.bench_function("open a field, key known", |b| {
         b.iter(|| opener.open(black_box(&tokens[2]), name, None).is_ok());
+    });
+    let mut room = OpenRoom::default();
+    group.bench_function("open a field, key known, in a room", |b| {
+        b.iter(|| {
+            let opened = opener.open_in(black_box(&tokens[2]), name, None, &mut room);
+            opened.expect("opened").len()
+        });
     });
     group.bench_function("seal a body of six", |b| {
         b.iter(|| seal_body(black_box(&ring)).len());
@@ -88,6 +104,50 @@ fn fields(criterion: &mut Criterion<CpuTime>) {
     let mut turn = bodies.iter().cycle();
     group.bench_function("open a body of six, key new", |b| {
         b.iter(|| open_body(&opener, black_box(turn.next().expect("a body"))));
+    });
+    group.finish();
+}
+
+/// The other formats, for one field.
+fn formats(criterion: &mut Criterion<CpuTime>) {
+    let ring = ring();
+    let mut group = criterion.benchmark_group("formats, a field");
+    let (name, json) = PHI[2];
+    let opener = Opener::new(Arc::clone(&ring), DOMAIN);
+    let mut out = Vec::with_capacity(1024);
+    for (format, word) in [(Format::Fernet, "Fernet"), (Format::Jwe, "JWE")] {
+        let mut sealer =
+            Sealer::new(&ring, DOMAIN, format, Wrap::String, NOW_UNIX).expect("a key that seals");
+        group.bench_function(format!("seal as {word}"), |b| {
+            b.iter(|| {
+                out.clear();
+                sealer
+                    .seal(name, None, black_box(json.as_bytes()), &mut out)
+                    .expect("sealed");
+            });
+        });
+        let token = std::str::from_utf8(&out).expect("ASCII").trim_matches('"');
+        group.bench_function(format!("open {word}"), |b| {
+            b.iter(|| opener.open(black_box(token), name, None).is_ok());
+        });
+    }
+    let searcher = Searcher::new(Arc::clone(&ring), DOMAIN);
+    let mut seal = |out: &mut Vec<u8>| {
+        out.clear();
+        searcher
+            .seal_into(
+                name,
+                black_box(json.as_bytes()),
+                Normalize::Upper,
+                Wrap::String,
+                out,
+            )
+            .expect("sealed");
+    };
+    group.bench_function("seal searchably", |b| b.iter(|| seal(&mut out)));
+    let token = std::str::from_utf8(&out).expect("ASCII").trim_matches('"');
+    group.bench_function("open a searchable value", |b| {
+        b.iter(|| opener.open(black_box(token), name, None).is_ok());
     });
     group.finish();
 }
@@ -112,11 +172,32 @@ fn records(criterion: &mut Criterion<CpuTime>) {
     group.bench_function("canonical form + HMAC", |b| {
         b.iter(|| mac.hex(&canonicalize(black_box(RECORD.as_bytes())).expect("a canonical form")));
     });
+    let macs = RecordMacRing::new(vec![RingMac {
+        id: "bench".to_owned(),
+        from_unix: 0,
+        mac: RecordMac::new(b"a key of the bench, nothing else"),
+    }]);
+    group.bench_function("canonical form + second version's HMAC", |b| {
+        b.iter(|| {
+            let record = RecordV2 {
+                domain: DOMAIN,
+                patient: Some("p-000123"),
+                version: 7,
+                created_by: "pr-04",
+                created_at: "2026-11-20T08:15:00.000000",
+                data: &canonicalize(black_box(RECORD.as_bytes())).expect("a canonical form"),
+            };
+            macs.seal_v2(&record, NOW_UNIX)
+        });
+    });
+    group.bench_function("serde_json::Value", |b| {
+        b.iter(|| serde_json::from_str::<Value>(black_box(RECORD)).expect("JSON"));
+    });
     group.bench_function("serde_json, sorted by BTreeMap and printed", |b| {
         b.iter(|| sorted_tree(black_box(RECORD)));
     });
     group.finish();
 }
 
-criterion_group! { name = benches; config = support::short(); targets = fields, records }
+criterion_group! { name = benches; config = support::short(); targets = fields, formats, records }
 criterion_main!(benches);

@@ -419,3 +419,5 @@ pub(crate) fn push_bytes(to: &mut Vec<u8>, bytes: &[u8]) -> Result<(), TooLong> 
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wycheproof;

@@ -1,10 +1,13 @@
-//! Sealing and opening of PHI values, and what stands around it: key rings, Fernet, Python's canonical JSON
-//! form, the record MAC over it, masks, and the tokens that an agent carries in place of a value.
+//! Sealing and opening of PHI values, and what stands around it: key rings, Fernet, JWE, searchable values, Python's
+//! canonical JSON form, the record MACs over it, keys of patients, masks, and the tokens that an agent carries in
+//! place of a value.
 //!
 //! The crate is pure: no I/O, no async, no logging, and the clock is an argument. It promises that
 //!
 //! - keys, derived keys and opened values are wiped when they are dropped and never shown by `Debug`;
-//! - whatever does not open fails with one error that says nothing about the reason ([`OpenError`]);
+//! - whatever does not open fails with one error that says nothing about the reason ([`OpenError`]), but that its key
+//!   was destroyed;
+//! - every use of a ring key has keys of its own, derived under its own label, but for Fernet and the seed's hash;
 //! - a value that is sealed or opened is one valid JSON text, so that it may be spliced into a document.
 //!
 //! A body is sealed by one [`Sealer`] (one salt, one key derivation) and opened by an [`Opener`], which keeps the

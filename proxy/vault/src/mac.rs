@@ -147,8 +147,12 @@ impl RecordMacRing {
 
     /// The version that computes now. `None` while every active one is of the future.
     pub fn sealing(&self, now_unix: i64) -> Option<&RingMac> {
+        self.held(now_unix).map(|it| &it.mac)
+    }
+
+    fn held(&self, now_unix: i64) -> Option<&HeldMac> {
         let active = |it: &&HeldMac| it.state == KeyState::Active && it.mac.from_unix <= now_unix;
-        self.newest_first.iter().find(active).map(|it| &it.mac)
+        self.newest_first.iter().find(active)
     }
 
     /// The MAC under the version that computes now. `None` while every one is of the future.
@@ -165,8 +169,8 @@ impl RecordMacRing {
 
     /// The second version's MAC of a record under the key that computes now. `None` while every one is of the future.
     pub fn seal_v2(&self, record: &RecordV2<'_>, now_unix: i64) -> Option<String> {
-        let it = self.sealing(now_unix)?;
-        Some(v2::text(&it.mac.second, Kid::of(&it.id), record))
+        let it = self.held(now_unix)?;
+        Some(v2::text(&it.mac.mac.second, it.kid, record))
     }
 
     /// Whether `text` is the second version's MAC of a record.
