@@ -3,6 +3,7 @@
 //! Nothing here does I/O, keeps a key or knows the policy. The promise of the crate is about bytes:
 //! what is not edited comes out as it went in, whatever its number format, spacing, escapes or order.
 
+pub mod detect;
 pub mod json;
 pub mod jsonrpc;
 pub mod mcp;
