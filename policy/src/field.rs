@@ -91,6 +91,9 @@ impl View {
 pub enum Unlisted {
     /// It passes as it is.
     Reveal,
+    /// Text passes without what looks like an identifier in it: in an answer that is shown by the detector's view, in
+    /// a request it is refused. What is no text passes.
+    Detect,
     /// In an answer it is withheld, in a request refused.
     #[default]
     Withhold,
@@ -101,9 +104,45 @@ pub enum Unlisted {
 pub enum TextView {
     /// It passes as it is.
     Reveal,
+    /// What looks like an identifier in it is shown by the detector's view.
+    Detect,
     /// It is replaced.
     #[default]
     Withhold,
+}
+
+impl TextView {
+    /// The word of the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reveal => "reveal",
+            Self::Detect => "detect",
+            Self::Withhold => "withhold",
+        }
+    }
+}
+
+/// What becomes of content that can't be read: images, audio, PDF, DICOM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum BinaryView {
+    /// It passes as it is.
+    Reveal,
+    /// It is left out.
+    #[default]
+    Withhold,
+}
+
+/// How a find of a detector is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Shown {
+    /// By the caller's view of this field.
+    As(FieldId),
+    /// As it is: it is no PHI here.
+    Plainly,
+    /// Not at all.
+    #[default]
+    Not,
 }
 
 /// The view of every PHI field for one set of roles and one client.

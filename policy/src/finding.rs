@@ -85,6 +85,8 @@ pub mod codes {
     pub const MASK_MISMATCH: &str = "mask_mismatch";
     /// A transport that is weaker than it looks.
     pub const WEAK_TRANSPORT: &str = "weak_transport";
+    /// A searchable field whose equal values tell more than the search needs.
+    pub const EQUAL_VALUES: &str = "equal_values";
     /// `check --online`: a file that the configuration names can't be used.
     pub const UNUSABLE_FILE: &str = "unusable_file";
     /// `check --online`: a server that the configuration names does not answer, or refuses.

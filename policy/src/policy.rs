@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use crate::cel::Condition;
-use crate::field::{TextView, Unlisted, View, Views};
+use crate::field::{BinaryView, Shown, TextView, Unlisted, View, Views};
 use crate::names::{fold, folded_ascii};
 use crate::path::Path;
+use crate::place::FieldPlace;
 use crate::template::Template;
 
 /// A PHI field of this policy, by number.
@@ -107,6 +108,147 @@ pub enum Format {
     Native,
     /// The Python services' records.
     Fernet,
+    /// JSON Web Encryption in its compact form (RFC 7516), `A256GCMKW` and `A256GCM`.
+    Jwe,
+}
+
+/// How strictly a Fernet token is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FernetReading {
+    /// As it is written: one text for one token.
+    #[default]
+    Strict,
+    /// As Python's `cryptography` reads it: other alphabets, line breaks, characters that are no base64.
+    Lenient,
+}
+
+/// How a searchable value is spelt before it is sealed, so that a search finds it however it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Normalize {
+    /// As it stands.
+    Exact,
+    /// Its digits alone.
+    Digits,
+    /// Letters in upper case, separators left out.
+    Upper,
+    /// A date as YYYY-MM-DD.
+    Date,
+}
+
+impl Normalize {
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "exact" => Self::Exact,
+            "digits" => Self::Digits,
+            "upper" => Self::Upper,
+            "date" => Self::Date,
+            _ => return None,
+        })
+    }
+}
+
+/// What tokens for agents are bound to, beside domain and field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tokens {
+    /// The patient of the rule.
+    pub bind_patient: bool,
+    /// The login session.
+    pub bind_session: bool,
+    /// How long one can be handed back, in seconds; none: for ever.
+    pub lasts_seconds: Option<u32>,
+}
+
+/// A detector of the site's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// Its name.
+    pub name: String,
+    /// A regular expression, compiled once to see that it can be.
+    pub expression: String,
+    /// How a find is shown.
+    pub shown: Shown,
+}
+
+/// What detectors find in free text, and how it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Detection {
+    /// In the order of [`Detection::WORDS`].
+    pub built_in: Vec<Shown>,
+    /// The site's own.
+    pub patterns: Vec<Pattern>,
+}
+
+impl Detection {
+    /// The built-in detectors, by the configuration's words.
+    pub const WORDS: [&'static str; 14] = [
+        "ssn",
+        "phone",
+        "fax",
+        "email",
+        "url",
+        "ip",
+        "date",
+        "age_over_89",
+        "zip",
+        "mbi",
+        "npi",
+        "dea",
+        "vin",
+        "card",
+    ];
+    /// Patterns of one policy.
+    pub const PATTERNS_MAX: usize = 64;
+    /// Bytes of one pattern.
+    pub const PATTERN_BYTES_MAX: usize = 1024;
+
+    /// How a find of a built-in detector is shown.
+    #[must_use]
+    pub fn of(&self, word: &str) -> Shown {
+        let place = Self::WORDS.iter().position(|known| *known == word);
+        let shown = place.and_then(|place| self.built_in.get(place));
+        shown.copied().unwrap_or_default()
+    }
+}
+
+/// Which hash a record gets and must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IntegrityVersion {
+    /// The seed's `integrity_hash` over its data.
+    #[default]
+    Seed,
+    /// `integrity_v2`, which binds patient, version, author and time as well.
+    V2,
+    /// Both.
+    Both,
+}
+
+impl IntegrityVersion {
+    /// Whether `integrity_hash` is written and verified.
+    #[must_use]
+    pub fn seed(self) -> bool {
+        matches!(self, Self::Seed | Self::Both)
+    }
+
+    /// Whether `integrity_v2` is written and verified.
+    #[must_use]
+    pub fn v2(self) -> bool {
+        matches!(self, Self::V2 | Self::Both)
+    }
+}
+
+/// `integrity`: how records are hashed and verified.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Integrity {
+    /// Which hash.
+    pub version: IntegrityVersion,
+    /// Whether a record without a hash passes unverified.
+    pub pass_missing: bool,
+    /// Whether a record whose `integrity_v2` names a key that the ring doesn't have passes unverified.
+    pub pass_unknown: bool,
+    /// Whether a record without `data` is hashed whole, without the integrity members.
+    pub covers_record: bool,
+    /// The member of a record that holds the integrity members; none: they stand in the record itself.
+    pub member: Option<String>,
 }
 
 /// The shape of a sealed value.
@@ -135,6 +277,16 @@ pub struct Phi {
     pub unlisted_arguments: Unlisted,
     /// Text that is no JSON.
     pub text: TextView,
+    /// Content that can't be read.
+    pub binary: BinaryView,
+    /// How Fernet tokens are read.
+    pub fernet: FernetReading,
+    /// Whether sealed values are bound to the patient of the rule.
+    pub bind_patient: bool,
+    /// Tokens for agents.
+    pub tokens: Tokens,
+    /// Detectors of identifiers in text.
+    pub detection: Detection,
 }
 
 /// What a rule stands on: its name and where it is written. Cheap to clone.
@@ -183,6 +335,9 @@ pub(crate) struct Grant {
     pub patient: Option<Arc<Path>>,
     pub record: Option<Arc<Path>>,
     pub text: TextView,
+    pub binary: BinaryView,
+    /// This tool's own meaning of places.
+    pub places: Arc<[FieldPlace]>,
     pub when: Option<Condition>,
     pub step_up: Option<StepUp>,
     pub event: Option<Arc<str>>,
@@ -242,6 +397,9 @@ pub struct Policy {
     pub(crate) field_names: Vec<String>,
     pub(crate) groups: Vec<Option<String>>,
     pub(crate) classes: Classes,
+    pub(crate) places: Vec<FieldPlace>,
+    pub(crate) searchable: Vec<Option<Normalize>>,
+    pub(crate) integrity: Integrity,
     pub(crate) roles: Vec<Role>,
     pub(crate) role_numbers: HashMap<String, usize>,
     pub(crate) clients: Vec<Client>,
@@ -258,7 +416,13 @@ pub struct Policy {
 pub(crate) type ViewsKey = (RoleSet, Option<usize>, bool);
 
 /// The members that the sidecar itself puts into a record; in a record they are no PHI.
-pub const INTEGRITY_MEMBERS: [&str; 4] = ["integrity_hash", "created_at", "created_by", "version"];
+pub const INTEGRITY_MEMBERS: [&str; 5] = [
+    "integrity_hash",
+    "integrity_v2",
+    "created_at",
+    "created_by",
+    "version",
+];
 
 impl Policy {
     /// Roles of one policy: as many as a set of them has bits.
@@ -294,6 +458,24 @@ impl Policy {
             .iter()
             .zip(0u16..)
             .map(|(name, number)| (FieldId(number), name.as_str()))
+    }
+
+    /// Places of PHI that names alone don't tell, for every rule.
+    #[must_use]
+    pub fn places(&self) -> &[FieldPlace] {
+        &self.places
+    }
+
+    /// How a searchable field is spelt; none for a field that the upstream can't search by.
+    #[must_use]
+    pub fn searchable(&self, field: FieldId) -> Option<Normalize> {
+        self.searchable.get(field.index()).copied().flatten()
+    }
+
+    /// The `integrity` section.
+    #[must_use]
+    pub fn integrity(&self) -> &Integrity {
+        &self.integrity
     }
 
     /// The `phi` section.

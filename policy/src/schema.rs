@@ -107,12 +107,14 @@ fn shape(of: &Shape) -> Value {
     }
 }
 
-/// Words that are not refused, and the numbers that some of them look like without quotes.
+/// Words that are not refused, and the numbers and flags that some of them look like without quotes.
 fn words(choices: &[Choice]) -> Vec<Value> {
     let taken = || choices.iter().filter(|c| c.1 != Built::Restricts);
     let mut words: Vec<Value> = taken().map(|c| json!(c.0)).collect();
     let numbers = taken().filter_map(|c| c.0.parse::<serde_json::Number>().ok());
     words.extend(numbers.map(Value::Number));
+    let flags = taken().filter_map(|c| c.0.parse::<bool>().ok());
+    words.extend(flags.map(Value::Bool));
     words
 }
 

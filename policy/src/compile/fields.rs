@@ -5,16 +5,23 @@ use std::collections::HashMap;
 use crate::document::keys::FIELD;
 use crate::document::read::Section;
 use crate::document::report::Report;
-use crate::document::tree::Place;
+use crate::document::tree::{Node, Place};
 use crate::finding::codes;
 use crate::names::{fold, nearest};
-use crate::policy::{FieldClass, FieldId, Policy};
+use crate::place::{FieldPlace, PlaceError};
+use crate::policy::{FieldClass, FieldId, Normalize, Policy};
+
+use super::phi::normalize;
 
 #[derive(Default)]
 pub(super) struct Fields {
     pub names: Vec<String>,
     pub groups: Vec<Option<String>>,
     pub classes: HashMap<Box<[u8]>, FieldClass>,
+    /// Places that names alone don't tell.
+    pub paths: Vec<FieldPlace>,
+    /// How a field is spelt that the upstream searches by.
+    pub searchable: Vec<Option<Normalize>>,
     /// All names of a field, folded: for a guess at what it holds.
     pub aliases: Vec<Vec<String>>,
     places: HashMap<Box<[u8]>, Place>,
@@ -42,6 +49,26 @@ impl Fields {
                 .collect();
             (!of_group.is_empty()).then_some(Named::Group(of_group))
         })
+    }
+
+    /// The field that has this name among its others.
+    pub(super) fn aliased(&self, name: &str) -> Option<FieldId> {
+        match self.class(name) {
+            FieldClass::Phi(id) => Some(id),
+            FieldClass::NotPhi | FieldClass::Unlisted => None,
+        }
+    }
+
+    /// What a member's name means.
+    pub(super) fn class(&self, name: &str) -> FieldClass {
+        let known = self.classes.get(fold(name).as_bytes());
+        known.copied().unwrap_or(FieldClass::Unlisted)
+    }
+
+    /// A field's group.
+    pub(super) fn group_of(&self, field: &str) -> Option<&str> {
+        let at = self.names.iter().position(|name| name == field)?;
+        self.groups.get(at)?.as_deref()
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = (FieldId, &str)> {
@@ -112,17 +139,15 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
     }
     for (entry, number) in entries.iter().take(Policy::FIELDS_MAX).zip(0u16..) {
         let section = Section::new(&entry.value, FIELD);
-        // Reserved, reported by the table.
-        let _ = section.flag("searchable");
         let class = FieldClass::Phi(FieldId(number));
         fields.claim(&entry.name, &entry.name, class, entry.place, report);
         let mut aliases = vec![entry.name.clone()];
         for node in section.items("also") {
             let Some(alias) = node.text() else { continue };
-            if alias.contains(['[', ']', '*', '/']) {
-                report
-                    .error(codes::NOT_BUILT, node.place, "`phi.fields.also` with a place in a structure is reserved: not built yet, and it would protect")
-                    .fix("write the member's name alone");
+            if FieldPlace::is_place(alias) {
+                fields
+                    .paths
+                    .extend(place(node, FieldPlace::parse(alias, class), report));
                 continue;
             }
             fields.claim(alias, node.shown(), class, node.place, report);
@@ -130,6 +155,9 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
         }
         fields.names.push(entry.name.clone());
         fields.groups.push(section.owned("group"));
+        fields
+            .searchable
+            .push(normalize(section.text("searchable")));
         fields.aliases.push(aliases);
     }
     for node in phi.items("not_phi") {
@@ -139,6 +167,27 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
     }
     groups(phi, &fields, report);
     fields
+}
+
+/// A place, or a finding that says why the text is none.
+pub(super) fn place(
+    node: &Node,
+    parsed: Result<FieldPlace, PlaceError>,
+    report: &mut Report<'_>,
+) -> Option<FieldPlace> {
+    match parsed {
+        Ok(place) => Some(place),
+        Err(error) => {
+            report
+                .error(
+                    codes::BAD_PATH,
+                    node.place,
+                    format!("`{}` names no place: {error}", node.shown()),
+                )
+                .fix("write it as Patient.identifier[system=us-ssn].value, Observation.value[x] or identity.number");
+            None
+        }
+    }
 }
 
 /// A group's name must not be a field's: in a role it could mean either.

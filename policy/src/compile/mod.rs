@@ -3,16 +3,19 @@
 mod clients;
 mod fields;
 pub(crate) mod hash;
+mod phi;
 mod roles;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::RwLock;
 
 use crate::document::read::Section;
 use crate::document::report::Report;
-use crate::field::{TextView, Unlisted};
-use crate::policy::{Format, Phi, Policy, Storage, Wrap};
+use crate::finding::codes;
+use crate::policy::{FieldClass, Integrity, IntegrityVersion, Policy};
 use crate::settings::{MutualTls, SwitchedOff};
 
 /// What the policy has to know of the rest of the configuration.
@@ -29,18 +32,22 @@ pub(crate) fn policy(
     off: &mut SwitchedOff,
     report: &mut Report<'_>,
 ) -> Option<Policy> {
-    let phi = phi(root.section("phi"), off);
     let fields = fields::fields(root.section("phi"), report);
+    let phi = phi::phi(root.section("phi"), &fields, off, report);
+    let integrity = integrity(root.section("integrity"), &fields, report);
     let roles = roles::roles(root, &fields, report);
     let clients = clients::clients(root, &roles, around.mutual_tls, report);
     let phi = phi?;
-    let rules = rules::rules(root, &roles, &phi, report);
+    let rules = rules::rules(root, &roles, &phi, &fields, report);
     let role_numbers = roles.numbers();
     Some(Policy {
         phi,
         field_names: fields.names,
         groups: fields.groups,
         classes: fields.classes.into_iter().collect(),
+        places: fields.paths,
+        searchable: fields.searchable,
+        integrity,
         roles: roles.list,
         role_numbers,
         clients,
@@ -54,44 +61,31 @@ pub(crate) fn policy(
     })
 }
 
-fn phi(section: Section<'_>, off: &mut SwitchedOff) -> Option<Phi> {
-    let unlisted = section.section("unlisted");
-    // Reserved, reported by the table.
-    let _ = (
-        section.text("binary"),
-        section.items("bind"),
-        section.items("presets"),
-    );
-    let _ = section.section("tokens").is_written();
-    let storage = match section.text("storage")? {
-        "clear" => Storage::Clear,
-        _ => Storage::Encrypted,
-    };
-    if storage == Storage::Clear {
-        off.note(section.place_of("storage"), "sealing is switched off");
+/// `integrity`.
+fn integrity(section: Section<'_>, fields: &fields::Fields, report: &mut Report<'_>) -> Integrity {
+    let is = |name, word| section.text(name) == Some(word);
+    let member = section.owned("member");
+    if let Some(name) = member
+        .as_deref()
+        .filter(|name| fields.class(name) != FieldClass::Unlisted || *name == "data")
+    {
+        report
+            .error(
+                codes::NAME_CLASH,
+                section.place_of("member"),
+                format!("`integrity.member: {name}` means something else"),
+            )
+            .fix("name a member that holds nothing but the integrity members");
     }
-    Some(Phi {
-        domain: section.owned("domain")?,
-        storage,
-        format: match section.text("format")? {
-            "fernet" => Format::Fernet,
-            _ => Format::Native,
+    Integrity {
+        version: match section.text("version") {
+            Some("v2") => IntegrityVersion::V2,
+            Some("both") => IntegrityVersion::Both,
+            _ => IntegrityVersion::Seed,
         },
-        wrap: match section.text("wrap")? {
-            "string" => Wrap::String,
-            _ => Wrap::Object,
-        },
-        unlisted_results: match unlisted.text("results")? {
-            "reveal" => Unlisted::Reveal,
-            _ => Unlisted::Withhold,
-        },
-        unlisted_arguments: match unlisted.text("arguments")? {
-            "pass" => Unlisted::Reveal,
-            _ => Unlisted::Withhold,
-        },
-        text: match section.text("text")? {
-            "reveal" => TextView::Reveal,
-            _ => TextView::Withhold,
-        },
-    })
+        pass_missing: is("missing", "pass"),
+        pass_unknown: is("unknown", "pass"),
+        covers_record: is("covers", "record"),
+        member,
+    }
 }

@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::fields::Fields;
+use super::phi::{binary_view, text_view};
 use super::roles::Roles;
 use crate::cel::Condition;
 use crate::document::keys::{Key, METHOD, RULE, TOOL};
 use crate::document::read::Section;
 use crate::document::report::Report;
 use crate::document::tree::{Entry, Node, Place, Scalar};
-use crate::field::TextView;
+use crate::field::{BinaryView, TextView};
 use crate::finding::codes;
 use crate::path::{Path, Root, Step};
-use crate::policy::{Grant, Operation, Phi, RoleSet, Rule, StepUp};
+use crate::place::FieldPlace;
+use crate::policy::{FieldClass, Grant, Operation, Phi, RoleSet, Rule, StepUp};
 use crate::template::Template;
 
 #[derive(Default)]
@@ -30,7 +33,13 @@ enum Kind<'t> {
     Resource(&'t Template),
 }
 
-pub(super) fn rules(root: Section<'_>, roles: &Roles, phi: &Phi, report: &mut Report<'_>) -> Rules {
+pub(super) fn rules(
+    root: Section<'_>,
+    roles: &Roles,
+    phi: &Phi,
+    fields: &Fields,
+    report: &mut Report<'_>,
+) -> Rules {
     let mut rules = Rules::default();
     for entry in root.named("tools") {
         if names_a_pattern(&entry.name) {
@@ -46,19 +55,19 @@ pub(super) fn rules(root: Section<'_>, roles: &Roles, phi: &Phi, report: &mut Re
                 .fix("name each tool");
             continue;
         }
-        let reader = Reader::new("tools", entry, TOOL, Kind::Tool, roles);
+        let reader = Reader::new("tools", entry, TOOL, Kind::Tool, (roles, fields));
         rules
             .tools
             .extend(reader.grant(phi, report).map(|g| (entry.name.clone(), g)));
     }
     for entry in root.named("prompts") {
-        let reader = Reader::new("prompts", entry, RULE, Kind::Prompt, roles);
+        let reader = Reader::new("prompts", entry, RULE, Kind::Prompt, (roles, fields));
         rules
             .prompts
             .extend(reader.grant(phi, report).map(|g| (entry.name.clone(), g)));
     }
     for entry in root.named("resources") {
-        resource(entry, roles, phi, &mut rules.resources, report);
+        resource(entry, (roles, fields), phi, &mut rules.resources, report);
     }
     for entry in root.named("methods") {
         // Reserved, reported by the table.
@@ -75,7 +84,7 @@ fn names_a_pattern(name: &str) -> bool {
 
 fn resource(
     entry: &Entry,
-    roles: &Roles,
+    names: (&Roles, &Fields),
     phi: &Phi,
     known: &mut Vec<(Template, Grant)>,
     report: &mut Report<'_>,
@@ -102,7 +111,7 @@ fn resource(
             )
             .fix("keep one of them");
     }
-    let reader = Reader::new("resources", entry, RULE, Kind::Resource(&template), roles);
+    let reader = Reader::new("resources", entry, RULE, Kind::Resource(&template), names);
     if let Some(grant) = reader.grant(phi, report) {
         known.push((template, grant));
     }
@@ -114,6 +123,7 @@ struct Reader<'t> {
     section: Section<'t>,
     kind: Kind<'t>,
     roles: &'t Roles,
+    fields: &'t Fields,
 }
 
 impl<'t> Reader<'t> {
@@ -122,7 +132,7 @@ impl<'t> Reader<'t> {
         entry: &'t Entry,
         keys: &'static [Key],
         kind: Kind<'t>,
-        roles: &'t Roles,
+        (roles, fields): (&'t Roles, &'t Fields),
     ) -> Self {
         Self {
             name: format!("{of}.{}", entry.name),
@@ -130,6 +140,7 @@ impl<'t> Reader<'t> {
             section: Section::new(&entry.value, keys),
             kind,
             roles,
+            fields,
         }
     }
 
@@ -142,12 +153,20 @@ impl<'t> Reader<'t> {
         let when = self.when(report);
         let step_up = self.step_up(report);
         let operation = operation?;
+        let none = operation == Operation::None;
         let text = match self.section.text("text") {
-            Some("reveal") => TextView::Reveal,
-            Some(_) => TextView::Withhold,
-            None if operation == Operation::None => TextView::Reveal,
+            Some(word) => text_view(word),
+            None if none => TextView::Reveal,
             None => phi.text,
         };
+        let binary = match self.section.text("binary") {
+            Some(word) => binary_view(word),
+            None if none => BinaryView::Reveal,
+            None => phi.binary,
+        };
+        if !none {
+            self.bound(phi, patient.as_ref(), report);
+        }
         Some(Grant {
             rule: Rule {
                 name: Arc::from(self.name.as_str()),
@@ -159,6 +178,8 @@ impl<'t> Reader<'t> {
             patient: patient.map(Arc::new),
             record: record.map(Arc::new),
             text,
+            binary,
+            places: self.places(report).into(),
             when,
             step_up,
             event: self.section.text("event").map(Arc::from),
@@ -172,11 +193,70 @@ impl<'t> Reader<'t> {
                 self.section.text("max_patients"),
                 self.section.text("recipient"),
             );
-            let _ = (
-                self.section.text("only_patients"),
-                self.section.named("fields"),
-            );
+            let _ = self.section.text("only_patients");
         }
+    }
+
+    /// A tool's own meaning of places.
+    fn places(&self, report: &mut Report<'_>) -> Vec<FieldPlace> {
+        if self.kind != Kind::Tool {
+            return Vec::new();
+        }
+        let mut places = Vec::new();
+        for entry in self.section.named("fields") {
+            let class = match entry.value.text() {
+                None => continue,
+                Some("not_phi") => Some(FieldClass::NotPhi),
+                Some(name) => self.fields.aliased(name).map(FieldClass::Phi),
+            };
+            let Some(class) = class else {
+                report
+                    .error(
+                        codes::UNDEFINED_FIELD,
+                        entry.value.place,
+                        format!("`{}` is no field", entry.value.shown()),
+                    )
+                    .meant(self.fields.suggest(entry.value.shown()))
+                    .fix("write a field's name, or not_phi");
+                continue;
+            };
+            match FieldPlace::of_tool(&entry.name, class) {
+                Ok(place) => places.push(place),
+                Err(error) => {
+                    report
+                        .error(
+                            codes::BAD_PATH,
+                            entry.place,
+                            format!(
+                                "`{}.fields.{}` names no place: {error}",
+                                self.name, entry.name
+                            ),
+                        )
+                        .fix("write it as result.value or args.rows[*].value");
+                }
+            }
+        }
+        places
+    }
+
+    /// What is bound to a patient needs one that is known before anything is sealed or opened.
+    fn bound(&self, phi: &Phi, patient: Option<&Path>, report: &mut Report<'_>) {
+        let wanted = match (phi.bind_patient, phi.tokens.bind_patient) {
+            (true, _) => "phi.bind",
+            (false, true) => "phi.tokens.bind",
+            (false, false) => return,
+        };
+        if patient.is_some_and(|path| path.root != Root::Result) {
+            return;
+        }
+        let place = self.section.place_of("patient");
+        report
+            .error(
+                codes::CONTRADICTION,
+                place,
+                format!("`{}` does not know its patient before the answer, and `{wanted}` binds to the patient", self.name),
+            )
+            .fix("name the patient by args, uri or claims, or bind to no patient");
     }
 
     fn roles(&self, operation: Option<Operation>, report: &mut Report<'_>) -> RoleSet {

@@ -22,9 +22,10 @@ mod views;
 use std::sync::Arc;
 
 pub use crate::action::{Action, Listed};
+use crate::field::{BinaryView, TextView, Views};
 pub use crate::field::{Mask, Unlisted, View};
-use crate::field::{TextView, Views};
 use crate::path::Path;
+use crate::place::FieldPlace;
 pub use crate::policy::{Operation, Policy, Rule, StepUp};
 pub use crate::principal::Principal;
 pub use request::{OPEN_METHODS, decide, listed, visible};
@@ -84,6 +85,10 @@ pub struct Permit {
     pub uri_values: Vec<(String, String)>,
     /// Text that is no JSON.
     pub text: TextView,
+    /// Content that can't be read.
+    pub binary: BinaryView,
+    /// The tool's own meaning of places, which beats every other.
+    pub places: Arc<[FieldPlace]>,
     /// An event that the rule asks for beside those of its operation (`role_assigned`, …).
     pub event: Option<Arc<str>>,
 }

@@ -8,7 +8,7 @@ use super::select::Standing;
 use super::{Action, Decision, Denial, DenialReason, Listed, Permit, Principal};
 use crate::action::Arguments;
 use crate::cel::{Facts, Truth};
-use crate::field::{TextView, Views};
+use crate::field::{BinaryView, TextView, Views};
 use crate::path::{Path, Root, Step};
 use crate::policy::{Grant, Operation, Policy, Rule, StepUp};
 use crate::template::Template;
@@ -214,6 +214,8 @@ fn permitted(
         patient_value: None,
         uri_values: Vec::new(),
         text: grant.text,
+        binary: grant.binary,
+        places: Arc::clone(&grant.places),
         event: grant.event.clone(),
     })
 }
@@ -329,6 +331,8 @@ fn method(policy: &Policy, principal: &Principal<'_>, name: &str) -> Decision {
         patient_value: None,
         uri_values: Vec::new(),
         text: TextView::Reveal,
+        binary: BinaryView::Reveal,
+        places: Arc::new([]),
         event: None,
     })
 }

@@ -153,6 +153,7 @@ pub(crate) static ROOT: &[Key] = &[
     key("tls", Shape::Map(TLS), "the listener's TLS").required(),
     key("identity", Shape::Map(IDENTITY), "where roles and purposes come from"),
     key("sessions", Shape::Map(SESSIONS), "where login sessions are kept"),
+    key("integrity", Shape::Map(INTEGRITY), "how records are hashed and verified"),
     key("keys", Shape::Map(KEYS), "the key rings: a key seals from its date on, all of a ring open").required(),
     key("key_sources", Shape::Map(KEY_SOURCES), "where keys come from that are neither in the environment nor in a file"),
     key("phi", Shape::Map(PHI), "what is PHI and how it is sealed").required(),
@@ -535,10 +536,16 @@ pub(crate) static PHI: &[Key] = &[
     .default("encrypted"),
     key(
         "format",
-        Shape::Word(&[yes("native"), yes("fernet")]),
-        "the format of what is sealed from now on",
+        Shape::Word(&[yes("native"), yes("fernet"), yes("jwe")]),
+        "the format of what is sealed from now on; all are opened",
     )
     .default("native"),
+    key(
+        "fernet",
+        Shape::Word(&[yes("strict"), yes("lenient")]),
+        "how Fernet tokens are read: lenient as Python's cryptography does, for data that was copied about",
+    )
+    .default("strict"),
     key(
         "wrap",
         Shape::Word(&[yes("object"), yes("string")]),
@@ -552,11 +559,7 @@ pub(crate) static PHI: &[Key] = &[
     ),
     key(
         "text",
-        Shape::Word(&[
-            yes("withhold"),
-            yes("reveal"),
-            Choice("detect", Built::Restricts),
-        ]),
+        Shape::Word(TEXT_VIEWS),
         "text that is no JSON, error texts too",
     )
     .default("withhold"),
@@ -574,39 +577,72 @@ pub(crate) static PHI: &[Key] = &[
     key(
         "binary",
         Shape::Word(&[yes("withhold"), yes("reveal")]),
-        "images, PDF, DICOM",
-    )
-    .restricts(),
-    key(
-        "bind",
-        Shape::List(&Shape::Word(&[yes("patient")])),
-        "what a sealed value is bound to beside domain and field",
-    )
-    .restricts(),
-    key(
-        "tokens",
-        Shape::Map(TOKENS),
-        "what tokens for agents are bound to",
-    )
-    .restricts(),
-    key("presets", TEXTS, "versioned lists of fields").restricts(),
-];
-
-pub(crate) static UNLISTED: &[Key] = &[
-    key(
-        "results",
-        Shape::Word(&[yes("withhold"), yes("reveal")]),
-        "members of answers",
+        "content that can't be read: images, audio, PDF, DICOM",
     )
     .default("withhold"),
     key(
+        "bind",
+        Shape::List(&Shape::Word(&[yes("patient")])),
+        "what a sealed value is bound to beside domain and field; default nothing. Values sealed before open no more",
+    ),
+    key(
+        "tokens",
+        Shape::Map(TOKENS),
+        "what tokens for agents are bound to, and how long they serve",
+    ),
+    key(
+        "detect",
+        Shape::Named(&Shape::Text),
+        "how a detector's find in text is shown: a field's name (by the caller's view of it), withhold or reveal; default the field of the detector's own name, else withhold",
+    ),
+    key(
+        "patterns",
+        Shape::Named(&Shape::Text),
+        "the site's own detectors: regular expressions, by name",
+    ),
+    key("presets", TEXTS, "versioned lists of fields").restricts(),
+];
+
+const TEXT_VIEWS: &[Choice] = &[yes("withhold"), yes("reveal"), yes("detect")];
+
+pub(crate) static INTEGRITY: &[Key] = &[
+    key(
+        "version",
+        Shape::Word(&[yes("seed"), yes("v2"), yes("both")]),
+        "seed: integrity_hash over the data; v2: integrity_v2, which binds patient, version, author and time as well",
+    )
+    .default("seed"),
+    key(
+        "missing",
+        Shape::Word(&[yes("refuse"), yes("pass")]),
+        "a record without a hash",
+    )
+    .default("refuse"),
+    key(
+        "unknown",
+        Shape::Word(&[yes("refuse"), yes("pass")]),
+        "a record whose integrity_v2 names a key that the ring doesn't have",
+    )
+    .default("refuse"),
+    key(
+        "covers",
+        Shape::Word(&[yes("data"), yes("record")]),
+        "what is hashed: a record's `data`, and with `record` the whole record where it has none",
+    )
+    .default("data"),
+    key(
+        "member",
+        Shape::Text,
+        "an object in the record that holds the integrity members, for an upstream that refuses unknown ones; default the record itself",
+    ),
+];
+
+pub(crate) static UNLISTED: &[Key] = &[
+    key("results", Shape::Word(TEXT_VIEWS), "members of answers").default("withhold"),
+    key(
         "arguments",
-        Shape::Word(&[
-            yes("pass"),
-            yes("refuse"),
-            Choice("detect", Built::Restricts),
-        ]),
-        "members of arguments",
+        Shape::Word(&[yes("pass"), yes("refuse"), yes("detect")]),
+        "members of arguments; detect: pass unless it looks like an identifier",
     )
     .default("pass"),
 ];
@@ -615,26 +651,35 @@ pub(crate) static TOKENS: &[Key] = &[
     key(
         "bind",
         Shape::List(&Shape::Word(&[yes("patient"), yes("session")])),
-        "what a token is bound to",
-    )
-    .restricts(),
+        "what a token is bound to beside domain and field; default nothing",
+    ),
     key(
         "lasts",
         Shape::Text,
-        "how long a token can be handed back, as in 8h",
-    )
-    .restricts(),
+        "how long a token can be handed back, as in 8h; default for ever",
+    ),
 ];
 
 pub(crate) static FIELD: &[Key] = &[
     key("group", Shape::Text, "the group that it belongs to"),
-    key("also", TEXTS, "other names of the same thing"),
+    key(
+        "also",
+        TEXTS,
+        "other names of the same thing, and places: Patient.identifier[system=us-ssn].value, Observation.value[x], identity.number",
+    ),
     key(
         "searchable",
-        ON_OFF,
-        "whether the upstream can find records by it",
+        Shape::Word(&[
+            yes("true"),
+            yes("false"),
+            yes("exact"),
+            yes("digits"),
+            yes("upper"),
+            yes("date"),
+        ]),
+        "whether the upstream can find records by it, and how it is spelt for that (true: exact). Equal values are then equal at the upstream",
     )
-    .permits(),
+    .default("false"),
 ];
 
 pub(crate) static ROLE: &[Key] = &[
@@ -853,7 +898,8 @@ macro_rules! rule_keys {
             key("roles", ROLES, "who may call it; `any`: every role of this policy").required(),
             key("patient", Shape::Text, "the path to whose record it touches, or none"),
             key("record", Shape::Text, "the path to the record that is hashed or verified"),
-            key("text", Shape::Word(&[yes("withhold"), yes("reveal")]), "text that is no JSON; default phi.text"),
+            key("text", Shape::Word(TEXT_VIEWS), "text that is no JSON; default phi.text"),
+            key("binary", Shape::Word(&[yes("withhold"), yes("reveal")]), "content that can't be read; default phi.binary"),
             key("when", Shape::Text, "a CEL condition over args, claims and uri; an absent name or an error denies"),
             key("step_up", Shape::Map(STEP_UP), "a fresher or stronger authentication that it needs"),
             key(
@@ -897,9 +943,8 @@ pub(crate) static TOOL: &[Key] = rule_keys!(
     key(
         "fields",
         Shape::Named(&Shape::Text),
-        "this tool's own meaning of a place"
-    )
-    .restricts(),
+        "this tool's own meaning of a place: result.value: test_results, result.unit: not_phi"
+    ),
 );
 
 pub(crate) static METHOD: &[Key] = &[

@@ -93,7 +93,7 @@ fn the_example_files_load_unchanged() {
 }
 
 /// The example with one text of one file replaced by another.
-fn with(file: &str, from: &str, to: &str) -> Vec<Source> {
+pub(crate) fn with(file: &str, from: &str, to: &str) -> Vec<Source> {
     let mut sources = example();
     let source = sources.iter_mut().find(|s| s.name == file).unwrap();
     assert!(source.text.contains(from), "{file} has no {from:?}");
@@ -102,7 +102,7 @@ fn with(file: &str, from: &str, to: &str) -> Vec<Source> {
 }
 
 /// `severity[code] file:line:column message` of all but the example's own four warnings.
-fn findings(sources: &[Source], env: &Fake) -> Vec<String> {
+pub(crate) fn findings(sources: &[Source], env: &Fake) -> Vec<String> {
     let own = [codes::SINK_NOT_BUILT, codes::WEAK_TRANSPORT];
     load(sources, env)
         .findings
@@ -538,37 +538,10 @@ fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
             "sessions: { when_down: refuse }\nidentity:\n",
             "error",
         ),
-        ("arguments: pass", "arguments: detect", "error"),
-        ("text: withhold   ", "text: detect   ", "error"),
-        (
-            "phi:\n  domain",
-            "phi:\n  binary: withhold\n  domain",
-            "error",
-        ),
-        (
-            "phi:\n  domain",
-            "phi:\n  bind: [patient]\n  domain",
-            "error",
-        ),
-        (
-            "phi:\n  domain",
-            "phi:\n  tokens: { lasts: 8h }\n  domain",
-            "error",
-        ),
         (
             "phi:\n  domain",
             "phi:\n  presets: [fhir-r4@1]\n  domain",
             "error",
-        ),
-        (
-            "also: [mrn]",
-            "also: [mrn, \"Observation.value[x]\"]",
-            "error",
-        ),
-        (
-            "also: [mrn] }",
-            "also: [mrn], searchable: true }",
-            "warning",
         ),
         ("at_most: care_agent", "service: true", "warning"),
         ("at_most: care_agent", "roles: [nurse]", "error"),
@@ -610,11 +583,6 @@ fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
         (
             "    operation: search\n",
             "    operation: search\n    only_patients: claims.patient\n",
-            "error",
-        ),
-        (
-            "    operation: search\n",
-            "    operation: search\n    fields: { result.value: test_results }\n",
             "error",
         ),
         (
@@ -669,7 +637,7 @@ fn every_key_of_the_full_policy_is_known() {
         .findings
         .iter()
         .filter(|f| f.code == codes::NOT_BUILT && f.is_error());
-    assert!(refused.count() >= 12);
+    assert!(refused.count() >= 8);
 }
 
 #[test]

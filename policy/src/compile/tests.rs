@@ -1,0 +1,295 @@
+//! What a policy says of places, searches, tokens, detectors and hashes; one test a sentence of the configuration's words.
+
+use crate::field::{BinaryView, Shown, TextView, Unlisted};
+use crate::load::tests::{example_env, findings, with};
+use crate::place::Anchor;
+use crate::policy::{Detection, FernetReading, FieldClass, Format, Normalize, Policy, Tokens};
+use crate::{FieldId, Root, load};
+
+const PHI: &str = "phi:\n  domain";
+const MRN: &str = "also: [mrn]";
+
+fn policy(from: &str, to: &str) -> Policy {
+    let loaded = load(&with("policy.yaml", from, to), &example_env());
+    let lines: Vec<String> = loaded.findings.iter().map(ToString::to_string).collect();
+    loaded
+        .configuration
+        .unwrap_or_else(|| panic!("{lines:#?}"))
+        .policy
+}
+
+/// The example's policy with more below `phi`.
+fn phi(more: &str) -> Policy {
+    policy(PHI, &format!("phi:\n  {more}\n  domain"))
+}
+
+fn found(from: &str, to: &str) -> Vec<String> {
+    findings(&with("policy.yaml", from, to), &example_env())
+}
+
+fn id(policy: &Policy, name: &str) -> FieldId {
+    policy.fields().find(|(_, own)| *own == name).unwrap().0
+}
+
+#[test]
+fn what_is_not_written_is_as_strict_as_it_can_be() {
+    let policy = policy(PHI, PHI);
+    let phi = policy.phi();
+    assert_eq!(phi.binary, BinaryView::Withhold);
+    assert_eq!(phi.fernet, FernetReading::Strict);
+    assert_eq!(phi.tokens, Tokens::default());
+    assert!(!phi.bind_patient && policy.places().is_empty());
+    assert!(
+        policy
+            .fields()
+            .all(|(field, _)| policy.searchable(field).is_none())
+    );
+    let integrity = policy.integrity();
+    assert!(integrity.version.seed() && !integrity.version.v2());
+    assert!(!integrity.pass_missing && !integrity.pass_unknown && !integrity.covers_record);
+    assert_eq!(integrity.member, None);
+}
+
+#[test]
+fn the_words_of_phi_are_read() {
+    let all = "binary: reveal\n  fernet: lenient\n  tokens: { bind: [session], lasts: 8h }";
+    let policy = phi(all);
+    let phi = policy.phi();
+    assert_eq!(
+        (phi.binary, phi.fernet),
+        (BinaryView::Reveal, FernetReading::Lenient)
+    );
+    let tokens = Tokens {
+        bind_patient: false,
+        bind_session: true,
+        lasts_seconds: Some(28_800),
+    };
+    assert_eq!(phi.tokens, tokens);
+    assert_eq!(
+        self::policy("format: native", "format: jwe").phi().format,
+        Format::Jwe
+    );
+    assert_eq!(
+        self::policy("text: withhold  ", "text: detect  ")
+            .phi()
+            .text,
+        TextView::Detect
+    );
+    let detecting = self::policy(
+        "unlisted: { results: withhold, arguments: pass }",
+        "unlisted: { results: detect, arguments: detect }",
+    );
+    assert_eq!(detecting.phi().unlisted_results, Unlisted::Detect);
+    assert_eq!(detecting.phi().unlisted_arguments, Unlisted::Detect);
+}
+
+#[test]
+fn a_field_has_places_beside_its_names() {
+    let policy = policy(
+        MRN,
+        "also: [mrn, \"Patient.identifier[type.coding.code=MR].value\", identity.number]",
+    );
+    let mrn = FieldClass::Phi(id(&policy, "medical_record_number"));
+    let [fhir, anywhere] = policy.places() else {
+        panic!("two places")
+    };
+    assert_eq!((fhir.class, anywhere.class), (mrn, mrn));
+    assert_eq!(fhir.anchor, Anchor::Resource(Some("Patient".into())));
+    assert_eq!(anywhere.anchor, Anchor::Anywhere);
+    assert_eq!(policy.classify("mrn"), mrn);
+    let wrong = found(MRN, "also: [mrn, \"Patient.identifier[system]\"]");
+    assert!(
+        wrong[0].starts_with("error[bad_path] policy.yaml:24:59"),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn a_tool_has_its_own_meaning_of_places() {
+    let rule = "list_departments: { operation: none, roles: any, patient: none";
+    let policy = policy(
+        rule,
+        &format!(
+            "{rule}, fields: {{ result.value: test_results, \"args.rows[*].unit\": not_phi }}"
+        ),
+    );
+    let places = &policy.tools["list_departments"].places;
+    assert_eq!(
+        places[0].class,
+        FieldClass::Phi(id(&policy, "test_results"))
+    );
+    assert_eq!(places[0].anchor, Anchor::Root(Root::Result));
+    assert_eq!(
+        (places[1].class, &places[1].anchor),
+        (FieldClass::NotPhi, &Anchor::Root(Root::Args))
+    );
+    let wrong = found(
+        rule,
+        &format!("{rule}, fields: {{ result.value: test_result, claims.sub: ssn }}"),
+    );
+    assert!(
+        wrong[0].contains("[undefined_field]") && wrong[1].contains("[bad_path]"),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn a_searchable_field_says_how_it_is_spelt() {
+    for (word, how) in [
+        ("true", Normalize::Exact),
+        ("digits", Normalize::Digits),
+        ("upper", Normalize::Upper),
+        ("date", Normalize::Date),
+    ] {
+        let policy = policy(MRN, &format!("{MRN}, searchable: {word}"));
+        assert_eq!(
+            policy.searchable(id(&policy, "medical_record_number")),
+            Some(how)
+        );
+        assert_eq!(policy.searchable(id(&policy, "ssn")), None);
+    }
+    assert!(
+        found(MRN, "also: [mrn], searchable: maybe")
+            .iter()
+            .any(|f| f.contains("[bad_value]"))
+    );
+    let both = with("policy.yaml", MRN, "also: [mrn], searchable: true");
+    let both: Vec<_> = both
+        .into_iter()
+        .map(|mut source| {
+            source.text = source.text.replace("format: native", "format: fernet");
+            source
+        })
+        .collect();
+    let contradiction = findings(&both, &example_env());
+    assert!(
+        contradiction[0].starts_with("error[contradiction] policy.yaml:24:72"),
+        "{contradiction:?}"
+    );
+    let clinical = found(
+        "diagnosis: { group: clinical",
+        "diagnosis: { group: clinical, searchable: true",
+    );
+    assert!(
+        clinical[0].starts_with("warning[equal_values]"),
+        "{clinical:?}"
+    );
+}
+
+#[test]
+fn what_is_bound_to_a_patient_needs_one_before_the_answer() {
+    for (bound, key) in [
+        ("bind: [patient]", "phi.bind"),
+        ("tokens: { bind: [patient] }", "phi.tokens.bind"),
+    ] {
+        let wrong = found(PHI, &format!("phi:\n  {bound}\n  domain"));
+        let tools: Vec<_> = wrong
+            .iter()
+            .filter(|f| f.starts_with("error[contradiction]"))
+            .collect();
+        assert_eq!(tools.len(), 2, "find_patient and export_records: {wrong:?}");
+        assert!(tools.iter().all(|f| f.contains(key)), "{tools:?}");
+    }
+    assert!(found(PHI, "phi:\n  tokens: { bind: [session] }\n  domain").is_empty());
+}
+
+#[test]
+fn a_token_lasts_a_duration() {
+    let wrong = found(PHI, "phi:\n  tokens: { lasts: 8 hours }\n  domain");
+    assert!(
+        wrong[0].starts_with("error[bad_value] policy.yaml:15:20"),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn a_find_is_shown_by_the_field_of_its_detectors_name_unless_it_is_said_otherwise() {
+    let policy = phi(
+        "detect: { url: reveal, date: dob, fax: withhold, case: mrn }\n  patterns: { case: \"CASE-[0-9]{7}\", mrn: \"MRN-[0-9]{7}\" }",
+    );
+    let detection = &policy.phi().detection;
+    let mrn = Shown::As(id(&policy, "medical_record_number"));
+    assert_eq!(detection.of("ssn"), Shown::As(id(&policy, "ssn")));
+    assert_eq!(
+        detection.of("date"),
+        Shown::As(id(&policy, "date_of_birth"))
+    );
+    assert_eq!(
+        (
+            detection.of("url"),
+            detection.of("fax"),
+            detection.of("card")
+        ),
+        (Shown::Plainly, Shown::Not, Shown::Not)
+    );
+    let own: Vec<_> = detection
+        .patterns
+        .iter()
+        .map(|own| (own.name.as_str(), own.shown))
+        .collect();
+    assert_eq!(own, [("case", mrn), ("mrn", mrn)]);
+    assert_eq!(detection.built_in.len(), Detection::WORDS.len());
+}
+
+#[test]
+fn a_detector_that_is_none_and_a_pattern_that_is_none_are_told() {
+    for (more, what) in [
+        (
+            "detect: { emial: withhold }",
+            "`phi.detect.emial` is no detector",
+        ),
+        ("detect: { email: diagnos }", "`diagnos` is no field"),
+        (
+            "patterns: { x: \"(\" }",
+            "`phi.patterns.x` is no regular expression",
+        ),
+        (
+            "patterns: { x: \"a*\" }",
+            "`phi.patterns.x` matches nothing at all, everywhere",
+        ),
+        (
+            "patterns: { ssn: \"[0-9]\" }",
+            "`phi.patterns.ssn` is a detector's own name",
+        ),
+    ] {
+        let wrong = found(PHI, &format!("phi:\n  {more}\n  domain"));
+        assert!(wrong[0].contains(what), "{wrong:?}");
+    }
+}
+
+#[test]
+fn the_words_of_integrity_are_read() {
+    let with = |more: &str| policy("\nphi:\n", &format!("\nintegrity: {{ {more} }}\nphi:\n"));
+    let policy =
+        with("version: both, missing: pass, unknown: pass, covers: record, member: extension");
+    let integrity = policy.integrity();
+    assert!(integrity.version.seed() && integrity.version.v2());
+    assert!(integrity.pass_missing && integrity.pass_unknown && integrity.covers_record);
+    assert_eq!(integrity.member.as_deref(), Some("extension"));
+    assert!(!with("version: v2").integrity().version.seed());
+    for taken in ["ssn", "patient_id", "data"] {
+        let wrong = found(
+            "\nphi:\n",
+            &format!("\nintegrity: {{ member: {taken} }}\nphi:\n"),
+        );
+        assert!(wrong[0].contains("[name_clash]"), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_rule_has_its_own_words_for_text_and_content() {
+    let rule = "list_departments: { operation: none, roles: any, patient: none";
+    let own = policy(rule, &format!("{rule}, text: detect, binary: withhold"));
+    let grant = &own.tools["list_departments"];
+    assert_eq!(
+        (grant.text, grant.binary),
+        (TextView::Detect, BinaryView::Withhold)
+    );
+    let example = policy(rule, rule);
+    let grant = &example.tools["list_departments"];
+    assert_eq!(
+        (grant.text, grant.binary),
+        (TextView::Reveal, BinaryView::Reveal)
+    );
+    assert_eq!(example.tools["read_record"].binary, BinaryView::Withhold);
+}
