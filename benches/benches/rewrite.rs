@@ -11,7 +11,7 @@ use safeguard::paths::CallArguments;
 use safeguard::rewrite::answer::{Call, Method, answer};
 use safeguard::rewrite::request::{Stamp, request};
 use safeguard::rewrite::shapes::Absence;
-use safeguard::rewrite::{LIMITS, Workshop};
+use safeguard::rewrite::{Holder, LIMITS, Workshop};
 use safeguard_benches::configuration::{CLIENT, Places, Variables, Work, parsed, yaml};
 use safeguard_benches::messages::{
     NOW_UNIX, READ, SECRETS, UPDATE, claims, integrity, read_call, ring, sealed_answers,
@@ -29,7 +29,10 @@ use support::CpuTime;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ARGUMENTS: [&str; 2] = ["params", "arguments"];
-const PATIENT: &str = "p-000123";
+const HOLDER: Holder<'_> = Holder {
+    patient: Some("p-000123"),
+    session: Some(b"2c1f"),
+};
 
 fn workshop(work: Work) -> Workshop {
     let places = Places {
@@ -85,17 +88,9 @@ fn up(workshop: &Workshop, permit: &Permit, text: &[u8]) -> Option<Vec<u8>> {
         created_by: "dr-0417",
         now_micros: NOW_UNIX * 1_000_000,
     };
-    request(
-        &tree,
-        &ARGUMENTS,
-        permit,
-        workshop,
-        Some(PATIENT),
-        stamp,
-        false,
-    )
-    .expect("a request that may go up")
-    .body
+    request(&tree, &ARGUMENTS, permit, workshop, HOLDER, stamp, false)
+        .expect("a request that may go up")
+        .body
 }
 
 fn down(workshop: &Workshop, permit: &Permit, text: &[u8]) -> Option<Vec<u8>> {
@@ -103,7 +98,7 @@ fn down(workshop: &Workshop, permit: &Permit, text: &[u8]) -> Option<Vec<u8>> {
     let call = Call {
         method: Method::Tool,
         permit,
-        patient: Some(PATIENT),
+        holder: HOLDER,
         uri: None,
         absence: Absence::Anything,
         now_unix: NOW_UNIX,

@@ -36,7 +36,7 @@ pub use finding::{Finding, Related, Severity, codes};
 pub use load::places::{Remark, findings_at};
 pub use load::{Loaded, load};
 pub use path::{Path, Root, Step};
-pub use place::{Anchor, FieldPlace, PlaceStep};
+pub use place::{Anchor, FieldPlace, PlaceStep, Places};
 pub use policy::{FieldClass, FieldId, Phi, Policy};
 pub use render::{Colour, render, to_json, to_sarif};
 pub use schema::schema;

@@ -8,6 +8,7 @@
 //!
 //! Names are exact, case and all: FHIR's are.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::path::Root;
@@ -52,6 +53,63 @@ pub struct FieldPlace {
     pub steps: Box<[PlaceStep]>,
     /// What stands there.
     pub class: FieldClass,
+}
+
+/// All places of a policy, by where they begin, so that a message is asked only what can apply to it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Places {
+    of_type: HashMap<Box<str>, Vec<FieldPlace>>,
+    of_any_type: Vec<FieldPlace>,
+    anywhere: Vec<FieldPlace>,
+}
+
+impl FromIterator<FieldPlace> for Places {
+    fn from_iter<I: IntoIterator<Item = FieldPlace>>(places: I) -> Self {
+        let mut all = Self::default();
+        for place in places {
+            match &place.anchor {
+                Anchor::Resource(Some(name)) => {
+                    all.of_type.entry(name.clone()).or_default().push(place)
+                }
+                Anchor::Resource(None) => all.of_any_type.push(place),
+                // A root is a tool's own: it has no meaning for every message.
+                Anchor::Anywhere | Anchor::Root(_) => all.anywhere.push(place),
+            }
+        }
+        all
+    }
+}
+
+impl Places {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.of_type.is_empty() && self.of_any_type.is_empty() && self.anywhere.is_empty()
+    }
+
+    /// Those that begin at a resource of this type.
+    pub fn of_resource(&self, resource_type: &str) -> impl Iterator<Item = &FieldPlace> {
+        let own = self.of_type.get(resource_type).into_iter().flatten();
+        own.chain(&self.of_any_type)
+    }
+
+    /// Whether any begins at a resource.
+    #[must_use]
+    pub fn know_resources(&self) -> bool {
+        !self.of_type.is_empty() || !self.of_any_type.is_empty()
+    }
+
+    /// Those that begin at any object.
+    #[must_use]
+    pub fn anywhere(&self) -> &[FieldPlace] {
+        &self.anywhere
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &FieldPlace> {
+        let typed = self.of_type.values().flatten();
+        typed.chain(&self.of_any_type).chain(&self.anywhere)
+    }
 }
 
 /// Why a text names no place.

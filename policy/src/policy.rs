@@ -7,7 +7,7 @@ use crate::cel::Condition;
 use crate::field::{BinaryView, Shown, TextView, Unlisted, View, Views};
 use crate::names::{fold, folded_ascii};
 use crate::path::Path;
-use crate::place::FieldPlace;
+use crate::place::{FieldPlace, Places};
 use crate::template::Template;
 
 /// A PHI field of this policy, by number.
@@ -397,7 +397,7 @@ pub struct Policy {
     pub(crate) field_names: Vec<String>,
     pub(crate) groups: Vec<Option<String>>,
     pub(crate) classes: Classes,
-    pub(crate) places: Vec<FieldPlace>,
+    pub(crate) places: Places,
     pub(crate) searchable: Vec<Option<Normalize>>,
     pub(crate) integrity: Integrity,
     pub(crate) roles: Vec<Role>,
@@ -462,7 +462,7 @@ impl Policy {
 
     /// Places of PHI that names alone don't tell, for every rule.
     #[must_use]
-    pub fn places(&self) -> &[FieldPlace] {
+    pub fn places(&self) -> &Places {
         &self.places
     }
 

@@ -206,6 +206,8 @@ impl Recorder {
         let mut event = self.about_call(outcome_name(call.permit.operation), ended, call, live);
         if answer.failed {
             event.reason = Some("upstream_error".into());
+        } else if answer.records.unverified > 0 {
+            event.reason = Some("record_unverified".into());
         }
         let mut touched = call.touched.clone();
         touched.merge(&answer.touched);

@@ -10,10 +10,9 @@ use http::HeaderValue;
 use http::uri::PathAndQuery;
 use safeguard_certs::{KeyPermissions, Mutual, Suite, TlsSettings};
 use safeguard_policy::{CipherSuite, Configuration, Key, KeyState, MfaProvider, Policy, Profile};
-use safeguard_vault::carry::Carrier;
+use safeguard_vault::KeyMaterial;
 use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
 use safeguard_vault::ring::{KeyRing, RingKey};
-use safeguard_vault::{KeyMaterial, Opener};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -315,14 +314,7 @@ fn workshop(
             mac: RecordMac::new(bytes.expose()),
         });
     }
-    let domain = policy.phi().domain.clone();
-    Ok(Workshop {
-        opener: Opener::new(Arc::clone(&ring), &domain),
-        carrier: Carrier::new(Arc::clone(&ring), &domain),
-        macs: RecordMacRing::new(macs),
-        ring,
-        policy,
-    })
+    Ok(Workshop::new(policy, ring, RecordMacRing::new(macs)))
 }
 
 /// The keys of a ring that are there.

@@ -45,7 +45,7 @@ pub(crate) fn policy(
         field_names: fields.names,
         groups: fields.groups,
         classes: fields.classes.into_iter().collect(),
-        places: fields.paths,
+        places: fields.paths.into_iter().collect(),
         searchable: fields.searchable,
         integrity,
         roles: roles.list,

@@ -90,9 +90,9 @@ fn a_field_has_places_beside_its_names() {
         "also: [mrn, \"Patient.identifier[type.coding.code=MR].value\", identity.number]",
     );
     let mrn = FieldClass::Phi(id(&policy, "medical_record_number"));
-    let [fhir, anywhere] = policy.places() else {
-        panic!("two places")
-    };
+    let fhir = policy.places().of_resource("Patient").next().unwrap();
+    let anywhere = &policy.places().anywhere()[0];
+    assert_eq!(policy.places().all().count(), 2);
     assert_eq!((fhir.class, anywhere.class), (mrn, mrn));
     assert_eq!(fhir.anchor, Anchor::Resource(Some("Patient".into())));
     assert_eq!(anywhere.anchor, Anchor::Anywhere);

@@ -28,7 +28,7 @@ use crate::path::Path;
 use crate::place::FieldPlace;
 pub use crate::policy::{Operation, Policy, Rule, StepUp};
 pub use crate::principal::Principal;
-pub use request::{OPEN_METHODS, decide, listed, visible};
+pub use request::{ListedViews, OPEN_METHODS, decide, listed, visible};
 pub(crate) use select::wildcard;
 
 /// What was decided.

@@ -10,6 +10,7 @@ use crate::action::Arguments;
 use crate::cel::{Facts, Truth};
 use crate::field::{BinaryView, TextView, Views};
 use crate::path::{Path, Root, Step};
+use crate::place::FieldPlace;
 use crate::policy::{Grant, Operation, Policy, Rule, StepUp};
 use crate::template::Template;
 
@@ -57,6 +58,15 @@ pub fn visible(policy: &Policy, p: &Principal<'_>, item: &Listed<'_>, now_unix: 
     listed(policy, p, item, now_unix).is_some()
 }
 
+/// How a [`visible`] item's answers would be shown to this caller.
+#[derive(Debug, Clone)]
+pub struct ListedViews {
+    /// The view of each field.
+    pub views: Arc<Views>,
+    /// The tool's own meaning of places.
+    pub places: Arc<[FieldPlace]>,
+}
+
 /// The views under which a [`visible`] item's answers would be shown to this caller; none for any other item.
 #[must_use]
 pub fn listed(
@@ -64,7 +74,7 @@ pub fn listed(
     p: &Principal<'_>,
     item: &Listed<'_>,
     now_unix: i64,
-) -> Option<Arc<Views>> {
+) -> Option<ListedViews> {
     let open = Call {
         args: None,
         uri: None,
@@ -73,7 +83,10 @@ pub fn listed(
     let could = |grant: &Grant, call: Call<'_>| {
         let standing = judge(policy, p, grant, call).ok()?;
         let phi = grant.operation != Operation::None;
-        Some(policy.views_of(standing.roles, standing.at_most, phi))
+        Some(ListedViews {
+            views: policy.views_of(standing.roles, standing.at_most, phi),
+            places: Arc::clone(&grant.places),
+        })
     };
     match *item {
         Listed::Tool(name) => could(policy.tools.get(name)?, open),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64_simd::STANDARD;
 use safeguard_policy::decide::{Operation, Permit, Rule};
-use safeguard_policy::field::{TextView, View, Views};
+use safeguard_policy::field::{BinaryView, TextView, View, Views};
 use safeguard_policy::policy::{FieldId, Storage};
 use safeguard_vault::Wrap;
 use safeguard_wire::json::Tree;
@@ -15,7 +15,7 @@ use super::search::Needle;
 use crate::rewrite::answer::{Call, Method, answer};
 use crate::rewrite::request::{Stamp, request};
 use crate::rewrite::shapes::Absence;
-use crate::rewrite::{LIMITS, RewriteError, Workshop};
+use crate::rewrite::{Holder, LIMITS, RewriteError, Workshop};
 
 /// Fields that are sent through together, so that one message stays far below the bounds of a parse.
 const FIELDS_PER_MESSAGE: usize = 64;
@@ -23,6 +23,12 @@ const FIELDS_PER_MESSAGE: usize = 64;
 const VALUE_DIGITS: usize = 32;
 /// A URI that names nobody.
 const URI: &str = "canary://patient";
+
+/// Whose values they are, where the policy binds them.
+const HOLDER: Holder<'_> = Holder {
+    patient: Some("canary"),
+    session: Some(b"canary"),
+};
 
 /// What a run found. Names the path, the field and the role; no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +115,7 @@ impl Rewriter for Workshop {
             now_micros: now_unix.saturating_mul(1_000_000),
         };
         let path = ["params", "arguments"];
-        let rewritten = request(&tree, &path, permit, self, None, stamp, false)?;
+        let rewritten = request(&tree, &path, permit, self, HOLDER, stamp, false)?;
         Ok(rewritten.body.unwrap_or_else(|| text.to_vec()))
     }
 
@@ -124,7 +130,7 @@ impl Rewriter for Workshop {
         let call = Call {
             method,
             permit,
-            patient: None,
+            holder: HOLDER,
             uri: Some(URI),
             absence: Absence::Anything,
             now_unix,
@@ -220,6 +226,8 @@ fn permit(views: &Arc<Views>) -> Permit {
         patient_value: None,
         uri_values: Vec::new(),
         text: TextView::Withhold,
+        binary: BinaryView::Withhold,
+        places: Arc::new([]),
         event: None,
     }
 }
@@ -329,10 +337,12 @@ impl Visit<'_> {
     fn sealed(&self) -> Result<Value, RewriteError> {
         let mut sealer = self.workshop.sealer(Wrap::Object, self.now_unix)?;
         let mut object = serde_json::Map::new();
+        let bound = self.workshop.policy.phi().bind_patient;
+        let patient = HOLDER.patient.filter(|_| bound);
         for field in self.fields {
             let mut out = Vec::new();
             let text = json!(field.value).to_string();
-            let sealed = sealer.seal(field.name, None, text.as_bytes(), &mut out);
+            let sealed = sealer.seal(field.name, patient, text.as_bytes(), &mut out);
             sealed.map_err(|_| RewriteError::Vault("sealed"))?;
             let envelope =
                 serde_json::from_slice(&out).map_err(|_| RewriteError::Vault("sealed"))?;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use safeguard_policy::explain::ClientView;
-use safeguard_policy::field::{TextView, Unlisted, View};
+use safeguard_policy::field::{Unlisted, View};
 use safeguard_policy::names::nearest;
 use safeguard_policy::{Explanation, Policy};
 
@@ -91,15 +91,7 @@ fn text(arguments: &ExplainArgs, explanation: &Explanation, policy: &Policy) -> 
     );
     if explanation.denied.is_none() {
         lines.push(("unlisted", unlisted(explanation)));
-        lines.push((
-            "text",
-            if explanation.text == TextView::Reveal {
-                "reveal"
-            } else {
-                "withhold"
-            }
-            .to_owned(),
-        ));
+        lines.push(("text", explanation.text.as_str().to_owned()));
     }
     let mut out = String::new();
     for (label, value) in lines {
@@ -130,12 +122,10 @@ fn permitted(explanation: &Explanation) -> String {
 }
 
 fn unlisted(explanation: &Explanation) -> String {
-    let word = |of, pass| {
-        if of == Unlisted::Reveal {
-            pass
-        } else {
-            "withhold"
-        }
+    let word = |of, pass| match of {
+        Unlisted::Reveal => pass,
+        Unlisted::Detect => "detect",
+        Unlisted::Withhold => "withhold",
     };
     format!(
         "{} in results, {} in arguments",

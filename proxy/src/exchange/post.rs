@@ -24,7 +24,7 @@ use crate::paths::CallArguments;
 use crate::refuse::{Refusal, Reply};
 use crate::rewrite::answer::{Method, patient_of_arguments};
 use crate::rewrite::request::{self, Stamp};
-use crate::rewrite::{LIMITS, RewriteError};
+use crate::rewrite::{Holder, LIMITS, RewriteError};
 use crate::session::mcp::{McpSessionError, PendingError};
 use crate::upstream::{Answer, UpstreamError};
 
@@ -154,7 +154,10 @@ impl Exchange<'_> {
             arguments_of(method),
             &permit,
             &self.live.workshop,
-            patient.as_deref(),
+            Holder {
+                patient: patient.as_deref(),
+                session: Some(caller.session.hashed_id().as_bytes()),
+            },
             stamp,
             method == Method::Prompt,
         );

@@ -1,12 +1,8 @@
 //! Settling one answer: rewritten, recorded durably, and only then released. JSON bodies, event streams and resumed
 //! streams all settle here, by what is known of the call.
 
-use std::ops::Deref;
-use std::sync::Arc;
-
 use safeguard_policy::action::Listed;
 use safeguard_policy::decide;
-use safeguard_policy::field::Views;
 use safeguard_wire::json::Tree;
 use safeguard_wire::jsonrpc::{Message, Outcome};
 
@@ -15,19 +11,10 @@ use super::{Caller, Exchange, Known};
 use crate::refuse::Refusal;
 use crate::rewrite::answer::{self, Method, RewrittenAnswer};
 use crate::rewrite::lists::{self, List};
+use crate::rewrite::record::Checked;
 use crate::rewrite::shapes::Absence;
-use crate::rewrite::{LIMITS, RewriteError};
+use crate::rewrite::{Holder, LIMITS, RewriteError};
 use crate::upstream::UpstreamError;
-
-/// The views of a listed item, as the list's filter wants them.
-struct Shown(Arc<Views>);
-
-impl Deref for Shown {
-    type Target = Views;
-    fn deref(&self) -> &Views {
-        &self.0
-    }
-}
 
 impl Exchange<'_> {
     /// Settles one message of the upstream's that answers what is `known`. Gives none where not a byte changed.
@@ -101,7 +88,7 @@ impl Exchange<'_> {
                 List::Templates => Listed::Template(name),
                 List::Prompts => Listed::Prompt(name),
             };
-            decide::listed(policy, &principal, &item, caller.now_unix).map(Shown)
+            decide::listed(policy, &principal, &item, caller.now_unix)
         };
         lists::filter(
             tree,
@@ -121,7 +108,10 @@ impl Exchange<'_> {
         let about = answer::Call {
             method: call.method,
             permit: &call.permit,
-            patient: call.patient.as_deref(),
+            holder: Holder {
+                patient: call.patient.as_deref(),
+                session: Some(call.caller.session.hashed_id().as_bytes()),
+            },
             uri: call.uri.as_deref(),
             absence,
             now_unix: crate::clock::now_unix(),
@@ -140,13 +130,15 @@ impl Exchange<'_> {
     ) -> Result<Option<Vec<u8>>, Refusal> {
         self.sidecar.recorder.fields(&call.touched, "request");
         self.sidecar.recorder.fields(&rewritten.touched, "answer");
-        if rewritten.records_verified > 0 {
-            let checks = self
-                .sidecar
-                .metrics
-                .integrity_checks_total
-                .with_label_values(&["ok"]);
-            checks.inc_by(u64::from(rewritten.records_verified));
+        let Checked {
+            verified,
+            unverified,
+        } = rewritten.records;
+        let checks = &self.sidecar.metrics.integrity_checks_total;
+        for (result, count) in [("ok", verified), ("unverified", unverified)] {
+            if count > 0 {
+                checks.with_label_values(&[result]).inc_by(u64::from(count));
+            }
         }
         if call.concerns_phi() {
             let outcome = self.sidecar.recorder.outcome(call, &self.live, &rewritten);

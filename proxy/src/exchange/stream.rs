@@ -277,9 +277,11 @@ impl Exchange<'_> {
     /// Whether any member of a message has the name of a PHI field, or any text of it may hold such a member.
     fn names_phi(&self, tree: &Tree<'_>) -> bool {
         tree.root().descendants().any(|value| {
-            let phi = value
-                .key()
-                .is_some_and(|name| matches!(self.live.policy.classify(&name), FieldClass::Phi(_)));
+            let policy = &self.live.policy;
+            let phi = value.key().is_some_and(|name| {
+                matches!(policy.classify(&name), FieldClass::Phi(_))
+                    || policy.places().all().any(|place| place.may_end_at(&name))
+            });
             phi || value.string().is_some_and(|text| may_be_json(&text))
         })
     }

@@ -16,10 +16,12 @@ use safeguard_wire::json::{Kind, Splice, Tree, Value};
 use safeguard_wire::mcp::{self, Place, Shape};
 
 use super::inside::{self, Inside, Reading};
+use super::marks::Marks;
+use super::record::Checked;
 use super::shapes::Absence;
 use super::show::Shower;
 use super::view::sealed_token;
-use super::{LIMITS, RewriteError, Touched, Workshop, record, request};
+use super::{Holder, LIMITS, RewriteError, Touched, Workshop, record, request};
 
 /// What stands for a text that the caller may not read.
 pub const WITHHELD_TEXT: &str = "[withheld]";
@@ -44,8 +46,8 @@ pub struct Call<'a> {
     pub method: Method,
     /// What the policy permitted.
     pub permit: &'a Permit,
-    /// The patient that the arguments or the URI name.
-    pub patient: Option<&'a str>,
+    /// Whose call it is.
+    pub holder: Holder<'a>,
     /// The URI that was asked for, of `resources/read`: the one that an answer may repeat.
     pub uri: Option<&'a str>,
     /// Whether a withheld member may be left out, by the tool's output schema.
@@ -63,8 +65,8 @@ pub struct RewrittenAnswer {
     pub touched: Touched,
     /// The patients that the answer's path names.
     pub patients: Vec<String>,
-    /// Records whose hash was verified.
-    pub records_verified: u32,
+    /// Records whose hash was verified, and those that passed without.
+    pub records: Checked,
     /// Whether the upstream reported an error (a JSON-RPC error, or a tool result with `isError`).
     pub failed: bool,
 }
@@ -123,7 +125,7 @@ fn in_clear<'t>(
         body,
         touched,
         patients: found.patients,
-        records_verified: found.verified,
+        records: found.records,
         failed: reported,
     })
 }
@@ -192,11 +194,16 @@ fn open_message<'t>(
     for place in places {
         let class = class_of_place(place, workshop);
         match place.shape {
-            Shape::Json => opener.value(place.value, class, &mut splice, 0)?,
+            Shape::Json => {
+                let is_root = place.value.is_named("structuredContent");
+                let marks = marks(place.value, is_root, call, workshop);
+                opener.value(place.value, class, &mut splice, (0, &marks))?;
+            }
             Shape::Text => opener.text(place.value, class, &mut splice, 0)?,
             Shape::Blob => {
                 let inner = inside::enter_blob(place.value, 0, |root, inner| {
-                    opener.value(root, FieldClass::Unlisted, inner, 1)
+                    let marks = marks(root, false, call, workshop);
+                    opener.value(root, FieldClass::Unlisted, inner, (1, &marks))
                 })?;
                 put_inside(place.value, inner, &mut splice);
             }
@@ -216,17 +223,17 @@ fn put_inside<'t>(value: Value<'t>, inner: Inside, splice: &mut Splice<'t>) {
 /// What a place's own name means, where the sender chose it; structure's names mean nothing.
 pub(super) fn class_of_place(place: &Place<'_>, workshop: &Workshop) -> FieldClass {
     if place.named {
-        class(place.value, FieldClass::Unlisted, workshop)
+        let named = place.value.key();
+        named.map_or(FieldClass::Unlisted, |name| workshop.policy.classify(&name))
     } else {
         FieldClass::Unlisted
     }
 }
 
-pub(super) fn class(value: Value<'_>, inherited: FieldClass, workshop: &Workshop) -> FieldClass {
-    match value.key() {
-        Some(name) => workshop.policy.classify(&name),
-        None => inherited,
-    }
+/// What the values below mean; `is_root` says whether this is what the rule's `result` means.
+pub(super) fn marks(root: Value<'_>, is_root: bool, call: &Call<'_>, workshop: &Workshop) -> Marks {
+    let meant = is_root.then_some((Root::Result, root));
+    Marks::of(root, meant, &call.permit.places, &workshop.policy)
 }
 
 struct Opening<'o> {
@@ -243,16 +250,16 @@ impl Opening<'_> {
         value: Value<'t>,
         class_of_value: FieldClass,
         splice: &mut Splice<'t>,
-        level: u32,
+        (level, marks): (u32, &Marks),
     ) -> Result<(), RewriteError> {
         if let FieldClass::Phi(field) = class_of_value {
-            return self.phi(value, field, splice);
+            return self.phi(value, field, splice, marks);
         }
         match value.kind() {
             Kind::Object | Kind::Array => {
                 for child in value.children() {
-                    let class = class(child, class_of_value, self.workshop);
-                    self.value(child, class, splice, level)?;
+                    let class = marks.class(child, class_of_value, &self.workshop.policy);
+                    self.value(child, class, splice, (level, marks))?;
                 }
                 Ok(())
             }
@@ -266,6 +273,7 @@ impl Opening<'_> {
         value: Value<'t>,
         field: FieldId,
         splice: &mut Splice<'t>,
+        marks: &Marks,
     ) -> Result<(), RewriteError> {
         // What nobody will see and no rule reads stays sealed.
         if self.call.permit.views.of(field) == View::Withhold && !self.reads_result {
@@ -274,19 +282,21 @@ impl Opening<'_> {
         let Some(token) = sealed_token(value)? else {
             // A service may have sealed the elements or members one by one, each under the nearest name of PHI.
             for child in value.children() {
-                let own = match class(child, FieldClass::Unlisted, self.workshop) {
+                let own = match marks.class(child, FieldClass::Unlisted, &self.workshop.policy) {
                     FieldClass::Phi(own) => own,
                     FieldClass::NotPhi | FieldClass::Unlisted => field,
                 };
-                self.phi(child, own, splice)?;
+                self.phi(child, own, splice, marks)?;
             }
             return Ok(());
         };
-        let name = self.workshop.policy.field_name(field);
+        let policy = &self.workshop.policy;
+        let name = policy.field_name(field);
+        let patient = self.call.holder.sealed_for(policy, "opened")?;
         let plain = self
             .workshop
             .opener
-            .open(&token, name, None)
+            .open(&token, name, patient)
             .map_err(|_| RewriteError::Vault("opened"))?;
         splice.replace(value, plain.expose().as_bytes().to_vec());
         self.touched.add(field, FieldAction::Opened);
@@ -301,7 +311,8 @@ impl Opening<'_> {
         level: u32,
     ) -> Result<(), RewriteError> {
         let inner = inside::enter(value, level, |root, inner| {
-            self.value(root, class, inner, level + 1)
+            let marks = marks(root, level == 0, self.call, self.workshop);
+            self.value(root, class, inner, (level + 1, &marks))
         })?;
         put_inside(value, inner, splice);
         Ok(())
@@ -313,7 +324,7 @@ impl Opening<'_> {
 #[derive(Default)]
 struct Found {
     patients: Vec<String>,
-    verified: u32,
+    records: Checked,
 }
 
 /// Verifies the record and reads the patients, where the rule says that they stand in the result.
@@ -362,7 +373,7 @@ fn examine(
         if unknown || (records.is_empty() && !is_error) {
             return Err(RewriteError::Integrity("record_missing"));
         }
-        found.verified = record::verify(&records, call.patient, workshop)?;
+        found.records = record::verify(&records, call.holder.patient, workshop)?;
     }
     if let (Some(root), Some(path)) = (root, patient_path) {
         found.patients = patients(root, path)?;

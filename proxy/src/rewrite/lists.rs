@@ -3,7 +3,7 @@
 //! The filter asks the same decision that the call obeys. Everything that stays is byte for byte the upstream's,
 //! except that a schema which a view, a token or a null would break is widened (`schema`).
 
-use safeguard_policy::field::Views;
+use safeguard_policy::decide::ListedViews;
 use safeguard_wire::json::{Splice, Tree, Value};
 
 use super::schema::{Side, Widening};
@@ -57,16 +57,13 @@ impl List {
 ///
 /// # Errors
 /// When the answer is not a list, or is ambiguous.
-pub fn filter<V>(
+pub fn filter(
     tree: &Tree<'_>,
     list: List,
     workshop: &Workshop,
     shapes: &Shapes,
-    listed: impl Fn(&str) -> Option<V>,
-) -> Result<Vec<u8>, RewriteError>
-where
-    V: std::ops::Deref<Target = Views>,
-{
+    listed: impl Fn(&str) -> Option<ListedViews>,
+) -> Result<Vec<u8>, RewriteError> {
     let Some(result) = member(tree.root(), "result")? else {
         return Ok(tree.text().to_vec());
     };
@@ -75,7 +72,7 @@ where
         for item in items.children() {
             let name = member(item, list.identifier())?.and_then(Value::string);
             let name = name.ok_or(RewriteError::Upstream("nameless_item"))?;
-            let Some(views) = listed(&name) else {
+            let Some(shown) = listed(&name) else {
                 splice.remove(item);
                 continue;
             };
@@ -86,7 +83,7 @@ where
                 for (side, schema) in [(Side::Output, output), (Side::Input, input)] {
                     let Some(schema) = schema else { continue };
                     let widening = Widening {
-                        views: &views,
+                        shown: &shown,
                         workshop,
                         splice: &mut splice,
                         side,

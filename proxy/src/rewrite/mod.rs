@@ -9,6 +9,7 @@
 pub mod answer;
 mod inside;
 pub mod lists;
+mod marks;
 pub mod record;
 pub mod request;
 mod schema;
@@ -22,10 +23,12 @@ use std::sync::Arc;
 
 use safeguard_audit::{FieldAction, FieldTouched};
 use safeguard_policy::Policy;
-use safeguard_policy::policy::FieldId;
-use safeguard_vault::carry::Carrier;
+use safeguard_policy::policy::{FernetReading, FieldId};
+use safeguard_vault::carry::{Binding, Carrier};
+use safeguard_vault::fernet::Reading;
 use safeguard_vault::mac::RecordMacRing;
 use safeguard_vault::ring::KeyRing;
+use safeguard_vault::search::Searcher;
 use safeguard_vault::{Format, Opener, Sealer, Wrap};
 use safeguard_wire::json::Limits;
 use thiserror::Error;
@@ -71,6 +74,8 @@ pub struct Workshop {
     pub opener: Opener,
     /// Issues and redeems the tokens of the view `token`.
     pub carrier: Carrier,
+    /// Seals what the upstream searches by.
+    pub searcher: Searcher,
     /// The record MAC.
     pub macs: RecordMacRing,
 }
@@ -81,13 +86,70 @@ impl std::fmt::Debug for Workshop {
     }
 }
 
+/// Whose call it is, for what is bound to a patient or a login session.
+#[derive(Clone, Copy, Default)]
+pub struct Holder<'a> {
+    /// The patient that the arguments or the URI name.
+    pub patient: Option<&'a str>,
+    /// What names the login session.
+    pub session: Option<&'a [u8]>,
+}
+
+impl std::fmt::Debug for Holder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Holder")
+    }
+}
+
+impl<'a> Holder<'a> {
+    /// What the policy binds this call's tokens to; none where that is not known.
+    fn binding(self, policy: &Policy) -> Option<Binding<'a>> {
+        let tokens = policy.phi().tokens;
+        let patient = self.patient.filter(|_| tokens.bind_patient);
+        let session = self.session.filter(|_| tokens.bind_session);
+        let known =
+            patient.is_some() == tokens.bind_patient && session.is_some() == tokens.bind_session;
+        known.then_some(Binding { patient, session })
+    }
+
+    /// The patient that the policy binds sealed values to, if it does.
+    fn sealed_for(
+        self,
+        policy: &Policy,
+        what: &'static str,
+    ) -> Result<Option<&'a str>, RewriteError> {
+        if !policy.phi().bind_patient {
+            return Ok(None);
+        }
+        self.patient.map(Some).ok_or(RewriteError::Vault(what))
+    }
+}
+
 impl Workshop {
+    /// A workshop with these keys for a policy.
+    pub fn new(policy: Arc<Policy>, ring: Arc<KeyRing>, macs: RecordMacRing) -> Self {
+        let phi = policy.phi();
+        let reading = match phi.fernet {
+            FernetReading::Strict => Reading::Strict,
+            FernetReading::Lenient => Reading::Lenient,
+        };
+        Self {
+            opener: Opener::new(Arc::clone(&ring), &phi.domain).reading_fernet(reading),
+            carrier: Carrier::new(Arc::clone(&ring), &phi.domain),
+            searcher: Searcher::new(Arc::clone(&ring), &phi.domain),
+            macs,
+            ring,
+            policy,
+        }
+    }
+
     /// A sealer for one body, in the policy's format.
     pub(crate) fn sealer(&self, wrap: Wrap, now_unix: i64) -> Result<Sealer<'_>, RewriteError> {
         let phi = self.policy.phi();
         let format = match phi.format {
             safeguard_policy::policy::Format::Native => Format::Native,
             safeguard_policy::policy::Format::Fernet => Format::Fernet,
+            safeguard_policy::policy::Format::Jwe => Format::Jwe,
         };
         Sealer::new(&self.ring, &phi.domain, format, wrap, now_unix)
             .map_err(|_| RewriteError::Vault("sealed"))

@@ -1,21 +1,34 @@
 //! Records: the hash and metadata that one gets on its way up, and what is verified before any of it comes down.
 //!
-//! The hash is the seed's: HMAC-SHA256 over Python's `json.dumps(data, sort_keys=True)` of the record's `data`, in
-//! clear. The sidecar replaces whatever the caller supplied for the integrity members, so that nobody can bring a
-//! hash, an author or a time of his own.
+//! The seed's hash is HMAC-SHA256 over Python's `json.dumps(data, sort_keys=True)` of the record's `data`, in clear.
+//! `integrity_v2` covers patient, version, author and time as well. Which of them is written and demanded, what is
+//! covered where there is no `data`, and where the members stand is the policy's `integrity`. The sidecar replaces
+//! whatever the caller supplied for them, so that nobody can bring a hash, an author or a time of his own.
 
-use safeguard_policy::Path;
+use safeguard_policy::policy::Integrity;
+use safeguard_policy::{Path, Policy};
 use safeguard_vault::canonical::canonicalize;
-use safeguard_wire::json::{Kind, Splice, Value, quote};
+use safeguard_vault::mac::{RecordV2, VerifyError};
+use safeguard_wire::json::{Kind, Splice, Tree, Value, quote, quote_into};
 
 use super::request::Stamp;
-use super::{RewriteError, Workshop};
+use super::{LIMITS, RewriteError, Workshop};
 
 /// The members that the sidecar writes and reads.
 const INTEGRITY_HASH: &str = "integrity_hash";
+const INTEGRITY_V2: &str = "integrity_v2";
 const CREATED_AT: &str = "created_at";
 const CREATED_BY: &str = "created_by";
 const VERSION: &str = "version";
+
+/// How many records of an answer were verified, and how many passed without, as the policy lets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checked {
+    /// Every hash that the policy demands matched.
+    pub verified: u32,
+    /// A hash was missing or of an unknown key.
+    pub unverified: u32,
+}
 
 /// Gives every record its hash and metadata. `in_clear` are the same records with what their tokens carry.
 pub(super) fn stamp<'t>(
@@ -29,22 +42,51 @@ pub(super) fn stamp<'t>(
     if records.is_empty() || records.len() != in_clear.len() {
         return Err(RewriteError::Integrity("record_missing"));
     }
-    let created_at = quote(&timestamp(stamp.now_micros));
-    let created_by = quote(stamp.created_by);
     for (record, clear) in records.iter().zip(in_clear) {
-        let data = hashed_part(*clear)?;
         belongs_to(*clear, patient)?;
-        let hash = workshop
-            .macs
-            .hex(&canonical(data)?, stamp.now_micros.div_euclid(1_000_000))
-            .ok_or(RewriteError::Vault("hashed"))?;
-        let version = next_version(*clear)?;
-        put(*record, INTEGRITY_HASH, quote(&hash), splice)?;
-        put(*record, CREATED_AT, created_at.clone(), splice)?;
-        put(*record, CREATED_BY, created_by.clone(), splice)?;
-        put(*record, VERSION, version.into_bytes(), splice)?;
+        let members = members(*clear, patient, workshop, stamp)?;
+        put(*record, &members, workshop.policy.integrity(), splice)?;
     }
     Ok(())
+}
+
+/// The integrity members of one record, as names and JSON texts.
+fn members(
+    record: Value<'_>,
+    patient: Option<&str>,
+    workshop: &Workshop,
+    stamp: Stamp<'_>,
+) -> Result<Vec<(&'static str, Vec<u8>)>, RewriteError> {
+    let policy = &workshop.policy;
+    let integrity = policy.integrity();
+    let data = covered(record, integrity)?;
+    let created_at = timestamp(stamp.now_micros);
+    let version = next_version(record, integrity)?;
+    let now_unix = stamp.now_micros.div_euclid(1_000_000);
+    let mut members = Vec::with_capacity(5);
+    if integrity.version.seed() {
+        let hash = workshop.macs.hex(&data, now_unix);
+        let hash = hash.ok_or(RewriteError::Vault("hashed"))?;
+        members.push((INTEGRITY_HASH, quote(&hash)));
+    }
+    if integrity.version.v2() {
+        let named = named_patient(record)?;
+        let covered = RecordV2 {
+            domain: &policy.phi().domain,
+            patient: patient.or(named.as_deref()),
+            version,
+            created_by: stamp.created_by,
+            created_at: &created_at,
+            data: &data,
+        };
+        let mac = workshop.macs.seal_v2(&covered, now_unix);
+        let mac = mac.ok_or(RewriteError::Vault("hashed"))?;
+        members.push((INTEGRITY_V2, quote(&mac)));
+    }
+    members.push((CREATED_AT, quote(&created_at)));
+    members.push((CREATED_BY, quote(stamp.created_by)));
+    members.push((VERSION, version.to_string().into_bytes()));
+    Ok(members)
 }
 
 /// Verifies every record of an answer, already opened.
@@ -55,22 +97,101 @@ pub(super) fn verify(
     records: &[Value<'_>],
     patient: Option<&str>,
     workshop: &Workshop,
-) -> Result<u32, RewriteError> {
+) -> Result<Checked, RewriteError> {
+    let mut checked = Checked::default();
     for record in records {
-        let data = hashed_part(*record)?;
-        let hash = member(*record, INTEGRITY_HASH)?.and_then(Value::string);
-        let hash = hash.ok_or(RewriteError::Integrity("hash_missing"))?;
-        if !workshop.macs.verify(&canonical(data)?, &hash) {
-            return Err(RewriteError::Integrity("hash_mismatch"));
+        let whole = seed(*record, workshop)? & second(*record, patient, workshop)?;
+        if whole {
+            checked.verified = checked.verified.saturating_add(1);
+        } else {
+            checked.unverified = checked.unverified.saturating_add(1);
         }
         belongs_to(*record, patient)?;
     }
-    Ok(u32::try_from(records.len()).unwrap_or(u32::MAX))
+    Ok(checked)
+}
+
+/// Verifies the seed's hash, where the policy demands it; false where it may be missing and is.
+fn seed(record: Value<'_>, workshop: &Workshop) -> Result<bool, RewriteError> {
+    let integrity = workshop.policy.integrity();
+    if !integrity.version.seed() {
+        return Ok(true);
+    }
+    let Some(hash) = text(record, INTEGRITY_HASH, integrity)? else {
+        return missing(integrity);
+    };
+    if workshop.macs.verify(&covered(record, integrity)?, &hash) {
+        Ok(true)
+    } else {
+        Err(RewriteError::Integrity("hash_mismatch"))
+    }
+}
+
+/// Verifies `integrity_v2`, where the policy demands it; false where it may be missing or unknown and is.
+fn second(
+    record: Value<'_>,
+    patient: Option<&str>,
+    workshop: &Workshop,
+) -> Result<bool, RewriteError> {
+    let policy = &workshop.policy;
+    let integrity = policy.integrity();
+    if !integrity.version.v2() {
+        return Ok(true);
+    }
+    let Some(mac) = text(record, INTEGRITY_V2, integrity)? else {
+        return missing(integrity);
+    };
+    let mismatch = RewriteError::Integrity("hash_mismatch");
+    let version = integrity_member(record, VERSION, integrity)?.and_then(Value::as_i64);
+    let created_by = text(record, CREATED_BY, integrity)?;
+    let created_at = text(record, CREATED_AT, integrity)?;
+    let (Some(version), Some(created_by), Some(created_at)) = (version, created_by, created_at)
+    else {
+        return Err(mismatch);
+    };
+    let named = named_patient(record)?;
+    let found = RecordV2 {
+        domain: &policy.phi().domain,
+        patient: patient.or(named.as_deref()),
+        version,
+        created_by: &created_by,
+        created_at: &created_at,
+        data: &covered(record, integrity)?,
+    };
+    match workshop.macs.verify_v2(&found, &mac) {
+        Ok(()) => Ok(true),
+        Err(VerifyError::UnknownKey) if integrity.pass_unknown => Ok(false),
+        Err(VerifyError::UnknownKey) => Err(RewriteError::Integrity("hash_of_unknown_key")),
+        Err(VerifyError::Mismatch) => Err(mismatch),
+    }
+}
+
+fn missing(integrity: &Integrity) -> Result<bool, RewriteError> {
+    if integrity.pass_missing {
+        Ok(false)
+    } else {
+        Err(RewriteError::Integrity("hash_missing"))
+    }
 }
 
 /// The records that a path names below the value that its root means.
 pub(super) fn select<'t>(root: Value<'t>, path: &Path) -> Result<Vec<Value<'t>>, RewriteError> {
     crate::paths::select(root, path).map_err(|_| RewriteError::Integrity("duplicate_members"))
+}
+
+/// Where the integrity members of these records stand, in document order: the sidecar's own, which nobody judges.
+pub(super) fn holders<'t>(
+    records: &[Value<'t>],
+    policy: &Policy,
+) -> Result<Vec<Value<'t>>, RewriteError> {
+    let Some(name) = policy.integrity().member.as_deref() else {
+        return Ok(records.to_vec());
+    };
+    let mut holders = Vec::with_capacity(records.len());
+    for record in records {
+        holders.extend(member(*record, name)?.filter(|holder| holder.kind() == Kind::Object));
+    }
+    Ok(holders)
 }
 
 fn member<'t>(record: Value<'t>, name: &str) -> Result<Option<Value<'t>>, RewriteError> {
@@ -79,19 +200,66 @@ fn member<'t>(record: Value<'t>, name: &str) -> Result<Option<Value<'t>>, Rewrit
         .map_err(|_| RewriteError::Integrity("duplicate_members"))
 }
 
-fn hashed_part<'t>(record: Value<'t>) -> Result<Value<'t>, RewriteError> {
+/// One of the integrity members, from where the policy puts them.
+fn integrity_member<'t>(
+    record: Value<'t>,
+    name: &str,
+    integrity: &Integrity,
+) -> Result<Option<Value<'t>>, RewriteError> {
+    let holder = match integrity.member.as_deref() {
+        Some(holder) => member(record, holder)?,
+        None => Some(record),
+    };
+    match holder.filter(|holder| holder.kind() == Kind::Object) {
+        Some(holder) => member(holder, name),
+        None => Ok(None),
+    }
+}
+
+fn text(
+    record: Value<'_>,
+    name: &str,
+    integrity: &Integrity,
+) -> Result<Option<String>, RewriteError> {
+    let found = integrity_member(record, name, integrity)?.and_then(Value::string);
+    Ok(found.map(std::borrow::Cow::into_owned))
+}
+
+/// The canonical form of what a record's hash covers.
+fn covered(record: Value<'_>, integrity: &Integrity) -> Result<Vec<u8>, RewriteError> {
     if record.kind() != Kind::Object {
         return Err(RewriteError::Integrity("record_is_no_object"));
     }
-    let data = member(record, "data")?.ok_or(RewriteError::Integrity("data_missing"))?;
-    if data.has_duplicates() {
-        return Err(RewriteError::Integrity("duplicate_members"));
+    let ambiguous = RewriteError::Integrity("duplicate_members");
+    match member(record, "data")? {
+        Some(data) if data.has_duplicates() => Err(ambiguous),
+        Some(data) => canonical(data.raw()),
+        None if !integrity.covers_record => Err(RewriteError::Integrity("data_missing")),
+        None if record.has_duplicates() => Err(ambiguous),
+        None => canonical(&without_integrity(record, integrity)?),
     }
-    Ok(data)
 }
 
-fn canonical(data: Value<'_>) -> Result<Vec<u8>, RewriteError> {
-    canonicalize(data.raw()).map_err(|_| RewriteError::Integrity("no_canonical_form"))
+/// The record without what the sidecar writes into it.
+fn without_integrity(record: Value<'_>, integrity: &Integrity) -> Result<Vec<u8>, RewriteError> {
+    let unreadable = |_| RewriteError::Integrity("no_canonical_form");
+    let tree = Tree::parse(record.raw(), &LIMITS).map_err(unreadable)?;
+    let mut splice = Splice::new(&tree);
+    for child in tree.root().children() {
+        let name = child.key().unwrap_or_default();
+        let own = match integrity.member.as_deref() {
+            Some(holder) => *name == *holder,
+            None => Policy::is_integrity_member(&name),
+        };
+        if own {
+            splice.remove(child);
+        }
+    }
+    Ok(splice.apply())
+}
+
+fn canonical(data: &[u8]) -> Result<Vec<u8>, RewriteError> {
+    canonicalize(data).map_err(|_| RewriteError::Integrity("no_canonical_form"))
 }
 
 /// A record that says whose it is must say the patient of the rule.
@@ -106,25 +274,68 @@ fn belongs_to(record: Value<'_>, patient: Option<&str>) -> Result<(), RewriteErr
     }
 }
 
-fn next_version(record: Value<'_>) -> Result<String, RewriteError> {
-    let supplied = member(record, VERSION)?.and_then(Value::as_i64);
-    Ok(supplied
-        .and_then(|version| version.checked_add(1))
-        .unwrap_or(1)
-        .to_string())
+/// Whose record it says it is.
+fn named_patient(record: Value<'_>) -> Result<Option<String>, RewriteError> {
+    let named = member(record, "patient_id")?;
+    Ok(named.and_then(crate::paths::scalar_text))
 }
 
+fn next_version(record: Value<'_>, integrity: &Integrity) -> Result<i64, RewriteError> {
+    let supplied = integrity_member(record, VERSION, integrity)?.and_then(Value::as_i64);
+    let next = supplied.and_then(|version| version.checked_add(1));
+    Ok(next.unwrap_or(1))
+}
+
+/// Puts the members in their place, over what the caller supplied; a hash that is not written any more goes.
 fn put<'t>(
     record: Value<'t>,
-    name: &str,
-    raw: Vec<u8>,
+    members: &[(&'static str, Vec<u8>)],
+    integrity: &Integrity,
     splice: &mut Splice<'t>,
 ) -> Result<(), RewriteError> {
-    match member(record, name)? {
-        Some(old) => splice.replace(old, raw),
-        None => splice.insert_member(record, name, &raw),
+    let holder = match integrity.member.as_deref() {
+        None => record,
+        Some(name) => match member(record, name)? {
+            Some(holder) if holder.kind() == Kind::Object => holder,
+            Some(other) => {
+                splice.replace(other, object(members));
+                return Ok(());
+            }
+            None => {
+                splice.insert_member(record, name, &object(members));
+                return Ok(());
+            }
+        },
+    };
+    for (name, raw) in members {
+        match member(holder, name)? {
+            Some(old) => splice.replace(old, raw.clone()),
+            None => splice.insert_member(holder, name, raw),
+        }
+    }
+    for name in [INTEGRITY_HASH, INTEGRITY_V2] {
+        if let Some(stale) = member(holder, name)?
+            && !members.iter().any(|(written, _)| *written == name)
+        {
+            splice.remove(stale);
+        }
     }
     Ok(())
+}
+
+/// The members as an object of their own.
+fn object(members: &[(&'static str, Vec<u8>)]) -> Vec<u8> {
+    let mut text = Vec::from(b"{");
+    for (position, (name, raw)) in members.iter().enumerate() {
+        if position > 0 {
+            text.push(b',');
+        }
+        quote_into(name, &mut text);
+        text.push(b':');
+        text.extend_from_slice(raw);
+    }
+    text.push(b'}');
+    text
 }
 
 /// UTC in ISO 8601 with microseconds and no `Z`, as Python's `datetime.utcnow().isoformat()` writes it.

@@ -10,14 +10,16 @@
 use safeguard_audit::FieldAction;
 use safeguard_policy::decide::Permit;
 use safeguard_policy::field::{Unlisted, View};
-use safeguard_policy::policy::{FieldClass, FieldId, Operation, Storage};
+use safeguard_policy::policy::{self, FieldClass, FieldId, Operation, Storage};
 use safeguard_policy::{Policy, Root};
-use safeguard_vault::carry::{Binding, looks_carried};
+use safeguard_vault::carry::{RedeemError, looks_carried};
+use safeguard_vault::search::{Normalize, SearchError};
 use safeguard_vault::{Plaintext, Sealer, Wrap, looks_sealed};
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
 
 use super::inside::{self, Inside};
-use super::{LIMITS, RewriteError, Touched, Workshop, record};
+use super::marks::Marks;
+use super::{Holder, LIMITS, RewriteError, Touched, Workshop, record};
 
 /// A request that may go on.
 #[derive(Debug)]
@@ -55,11 +57,17 @@ pub fn request(
     path: &[&str],
     permit: &Permit,
     workshop: &Workshop,
-    patient: Option<&str>,
+    holder: Holder<'_>,
     stamp: Stamp<'_>,
     strings_only: bool,
 ) -> Result<RewrittenRequest, RewriteError> {
     let mut touched = Touched::default();
+    let redeemer = Redeemer {
+        workshop,
+        permit,
+        holder,
+        now_unix: stamp.now_unix(),
+    };
     let mut splice = Splice::new(tree);
     let arguments = arguments(tree, path)?;
     let record = permit.record.as_deref();
@@ -68,28 +76,32 @@ pub fn request(
         (Some(record), Some(arguments)) => record::select(arguments, record)?,
         _ => Vec::new(),
     };
+    let holders = record::holders(&records, &workshop.policy)?;
     let mut walk = Walk {
         permit,
-        records: &records,
+        holders: &holders,
         workshop,
         wrap: if strings_only {
             Wrap::String
         } else {
             workshop.wrap()
         },
+        redeemer,
         now_unix: stamp.now_unix(),
         sealer: None,
         touched: &mut touched,
     };
     walk.uri(tree)?;
-    walk.beside(tree, arguments, &mut splice)?;
+    let meant = arguments.map(|arguments| (Root::Args, arguments));
+    let marks = Marks::of(tree.root(), meant, &permit.places, &workshop.policy);
+    walk.beside(tree, arguments, Standing::beside(&marks), &mut splice)?;
     if let Some(arguments) = arguments {
-        walk.container(arguments, Standing::ARGUMENTS, &mut splice)?;
+        walk.container(arguments, Standing::arguments(&marks), &mut splice)?;
     }
     // After the walk: of two edits of one value the last is carried out, and these are the sidecar's own.
     if let Some(record) = record {
         let in_clear = match touched.has(FieldAction::Redeemed) {
-            true => in_clear(tree, arguments, workshop, stamp.now_unix())?,
+            true => redeemer.in_clear(tree, arguments)?,
             false => None,
         };
         let below = match &in_clear {
@@ -103,7 +115,14 @@ pub fn request(
             },
             None => records.clone(),
         };
-        record::stamp(&records, &in_clear, patient, workshop, stamp, &mut splice)?;
+        record::stamp(
+            &records,
+            &in_clear,
+            holder.patient,
+            workshop,
+            stamp,
+            &mut splice,
+        )?;
     }
     let body = (!splice.is_empty()).then(|| splice.apply());
     Ok(RewrittenRequest { body, touched })
@@ -144,69 +163,94 @@ fn parse(text: &[u8]) -> Result<Tree<'_>, RewriteError> {
     Tree::parse(text, &LIMITS).map_err(|_| RewriteError::Invalid("too deep or too large"))
 }
 
-/// The message with what its tokens carry, which is what a hash covers; none where no token stands in it.
-fn in_clear(
-    tree: &Tree<'_>,
-    arguments: Option<Value<'_>>,
-    workshop: &Workshop,
+/// Opens what tokens carry, for one call.
+#[derive(Clone, Copy)]
+struct Redeemer<'w> {
+    workshop: &'w Workshop,
+    permit: &'w Permit,
+    holder: Holder<'w>,
     now_unix: i64,
-) -> Result<Option<Vec<u8>>, RewriteError> {
-    let mut splice = Splice::new(tree);
-    if let Some(arguments) = arguments {
-        redeem(arguments, workshop, now_unix, &mut splice, 0)?;
-    }
-    Ok((!splice.is_empty()).then(|| splice.apply()))
 }
 
-/// Puts what every token carries in its place.
-fn redeem<'t>(
-    container: Value<'t>,
-    workshop: &Workshop,
-    now_unix: i64,
-    splice: &mut Splice<'t>,
-    level: u32,
-) -> Result<(), RewriteError> {
-    for child in container.children() {
-        let class = child.key().map(|name| workshop.policy.classify(&name));
-        if let Some(FieldClass::Phi(field)) = class {
-            if let Some(plain) = carried(child, field, workshop, now_unix)? {
-                splice.replace(child, plain.expose().as_bytes().to_vec());
+impl Redeemer<'_> {
+    /// The message with what its tokens carry, which is what a hash covers; none where no token stands in it.
+    fn in_clear(
+        &self,
+        tree: &Tree<'_>,
+        arguments: Option<Value<'_>>,
+    ) -> Result<Option<Vec<u8>>, RewriteError> {
+        let mut splice = Splice::new(tree);
+        if let Some(arguments) = arguments {
+            let marks = self.marks(arguments, true);
+            self.below(arguments, &marks, &mut splice, 0)?;
+        }
+        Ok((!splice.is_empty()).then(|| splice.apply()))
+    }
+
+    fn marks(&self, root: Value<'_>, is_root: bool) -> Marks {
+        let meant = is_root.then_some((Root::Args, root));
+        Marks::of(root, meant, &self.permit.places, &self.workshop.policy)
+    }
+
+    /// Puts what every token carries in its place.
+    fn below<'t>(
+        &self,
+        container: Value<'t>,
+        marks: &Marks,
+        splice: &mut Splice<'t>,
+        level: u32,
+    ) -> Result<(), RewriteError> {
+        for child in container.children() {
+            let class = marks.class(child, FieldClass::Unlisted, &self.workshop.policy);
+            if let FieldClass::Phi(field) = class {
+                if let Some(plain) = self.carried(child, field)? {
+                    splice.replace(child, plain.expose().as_bytes().to_vec());
+                }
+            } else if child.kind() == Kind::String {
+                let inner = inside::enter(child, level, |root, inner| {
+                    self.below(root, &self.marks(root, false), inner, level + 1)
+                })?;
+                if let Inside::Judged(Some(text)) = inner {
+                    splice.replace(child, text);
+                }
+            } else {
+                self.below(child, marks, splice, level)?;
             }
-        } else if child.kind() == Kind::String {
-            let inner = inside::enter(child, level, |root, inner| {
-                redeem(root, workshop, now_unix, inner, level + 1)
-            })?;
-            if let Inside::Judged(Some(text)) = inner {
-                splice.replace(child, text);
-            }
-        } else {
-            redeem(child, workshop, now_unix, splice, level)?;
+        }
+        Ok(())
+    }
+
+    /// What the token carries that stands in a field; none where no token stands there.
+    fn carried(&self, value: Value<'_>, field: FieldId) -> Result<Option<Plaintext>, RewriteError> {
+        let Some(token) = value.string().filter(|text| looks_carried(text)) else {
+            return Ok(None);
+        };
+        // What leaves in bulk leaves by who may see it, not by who carries it.
+        if self.permit.operation == Operation::Export {
+            return Err(RewriteError::Denied("token_in_export"));
+        }
+        let policy = &self.workshop.policy;
+        let binding = self.holder.binding(policy);
+        let binding = binding.ok_or(RewriteError::Denied("token_not_valid"))?;
+        let lasts = policy.phi().tokens.lasts_seconds;
+        let name = policy.field_name(field);
+        let redeemed = self
+            .workshop
+            .carrier
+            .redeem(&token, name, binding, self.now_unix, lasts);
+        match redeemed {
+            Ok(redeemed) => Ok(Some(redeemed.value)),
+            Err(RedeemError::Expired) => Err(RewriteError::Denied("token_expired")),
+            Err(RedeemError::Forged) => Err(RewriteError::Denied("token_not_valid")),
         }
     }
-    Ok(())
-}
-
-/// What the token carries that stands in a field; none where no token stands there.
-fn carried(
-    value: Value<'_>,
-    field: FieldId,
-    workshop: &Workshop,
-    now_unix: i64,
-) -> Result<Option<Plaintext>, RewriteError> {
-    let Some(token) = value.string().filter(|text| looks_carried(text)) else {
-        return Ok(None);
-    };
-    let name = workshop.policy.field_name(field);
-    workshop
-        .carrier
-        .redeem(&token, name, Binding::default(), now_unix, None)
-        .map(|redeemed| Some(redeemed.value))
-        .map_err(|_| RewriteError::Denied("token_not_valid"))
 }
 
 /// Where a value stands: what it is judged by if it has no name of its own.
 #[derive(Clone, Copy)]
-struct Standing {
+struct Standing<'m> {
+    /// What the values of this tree mean.
+    marks: &'m Marks,
     /// Whether it stands under a name of `not_phi`.
     not_phi: bool,
     /// Whether what is named nowhere is judged, too: in the arguments, not beside them.
@@ -215,24 +259,33 @@ struct Standing {
     level: u32,
 }
 
-impl Standing {
-    const ARGUMENTS: Self = Self {
-        not_phi: false,
-        strict: true,
-        level: 0,
-    };
-    const BESIDE: Self = Self {
-        strict: false,
-        ..Self::ARGUMENTS
-    };
+impl<'m> Standing<'m> {
+    /// Among the arguments.
+    fn arguments(marks: &'m Marks) -> Self {
+        Self {
+            marks,
+            not_phi: false,
+            strict: true,
+            level: 0,
+        }
+    }
+
+    /// Beside them.
+    fn beside(marks: &'m Marks) -> Self {
+        Self {
+            strict: false,
+            ..Self::arguments(marks)
+        }
+    }
 }
 
 struct Walk<'w, 't> {
     permit: &'w Permit,
-    /// The records that get a hash: what the client says of their integrity is replaced, not judged.
-    records: &'w [Value<'t>],
+    /// Where records get their hash: what the client says of their integrity is replaced, not judged.
+    holders: &'w [Value<'t>],
     workshop: &'w Workshop,
     wrap: Wrap,
+    redeemer: Redeemer<'w>,
     now_unix: i64,
     /// One a body, made for the first value.
     sealer: Option<Sealer<'w>>,
@@ -265,6 +318,7 @@ impl Walk<'_, '_> {
         &mut self,
         tree: &'t Tree<'_>,
         arguments: Option<Value<'t>>,
+        standing: Standing<'_>,
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
         let own = ["jsonrpc", "id", "method"];
@@ -273,14 +327,14 @@ impl Walk<'_, '_> {
                 continue;
             }
             if !member.is_named("params") {
-                self.child(member, Standing::BESIDE, splice)?;
+                self.child(member, standing, splice)?;
                 continue;
             }
             for member in member.children() {
                 // What is called is the policy's to judge, and was.
                 let is_own = member.is_named("name") || member.is_named("uri");
                 if !is_own && Some(member) != arguments {
-                    self.child(member, Standing::BESIDE, splice)?;
+                    self.child(member, standing, splice)?;
                 }
             }
         }
@@ -290,12 +344,12 @@ impl Walk<'_, '_> {
     fn container<'t>(
         &mut self,
         container: Value<'t>,
-        standing: Standing,
+        standing: Standing<'_>,
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
         let in_record = self
-            .records
-            .binary_search_by_key(&container.index(), |record| record.index())
+            .holders
+            .binary_search_by_key(&container.index(), |holder| holder.index())
             .is_ok();
         let in_record = in_record && standing.strict && standing.level == 0;
         for child in container.children() {
@@ -317,14 +371,18 @@ impl Walk<'_, '_> {
     fn child<'t>(
         &mut self,
         child: Value<'t>,
-        standing: Standing,
+        standing: Standing<'_>,
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
-        let class = child.key().map(|name| self.workshop.policy.classify(&name));
-        let not_phi = match class {
-            Some(FieldClass::Phi(field)) => return self.phi(child, field, splice),
-            Some(class) => class == FieldClass::NotPhi,
-            None => standing.not_phi,
+        let inherited = if standing.not_phi {
+            FieldClass::NotPhi
+        } else {
+            FieldClass::Unlisted
+        };
+        let policy = &self.workshop.policy;
+        let not_phi = match standing.marks.class(child, inherited, policy) {
+            FieldClass::Phi(field) => return self.phi(child, field, splice),
+            class => class == FieldClass::NotPhi,
         };
         self.plain(
             child,
@@ -345,11 +403,7 @@ impl Walk<'_, '_> {
         if value.descendants().any(is_sealed) {
             return Err(RewriteError::Denied("envelope_from_client"));
         }
-        if let Some(plain) = carried(value, field, self.workshop, self.now_unix)? {
-            // What leaves in bulk leaves by who may see it, not by who carries it.
-            if self.permit.operation == Operation::Export {
-                return Err(RewriteError::Denied("token_in_export"));
-            }
+        if let Some(plain) = self.redeemer.carried(value, field)? {
             self.touched.add(field, FieldAction::Redeemed);
             if self.workshop.policy.phi().storage == Storage::Clear {
                 splice.replace(value, plain.expose().as_bytes().to_vec());
@@ -374,13 +428,30 @@ impl Walk<'_, '_> {
         plain: &[u8],
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
+        let policy = &self.workshop.policy;
+        let name = policy.field_name(field);
+        if let Some(how) = policy.searchable(field) {
+            let searcher = &self.workshop.searcher;
+            let sealed = splice.replace_with(value, |out| {
+                searcher.seal_into(name, plain, normalize(how), Wrap::String, out)
+            });
+            match sealed {
+                Ok(()) => {
+                    self.touched.add(field, FieldAction::Sealed);
+                    return Ok(());
+                }
+                // A list or a text that is no number has no form to search by: it is sealed like any other.
+                Err(SearchError::NotSearchable | SearchError::TooLong) => {}
+                Err(_) => return Err(RewriteError::Vault("sealed")),
+            }
+        }
+        let patient = self.redeemer.holder.sealed_for(policy, "sealed")?;
         let sealer = match &mut self.sealer {
             Some(sealer) => sealer,
             none => none.insert(self.workshop.sealer(self.wrap, self.now_unix)?),
         };
-        let name = self.workshop.policy.field_name(field);
         splice
-            .replace_with(value, |out| sealer.seal(name, None, plain, out))
+            .replace_with(value, |out| sealer.seal(name, patient, plain, out))
             .map_err(|_| RewriteError::Vault("sealed"))?;
         self.touched.add(field, FieldAction::Sealed);
         Ok(())
@@ -389,7 +460,7 @@ impl Walk<'_, '_> {
     fn plain<'t>(
         &mut self,
         value: Value<'t>,
-        standing: Standing,
+        standing: Standing<'_>,
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
         match value.kind() {
@@ -402,7 +473,13 @@ impl Walk<'_, '_> {
                     level: standing.level + 1,
                     ..standing
                 };
+                let redeemer = self.redeemer;
                 let inner = inside::enter(value, standing.level, |root, inner| {
+                    let marks = redeemer.marks(root, false);
+                    let below = Standing {
+                        marks: &marks,
+                        ..below
+                    };
                     self.container(root, below, inner)
                 })?;
                 match inner {
@@ -421,7 +498,7 @@ impl Walk<'_, '_> {
     }
 
     /// A leaf that is named nowhere follows `unlisted.arguments`.
-    fn scalar(&self, value: Value<'_>, standing: Standing) -> Result<(), RewriteError> {
+    fn scalar(&self, value: Value<'_>, standing: Standing<'_>) -> Result<(), RewriteError> {
         if standing.not_phi || !standing.strict {
             return Ok(());
         }
@@ -429,11 +506,11 @@ impl Walk<'_, '_> {
         // A reader was shown null for what it may not see; writing that null back would erase the value.
         if value.kind() == Kind::Null
             && self.permit.operation == Operation::Update
-            && views.unlisted_results() == Unlisted::Withhold
+            && views.unlisted_results() != Unlisted::Reveal
         {
             return Err(RewriteError::Denied("null_for_withheld"));
         }
-        if views.unlisted_arguments() == Unlisted::Withhold {
+        if views.unlisted_arguments() != Unlisted::Reveal {
             return Err(RewriteError::Denied("argument_not_listed"));
         }
         Ok(())
@@ -452,4 +529,13 @@ fn holds_opaque(uri: &str) -> bool {
         let mut rests = text.char_indices().filter_map(|(at, _)| text.get(at..));
         rests.any(|rest| looks_carried(rest) || looks_sealed(rest))
     })
+}
+
+fn normalize(how: policy::Normalize) -> Normalize {
+    match how {
+        policy::Normalize::Exact => Normalize::Exact,
+        policy::Normalize::Digits => Normalize::Digits,
+        policy::Normalize::Upper => Normalize::Upper,
+        policy::Normalize::Date => Normalize::Date,
+    }
 }

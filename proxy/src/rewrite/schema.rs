@@ -10,8 +10,9 @@
 //! members of which some are left out. Where something
 //! below them was widened they are widened too, or taken away. A schema only ever becomes more permissive.
 
-use safeguard_policy::field::{Unlisted, View, Views};
-use safeguard_policy::policy::FieldClass;
+use safeguard_policy::decide::ListedViews;
+use safeguard_policy::field::{Unlisted, View};
+use safeguard_policy::policy::{FieldClass, FieldId};
 use safeguard_wire::json::{Kind, Splice, Value};
 
 use super::Workshop;
@@ -28,7 +29,7 @@ pub(super) enum Side {
 
 /// Widens one schema.
 pub(super) struct Widening<'w, 't> {
-    pub views: &'w Views,
+    pub shown: &'w ListedViews,
     pub workshop: &'w Workshop,
     pub splice: &'w mut Splice<'t>,
     pub side: Side,
@@ -94,24 +95,20 @@ impl<'t> Widening<'_, 't> {
     fn property(&mut self, property: Value<'t>) -> Touched {
         let name = property.key().unwrap_or_default();
         let class = self.workshop.policy.classify(&name);
-        let widen = match (class, self.side) {
-            (FieldClass::Phi(field), Side::Output) => match self.views.of(field) {
-                View::Reveal => Widen::Not,
-                View::Mask(_) | View::Token => Widen::StringOrNull,
-                View::Withhold => Widen::Null,
+        let widen = match class {
+            FieldClass::Phi(field) => self.field(field),
+            // Where a place may end, a field may stand.
+            _ if self.may_be_a_field(&name) => match self.side {
+                Side::Input => Widen::String,
+                Side::Output => Widen::StringOrNull,
             },
-            // A token handed back must fit the input's schema.
-            (FieldClass::Phi(field), Side::Input) if self.views.of(field) == View::Token => {
-                Widen::String
-            }
-            (FieldClass::Phi(_), Side::Input) => Widen::Not,
             // An unlisted object or array is entered, unless its name may itself be a value.
-            (FieldClass::Unlisted, _)
+            FieldClass::Unlisted
                 if self.nulls(class) && !(is_container(property) && is_name(&name)) =>
             {
                 Widen::Null
             }
-            (FieldClass::Unlisted | FieldClass::NotPhi, _) => Widen::Not,
+            FieldClass::Unlisted | FieldClass::NotPhi => Widen::Not,
         };
         let mut touched = self.put(property, widen);
         if !matches!(class, FieldClass::Phi(_)) {
@@ -120,12 +117,35 @@ impl<'t> Widening<'_, 't> {
         touched
     }
 
+    fn field(&self, field: FieldId) -> Widen {
+        match (self.shown.views.of(field), self.side) {
+            (View::Reveal, _) => Widen::Not,
+            (View::Mask(_) | View::Token, Side::Output) => Widen::StringOrNull,
+            (View::Withhold, Side::Output) => Widen::Null,
+            // A token handed back must fit the input's schema.
+            (View::Token, Side::Input) => Widen::String,
+            (View::Mask(_) | View::Withhold, Side::Input) => Widen::Not,
+        }
+    }
+
+    /// Whether a place of a field that this caller does not see as it is may end at a member of this name.
+    fn may_be_a_field(&self, member: &str) -> bool {
+        let places = self.workshop.policy.places().all();
+        let mut ending = places
+            .chain(self.shown.places.iter())
+            .filter(|place| place.may_end_at(member));
+        ending.any(|place| match place.class {
+            FieldClass::Phi(field) => self.field(field) != Widen::Not,
+            FieldClass::NotPhi | FieldClass::Unlisted => false,
+        })
+    }
+
     /// Values under names that the schema does not know: any field may be among them.
     fn unknown_names(&mut self, values: Value<'t>) -> Touched {
         let mut fields = self.workshop.policy.fields();
         let changed = fields.any(|(field, _)| match self.side {
-            Side::Output => self.views.of(field) != View::Reveal,
-            Side::Input => self.views.of(field) == View::Token,
+            Side::Output => self.shown.views.of(field) != View::Reveal,
+            Side::Input => self.shown.views.of(field) == View::Token,
         });
         let widen = match self.side {
             Side::Output if changed || self.nulls(FieldClass::Unlisted) => Widen::StringOrNull,
@@ -190,7 +210,7 @@ impl<'t> Widening<'_, 't> {
     fn nulls(&self, of: FieldClass) -> bool {
         self.side == Side::Output
             && of == FieldClass::Unlisted
-            && self.views.unlisted_results() != Unlisted::Reveal
+            && self.shown.views.unlisted_results() != Unlisted::Reveal
     }
 
     fn put(&mut self, schema: Value<'t>, widen: Widen) -> Touched {

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use safeguard_policy::field::{TextView, Unlisted};
+use safeguard_policy::field::{BinaryView, TextView, Unlisted};
 use safeguard_policy::policy::{FieldClass, FieldId};
 use safeguard_policy::{Policy, Root};
-use safeguard_vault::carry::Binding;
 use safeguard_wire::json::{Kind, Splice, Value, quote};
 use safeguard_wire::mcp::{Place, Shape};
 
-use super::answer::{Call, Method, WITHHELD_MEMBER, WITHHELD_TEXT, class, class_of_place, member};
+use super::answer::{Call, Method, WITHHELD_MEMBER, WITHHELD_TEXT, class_of_place, marks, member};
 use super::inside::{self, Inside};
+use super::marks::Marks;
 use super::shapes::Absence;
 use super::view::{self, Shown};
 use super::{RewriteError, Touched, Workshop, record};
@@ -34,8 +34,10 @@ const NAME_BYTES_MAX: usize = 128;
 #[derive(Clone, Copy)]
 struct Standing<'r> {
     level: u32,
-    /// Indices of the records in this tree.
+    /// Indices of what holds the integrity members of the records in this tree.
     records: &'r [usize],
+    /// What its values mean.
+    marks: &'r Marks,
     /// Whether the parent is one of them.
     in_record: bool,
 }
@@ -101,10 +103,20 @@ impl<'s> Shower<'s> {
         match inner {
             Inside::Judged(None) => {}
             Inside::Judged(Some(text)) => splice.replace(place.value, text),
-            Inside::Prose if self.call.permit.text == TextView::Reveal => {}
+            Inside::Prose if self.passes(place) => {}
             Inside::Prose | Inside::Unreadable => self.withhold_block(place, "binary", splice),
         }
         Ok(())
+    }
+
+    /// Whether content that holds no JSON passes: text by the view of text, anything else by that of binary content.
+    fn passes(&self, place: &Place<'_>) -> bool {
+        let mime = place.mime.as_deref().unwrap_or_default();
+        if mime.starts_with("text/") {
+            self.call.permit.text == TextView::Reveal
+        } else {
+            self.call.permit.binary == BinaryView::Reveal
+        }
     }
 
     fn withhold_block<'t>(&mut self, place: &Place<'t>, what: &str, splice: &mut Splice<'t>) {
@@ -173,16 +185,19 @@ impl<'s> Shower<'s> {
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
         let path = self.call.permit.record.as_ref();
-        let records: Vec<usize> = match path.filter(|path| path.root == Root::Result) {
-            Some(path) if is_root && root.kind() == Kind::Object => record::select(root, path)?
-                .into_iter()
-                .map(Value::index)
-                .collect(),
+        let records = match path.filter(|path| path.root == Root::Result) {
+            Some(path) if is_root && root.kind() == Kind::Object => {
+                let records = record::select(root, path)?;
+                record::holders(&records, &self.workshop.policy)?
+            }
             _ => Vec::new(),
         };
+        let records: Vec<usize> = records.into_iter().map(Value::index).collect();
+        let marks = marks(root, is_root, self.call, self.workshop);
         let standing = Standing {
             level,
             records: &records,
+            marks: &marks,
             in_record: false,
         };
         self.value(root, of, splice, standing)
@@ -215,7 +230,8 @@ impl<'s> Shower<'s> {
                 ..standing
             };
             for child in value.children() {
-                self.value(child, class(child, of, self.workshop), splice, below)?;
+                let of = standing.marks.class(child, of, &self.workshop.policy);
+                self.value(child, of, splice, below)?;
             }
             return Ok(());
         }
@@ -231,7 +247,7 @@ impl<'s> Shower<'s> {
     }
 
     fn withholds_unlisted(&self) -> bool {
-        self.call.permit.views.unlisted_results() == Unlisted::Withhold
+        self.call.permit.views.unlisted_results() != Unlisted::Reveal
     }
 
     fn phi<'t>(
@@ -256,21 +272,25 @@ impl<'s> Shower<'s> {
         Ok(())
     }
 
-    /// The token for a value, quoted.
-    fn token(&mut self, field: FieldId, raw: &[u8]) -> Result<Vec<u8>, RewriteError> {
+    /// The token for a value, quoted; none where nothing says what to bind it to.
+    fn token(&mut self, field: FieldId, raw: &[u8]) -> Result<Option<Vec<u8>>, RewriteError> {
         let key = (field, Box::from(raw));
         if let Some(token) = self.tokens.get(&key) {
-            return Ok(token.clone());
+            return Ok(Some(token.clone()));
         }
-        let name = self.workshop.policy.field_name(field);
+        let policy = &self.workshop.policy;
+        let Some(binding) = self.call.holder.binding(policy) else {
+            return Ok(None);
+        };
+        let name = policy.field_name(field);
         let token = self
             .workshop
             .carrier
-            .issue(name, Binding::default(), raw, self.call.now_unix)
+            .issue(name, binding, raw, self.call.now_unix)
             .map_err(|_| RewriteError::Vault("sealed"))?;
         let token = quote(&token);
         self.tokens.insert(key, token.clone());
-        Ok(token)
+        Ok(Some(token))
     }
 
     fn withhold_named<'t>(&mut self, value: Value<'t>, splice: &mut Splice<'t>) {

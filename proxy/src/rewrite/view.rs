@@ -19,16 +19,19 @@ pub(super) enum Shown {
 
 /// The view of one clear value, and what to call it in the event.
 ///
-/// `token` gives the token for it, quoted.
+/// `token` gives the token for it, quoted, if there can be one.
 pub(super) fn show(
     value: Value<'_>,
     view: View,
-    token: impl FnOnce(&[u8]) -> Result<Vec<u8>, RewriteError>,
+    token: impl FnOnce(&[u8]) -> Result<Option<Vec<u8>>, RewriteError>,
 ) -> Result<(Shown, FieldAction), RewriteError> {
     match view {
         View::Reveal => Ok((Shown::AsIs, FieldAction::Revealed)),
         View::Withhold => Ok((Shown::Withheld, FieldAction::Withheld)),
-        View::Token => Ok((Shown::Instead(token(value.raw())?), FieldAction::Tokenized)),
+        View::Token => Ok(match token(value.raw())? {
+            Some(token) => (Shown::Instead(token), FieldAction::Tokenized),
+            None => (Shown::Withheld, FieldAction::Withheld),
+        }),
         View::Mask(how) => Ok(match masked(value, how) {
             Some(text) => (Shown::Instead(quote(&text)), FieldAction::Masked),
             // What has no mask (a list, a date without a year) is not shown at all.

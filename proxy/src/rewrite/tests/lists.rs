@@ -3,28 +3,23 @@
 use std::sync::Arc;
 
 use safeguard_policy::action::Listed;
-use safeguard_policy::decide::visible;
-use safeguard_policy::field::Views;
+use safeguard_policy::decide::{self, ListedViews};
 
 use super::*;
 use crate::rewrite::lists::{List, filter};
 use crate::rewrite::shapes::Shapes;
 
-struct Shown(Arc<Views>);
-
-impl std::ops::Deref for Shown {
-    type Target = Views;
-    fn deref(&self) -> &Views {
-        &self.0
+fn shown(permit: &Permit) -> ListedViews {
+    ListedViews {
+        views: Arc::clone(&permit.views),
+        places: Arc::clone(&permit.places),
     }
 }
 
 pub(super) fn listed(world: &World, shapes: &Shapes, text: &str, views: Option<&Permit>) -> String {
     let tree = Tree::parse(text.as_bytes(), &LIMITS).unwrap();
     let filtered = filter(&tree, List::Tools, &world.workshop, shapes, |name| {
-        views
-            .filter(|_| name != "hidden")
-            .map(|permit| Shown(Arc::clone(&permit.views)))
+        views.filter(|_| name != "hidden").map(shown)
     });
     String::from_utf8(filtered.unwrap()).unwrap()
 }
@@ -113,10 +108,7 @@ fn a_tool_is_listed_exactly_if_a_call_of_it_could_be_permitted() {
             authenticated_at: Some(NOW - 10),
             acr: None,
         };
-        let views = world.tool("physician", "look").views;
-        let listed = |name: &str| {
-            visible(policy, &principal, &Listed::Tool(name), NOW).then(|| Shown(Arc::clone(&views)))
-        };
+        let listed = |name: &str| decide::listed(policy, &principal, &Listed::Tool(name), NOW);
         let shapes = Shapes::default();
         let seen = filter(&tree, List::Tools, &world.workshop, &shapes, listed).unwrap();
         let seen: Value = serde_json::from_slice(&seen).unwrap();

@@ -4,9 +4,11 @@
 mod answers;
 mod integrity;
 mod lists;
+mod places;
 mod properties;
 mod requests;
 mod schemas;
+mod sealing;
 mod texts;
 
 use std::sync::Arc;
@@ -14,20 +16,26 @@ use std::sync::Arc;
 use safeguard_policy::action::Action;
 use safeguard_policy::decide::{Decision, Permit, Principal, decide};
 use safeguard_policy::{Environment, Policy, Source, load};
-use safeguard_vault::carry::{Binding, Carrier};
+use safeguard_vault::carry::Binding;
 use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
 use safeguard_vault::ring::{KeyRing, RingKey};
-use safeguard_vault::{Format, KeyMaterial, Opener, Sealer, Wrap};
+use safeguard_vault::{Format, KeyMaterial, Sealer, Wrap};
 use safeguard_wire::json::Tree;
 use serde_json::{Value, json};
 
 use super::answer::{Call, Method, RewrittenAnswer, answer};
 use super::request::{RewrittenRequest, Stamp, request};
 use super::shapes::Absence;
-use super::{LIMITS, RewriteError, Workshop};
+use super::{Holder, LIMITS, RewriteError, Workshop};
 
 /// 2027-01-15, in seconds.
 const NOW: i64 = 1_800_000_000;
+/// Whose call it is.
+const HOLDER: Holder<'_> = Holder {
+    patient: Some("p-1"),
+    session: Some(b"session-1"),
+};
+
 /// A value that must not be seen.
 const CANARY: &str = "123-45-6789";
 
@@ -101,19 +109,13 @@ impl World {
             key: KeyMaterial::from_raw(&[0xa1; 32]).unwrap(),
         };
         let ring = Arc::new(KeyRing::new(vec![key]).unwrap());
-        let domain = policy.phi().domain.clone();
+        let macs = RecordMacRing::new(vec![RingMac {
+            id: "int-2026-11".to_owned(),
+            from_unix: 0,
+            mac: RecordMac::new(&[0xb2; 32]),
+        }]);
         Self {
-            workshop: Workshop {
-                opener: Opener::new(Arc::clone(&ring), &domain),
-                carrier: Carrier::new(Arc::clone(&ring), &domain),
-                macs: RecordMacRing::new(vec![RingMac {
-                    id: "int-2026-11".to_owned(),
-                    from_unix: 0,
-                    mac: RecordMac::new(&[0xb2; 32]),
-                }]),
-                ring,
-                policy: Arc::new(policy),
-            },
+            workshop: Workshop::new(Arc::new(policy), ring, macs),
             absence: Absence::Anything,
         }
     }
@@ -186,7 +188,7 @@ impl World {
             &["params", "arguments"],
             permit,
             &self.workshop,
-            Some("p-1"),
+            HOLDER,
             stamp,
             false,
         )
@@ -212,7 +214,7 @@ impl World {
         let about = Call {
             method,
             permit,
-            patient: Some("p-1"),
+            holder: HOLDER,
             uri: (method == Method::Resource).then_some("patient://p-1/summary"),
             absence: self.absence.clone(),
             now_unix: NOW,

@@ -247,7 +247,7 @@ fn a_prompts_argument_takes_the_string_form() {
         now_micros: NOW * 1_000_000,
     };
     let path = ["params", "arguments"];
-    let sent = request(&tree, &path, &permit, &world.workshop, None, stamp, true).unwrap();
+    let sent = request(&tree, &path, &permit, &world.workshop, HOLDER, stamp, true).unwrap();
     let sent: Value = serde_json::from_slice(&sent.body.unwrap()).unwrap();
     let token = &sent["params"]["arguments"]["ssn"];
     assert!(token.as_str().unwrap().starts_with("hs1."));
@@ -271,7 +271,7 @@ fn a_resources_uri_is_no_argument() {
         &["params"],
         &permit,
         &world.workshop,
-        None,
+        HOLDER,
         stamp,
         false,
     );
@@ -328,7 +328,7 @@ fn read(world: &World, role: &str, uri: &str) -> Result<RewrittenRequest, Rewrit
         &["params"],
         &permit,
         &world.workshop,
-        None,
+        HOLDER,
         stamp,
         false,
     )

@@ -97,12 +97,23 @@ fn a_blob_of_json_is_read_and_any_other_withheld_with_text() {
         shown["content"],
         json!([{ "type": "text", "text": "[withheld]" }])
     );
-    assert_eq!(
-        world
-            .shown(&world.tool("physician", "say"), &block)
-            .unwrap(),
-        block
-    );
+    let kept = world
+        .shown(&world.tool("physician", "say"), &block)
+        .unwrap();
+    assert_eq!(kept["content"], shown["content"], "text is another matter");
+}
+
+#[test]
+fn a_blob_of_text_is_judged_as_text() {
+    let world = World::new();
+    let text = base64_simd::STANDARD.encode_to_string("a note");
+    let block = json!({ "content": [{ "type": "resource", "resource": { "uri": "x:y", "mimeType": "text/plain; charset=utf-8", "blob": text } }] });
+    let read = |tool| {
+        let shown = world.shown(&world.tool("physician", tool), &block).unwrap();
+        shown["content"][0]["resource"]["blob"].clone()
+    };
+    assert_eq!(read("say"), json!(text));
+    assert_eq!(read("look"), Value::Null, "the block is withheld");
 }
 
 #[test]
