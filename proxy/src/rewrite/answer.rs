@@ -298,7 +298,7 @@ impl Opening<'_> {
             .opener
             .open(&token, name, patient)
             .map_err(|_| RewriteError::Vault("opened"))?;
-        splice.replace(value, plain.expose().as_bytes().to_vec());
+        splice.replace(value, plain.expose().as_bytes());
         self.touched.add(field, FieldAction::Opened);
         Ok(())
     }

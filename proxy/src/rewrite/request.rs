@@ -204,7 +204,7 @@ impl Redeemer<'_> {
             let class = marks.class(child, FieldClass::Unlisted, &self.workshop.policy);
             if let FieldClass::Phi(field) = class {
                 if let Some(plain) = self.carried(child, field)? {
-                    splice.replace(child, plain.expose().as_bytes().to_vec());
+                    splice.replace(child, plain.expose().as_bytes());
                 }
             } else if child.kind() == Kind::String {
                 let inner = inside::enter(child, level, |root, inner| {
@@ -406,7 +406,7 @@ impl Walk<'_, '_> {
         if let Some(plain) = self.redeemer.carried(value, field)? {
             self.touched.add(field, FieldAction::Redeemed);
             if self.workshop.policy.phi().storage == Storage::Clear {
-                splice.replace(value, plain.expose().as_bytes().to_vec());
+                splice.replace(value, plain.expose().as_bytes());
                 return Ok(());
             }
             return self.seal(value, field, plain.expose().as_bytes(), splice);

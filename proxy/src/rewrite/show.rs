@@ -308,7 +308,7 @@ impl<'s> Shower<'s> {
             Absence::Unknown | Absence::Anything => false,
         };
         if required {
-            splice.replace(value, b"null".to_vec());
+            splice.replace(value, b"null");
         } else {
             splice.remove(value);
         }
@@ -319,7 +319,7 @@ impl<'s> Shower<'s> {
     fn withhold<'t>(&self, value: Value<'t>, splice: &mut Splice<'t>) {
         match value.key() {
             Some(name) if self.call.absence.allows(&name) => splice.remove(value),
-            _ => splice.replace(value, b"null".to_vec()),
+            _ => splice.replace(value, b"null"),
         }
     }
 
