@@ -320,14 +320,19 @@ impl Event {
     pub fn with_data(&self, data: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.raw.len() + data.len());
         out.extend_from_slice(self.raw.get(..self.prefix).unwrap_or_default());
-        let mut old_left = self
+        let old_count = self
             .lines()
             .filter(|line| line.field(b"data").is_some())
             .count();
+        let mut old_left = old_count;
         let mut texts = data_lines(data);
         let mut surplus = old_left.saturating_sub(data_lines(data).count());
         for line in self.lines() {
             let Some((_, front)) = line.field(b"data") else {
+                // Where a dropped line stood first in the stream, this one would be read without its byte order mark.
+                if out.is_empty() && old_left < old_count && line.text.starts_with(BOM) {
+                    out.extend_from_slice(b":\n");
+                }
                 out.extend_from_slice(line.text);
                 out.extend_from_slice(line.ending);
                 continue;

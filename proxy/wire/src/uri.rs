@@ -223,29 +223,30 @@ impl Cutter<'_> {
     }
 
     fn authority(&mut self, span: Range<usize>) {
-        let text = self.uri.get(span.clone()).unwrap_or_default();
-        let host = match text.rfind('@') {
+        let host = match find_last(self.uri, span.clone(), b'@') {
             Some(at) => {
-                self.piece(Component::UserInfo, span.start..span.start + at, None);
-                span.start + at + 1
+                self.piece(Component::UserInfo, span.start..at, None);
+                at + 1
             }
             None => span.start,
         };
-        let text = self.uri.get(host..span.end).unwrap_or_default();
         // The colons of an IPv6 address stand in brackets.
-        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-        match text.rfind(':') {
-            Some(colon) if text.get(colon + 1..).is_some_and(is_port) => {
-                self.piece(Component::Host, host..host + colon, None);
-                self.piece(Component::Port, host + colon + 1..span.end, None);
+        let is_port = |at: &usize| {
+            let port = self.uri.get(at + 1..span.end).unwrap_or_default();
+            port.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        match find_last(self.uri, host..span.end, b':').filter(is_port) {
+            Some(colon) => {
+                self.piece(Component::Host, host..colon, None);
+                self.piece(Component::Port, colon + 1..span.end, None);
             }
-            _ => self.piece(Component::Host, host..span.end, None),
+            None => self.piece(Component::Host, host..span.end, None),
         }
     }
 
     fn path(&mut self, span: Range<usize>) {
-        let text = self.uri.get(span.clone()).unwrap_or_default();
-        let delimiters: &[u8] = if text.contains('/') { b"/" } else { b":" };
+        let slash = find(self.uri, span.start, span.end, b"/");
+        let delimiters: &[u8] = if slash.is_some() { b"/" } else { b":" };
         self.split(span, delimiters, |cut, segment| {
             let end = find(cut.uri, segment.start, segment.end, b";").unwrap_or(segment.end);
             cut.piece(Component::Segment, segment.start..end, None);
@@ -298,6 +299,17 @@ fn find(text: &str, start: usize, end: usize, bytes: &[u8]) -> Option<usize> {
         };
     }
     None
+}
+
+/// The last such byte that stands in no expression.
+fn find_last(text: &str, span: Range<usize>, byte: u8) -> Option<usize> {
+    let mut last = None;
+    let mut at = span.start;
+    while let Some(found) = find(text, at, span.end, &[byte]) {
+        last = Some(found);
+        at = found + 1;
+    }
+    last
 }
 
 /// What stands in front of the first colon, if that can be a scheme (RFC 3986 §3.1).

@@ -1,4 +1,6 @@
 //! Whoever's message it is and of whatever method: every scalar is in exactly one place, of a shape that fits it.
+//!
+//! Input: which method (a byte), the message or its parameters.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -26,14 +28,16 @@ const METHODS: [&str; 16] = [
     "vendor/method",
 ];
 
-fuzz_target!(|input: (u8, Vec<u8>)| {
-    let (pick, text) = input;
-    let Ok(tree) = Tree::parse(&text, &Limits::default()) else {
+fuzz_target!(|input: &[u8]| {
+    let Some((pick, text)) = input.split_first() else {
+        return;
+    };
+    let Ok(tree) = Tree::parse(text, &Limits::default()) else {
         return;
     };
     let root = tree.root();
     let _ = Message::parse(root);
-    let method = METHODS[usize::from(pick) % METHODS.len()];
+    let method = METHODS[usize::from(*pick) % METHODS.len()];
     let walks = [
         mcp::request(method, root),
         mcp::result(method, root),

@@ -1,4 +1,6 @@
 //! Headers made from a message are taken for it; whatever a header holds is decoded to what encodes back, or refused.
+//!
+//! Input: a message, a schema and a header, a line each.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,18 +8,20 @@ use safeguard_wire::json::{Limits, Tree};
 use safeguard_wire::jsonrpc::Message;
 use safeguard_wire::mirror::{self, Annotations};
 
-fuzz_target!(|input: (Vec<u8>, Vec<u8>, Vec<u8>)| {
-    let (message, schema, header) = input;
-    if let Ok(text) = mirror::decode(&header) {
+fuzz_target!(|input: &[u8]| {
+    let mut lines = input.splitn(3, |byte| *byte == b'\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (message, schema, header) = (line(), line(), line());
+    if let Ok(text) = mirror::decode(header) {
         assert_eq!(mirror::decode(mirror::encode(&text).as_bytes()).as_deref(), Ok(&*text));
     }
-    let Ok(tree) = Tree::parse(&message, &Limits::default()) else {
+    let Ok(tree) = Tree::parse(message, &Limits::default()) else {
         return;
     };
     let Ok(message) = Message::parse(tree.root()) else {
         return;
     };
-    let schema = Tree::parse(&schema, &Limits::default());
+    let schema = Tree::parse(schema, &Limits::default());
     let known = schema.map(|schema| Annotations::of_schema(schema.root()));
     let mut annotations = known.ok().and_then(Result::ok).unwrap_or_default();
     let params = match &message {
@@ -26,7 +30,7 @@ fuzz_target!(|input: (Vec<u8>, Vec<u8>, Vec<u8>)| {
     };
     let arguments = params.and_then(|params| params.get("arguments").ok()?);
     if let Some(arguments) = arguments {
-        let _ = annotations.learn(arguments, "Mcp-Param-Learned", &header);
+        let _ = annotations.learn(arguments, "Mcp-Param-Learned", header);
     }
     let Ok(mirrors) = mirror::mirrors(&message, &annotations) else {
         return;

@@ -1,4 +1,6 @@
 //! Whatever is edited, the result is JSON; and replaced values leave every byte outside their spans.
+//!
+//! Input: how many edits, three bytes for each (which value, little-endian, and what), the text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,17 +9,21 @@ use safeguard_wire::json::{Limits, Splice, Tree, Value};
 /// What takes a value's place.
 const NEW: &str = "\"new\"";
 
-fuzz_target!(|input: (Vec<(u16, u8)>, Vec<u8>)| {
-    let (edits, text) = input;
-    let Ok(tree) = Tree::parse(&text, &Limits::default()) else {
+fuzz_target!(|input: &[u8]| {
+    let Some((count, rest)) = input.split_first() else {
+        return;
+    };
+    let Some((edits, text)) = rest.split_at_checked(usize::from(count % 16) * 3) else {
+        return;
+    };
+    let Ok(tree) = Tree::parse(text, &Limits::default()) else {
         return;
     };
     let picked: Vec<(Value<'_>, u8)> = edits
-        .iter()
-        .take(16)
-        .filter_map(|(pick, edit)| {
-            let index = usize::from(*pick) % tree.node_count();
-            Some((tree.root().descendants().nth(index)?, edit % 4))
+        .chunks_exact(3)
+        .filter_map(|edit| {
+            let index = usize::from(u16::from_le_bytes([edit[0], edit[1]])) % tree.node_count();
+            Some((tree.root().descendants().nth(index)?, edit[2] % 4))
         })
         .collect();
     let mut splice = Splice::new(&tree);
@@ -41,7 +47,7 @@ fuzz_target!(|input: (Vec<(u16, u8)>, Vec<u8>)| {
     };
     assert!(Tree::parse(&out, &limits).is_ok());
     if picked.iter().all(|(_, edit)| *edit == 0) {
-        assert_eq!(out, expected(&text, picked.iter().map(|(value, _)| *value)));
+        assert_eq!(out, expected(text, picked.iter().map(|(value, _)| *value)));
     }
 });
 

@@ -255,6 +255,14 @@ fn a_dropped_data_line_lets_no_line_ends_meet() {
 }
 
 #[test]
+fn a_dropped_data_line_turns_no_other_line_into_data() {
+    let event = only("data: a\n\u{feff}data: hidden\ndata: b\n\n");
+    let changed = event.with_data(b"x");
+    let again = only(std::str::from_utf8(&changed).unwrap());
+    assert_eq!(again.data().as_deref(), Some(&b"x"[..]));
+}
+
+#[test]
 fn our_own_events_read_back() {
     for data in ["{\"jsonrpc\":\"2.0\"}", "", "a\n b\n", "\n"] {
         let event = only(std::str::from_utf8(&message(data.as_bytes())).unwrap());
