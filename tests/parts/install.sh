@@ -80,14 +80,19 @@ make_keycloak() {
     { cat "$1/build.log" >&2; die "kc.sh build failed"; }
 }
 
+# install_python: what fuzzing needs, too.
+install_python() {
+  python="$cache/python-$(digest "$parts/requirements.txt" "$parts/tools.txt")"
+  cached "$(basename "$python")" make_python
+}
+
 # install_parts: everything, and the names by which the rest of the scripts and the tests find it.
 install_parts() {
   install_packages
-  python="$cache/python-$(digest "$parts/requirements.txt" "$parts/tools.txt")"
+  install_python
   node="$cache/node-$(digest "$parts/package-lock.json")"
   go_everything="$cache/go-everything-$(digest <(echo "$GO_EVERYTHING"))"
   keycloak="$cache/keycloak-$(digest <(declare -f make_keycloak) <(echo "$KEYCLOAK"))"
-  cached "$(basename "$python")" make_python
   cached "$(basename "$node")" make_node
   cached "$(basename "$go_everything")" make_go_everything
   cached "$(basename "$keycloak")" make_keycloak
