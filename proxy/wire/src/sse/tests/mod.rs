@@ -1,5 +1,7 @@
 //! The framer against a plain reading of WHATWG HTML §9.2.6, at every split; events rewritten.
 
+mod whatwg;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -206,6 +208,7 @@ fn fields_are_read_as_the_standard_says() {
     assert_eq!(event.id(), Some(&b"8"[..]));
     assert_eq!(event.name(), Some(&b"message"[..]));
     assert_eq!(only("id: a\0b\ndata\n\n").id(), None);
+    assert_eq!(only("id: 1\nid: a\0b\ndata\n\n").id(), Some(&b"1"[..]));
     assert_eq!(only("id: 1\ndata:\n\n").data().as_deref(), Some(&b""[..]));
     for none in [
         ": ping\n\n",
