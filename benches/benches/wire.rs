@@ -1,12 +1,16 @@
-//! JSON: what a strict scan and a splice of six PHI values cost, beside parsing into a tree, changing and printing it.
+//! JSON: what a strict scan and a splice of six PHI values cost, with and without sealing them, and what finding a
+//! message's places costs; beside parsing into a tree, changing and printing it.
 
 mod support;
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use safeguard_benches::messages::{PHI, long_answer, update_call};
+use safeguard_benches::messages::{DOMAIN, NOW_UNIX, PHI, long_answer, ring, update_call};
+use safeguard_vault::ring::KeyRing;
+use safeguard_vault::{Format, Sealer, Wrap};
 use safeguard_wire::json::{Limits, Splice, Tree};
+use safeguard_wire::mcp;
 use serde_json::Value;
 use support::CpuTime;
 
@@ -41,6 +45,33 @@ fn scan_and_splice(text: &[u8]) -> Vec<u8> {
     splice.apply()
 }
 
+fn scan_and_seal(text: &[u8], ring: &KeyRing) -> Vec<u8> {
+    let tree = Tree::parse(text, &Limits::default()).expect("JSON");
+    let mut splice = Splice::new(&tree);
+    let sealer = Sealer::new(ring, DOMAIN, Format::Native, Wrap::Object, NOW_UNIX);
+    let mut sealer = sealer.expect("a key that seals now");
+    for value in tree.root().descendants() {
+        if let Some(name) = value.key().filter(|name| is_phi(name)) {
+            splice
+                .replace_with(value, |out| sealer.seal(&name, None, value.raw(), out))
+                .expect("a sealed value");
+        }
+    }
+    splice.apply()
+}
+
+/// Every place of the message, as the rewriting asks for them.
+fn places(text: &[u8]) -> usize {
+    let tree = Tree::parse(text, &Limits::default()).expect("JSON");
+    let member = |name| tree.root().get(name).expect("no duplicates");
+    let places = match (member("params"), member("result")) {
+        (Some(params), _) => mcp::request("tools/call", params),
+        (_, Some(result)) => mcp::tool_result(result),
+        _ => panic!("neither request nor result"),
+    };
+    places.expect("no duplicates").len()
+}
+
 fn parse_and_print(text: &[u8], envelope: &Value) -> Vec<u8> {
     let mut value: Value = serde_json::from_slice(text).expect("JSON");
     replace(&mut value, envelope);
@@ -67,8 +98,9 @@ fn replace(value: &mut Value, envelope: &Value) {
 
 fn bench(criterion: &mut Criterion<CpuTime>) {
     let envelope: Value = serde_json::from_str(ENVELOPE).expect("JSON");
+    let ring = ring();
     assert!(PHI.iter().all(|(name, _)| is_phi(name)));
-    for (size, text) in [("1 KB", update_call()), ("716 KB", long_answer(716 * 1024))] {
+    for (size, text) in [("1 KB", update_call()), ("1 MB", long_answer(1_000_000))] {
         let text = text.into_bytes();
         assert_eq!(
             serde_json::from_slice::<Value>(&scan_and_splice(&text)).expect("JSON"),
@@ -87,6 +119,16 @@ fn bench(criterion: &mut Criterion<CpuTime>) {
         });
         group.bench_with_input(BenchmarkId::new("scan + splice", size), &text, |b, text| {
             b.iter(|| scan_and_splice(black_box(text)));
+        });
+        group.bench_with_input(
+            BenchmarkId::new("scan + splice, sealed", size),
+            &text,
+            |b, text| {
+                b.iter(|| scan_and_seal(black_box(text), &ring));
+            },
+        );
+        group.bench_with_input(BenchmarkId::new("scan + places", size), &text, |b, text| {
+            b.iter(|| places(black_box(text)));
         });
         group.bench_with_input(
             BenchmarkId::new("serde_json::Value, changed and printed", size),

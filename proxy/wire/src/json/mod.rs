@@ -9,6 +9,7 @@
 //! [`Value::string`] gives no text for it. Duplicate members are kept: [`Value::children`] shows each of them,
 //! [`Value::get`] refuses to choose.
 
+mod pieces;
 mod scan;
 mod splice;
 mod text;

@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use super::pieces::{Piece, Rank, emit};
 use super::text::quote_into;
 use super::{Kind, Tree, Value};
 
@@ -43,27 +44,6 @@ enum What {
     /// `"name":value`, without a comma.
     Insert,
     Wrap,
-}
-
-/// One step of the pass: text `start..end` gives way to `text`.
-struct Piece<'e> {
-    start: u32,
-    end: u32,
-    /// Order among pieces that start at one offset.
-    rank: Rank,
-    text: &'e [u8],
-    /// Whether a comma goes before the text.
-    comma: bool,
-}
-
-/// The order of pieces at one offset: what ends there comes before what starts there. Wraps of one value nest,
-/// so their fronts go in reverse order of calls; the number is the call's.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    After(usize),
-    Insert(usize),
-    Before(std::cmp::Reverse<usize>),
-    Cut,
 }
 
 impl<'t> Splice<'t> {
@@ -331,38 +311,7 @@ impl std::fmt::Debug for Splice<'_> {
     }
 }
 
-impl<'e> Piece<'e> {
-    fn cut(start: u32, end: u32, text: &'e [u8]) -> Self {
-        Self {
-            start,
-            end,
-            rank: Rank::Cut,
-            text,
-            comma: false,
-        }
-    }
-}
-
 /// Where a member's name, or an element, starts.
 fn outset(child: Value<'_>) -> u32 {
     child.node.key_start.min(child.node.start)
-}
-
-fn emit(text: &[u8], pieces: &[Piece<'_>]) -> Vec<u8> {
-    let (added, cut) = pieces.iter().fold((0, 0), |(added, cut), piece| {
-        let cut = cut + (piece.end - piece.start) as usize;
-        (added + piece.text.len() + usize::from(piece.comma), cut)
-    });
-    let mut out = Vec::with_capacity((text.len() + added).saturating_sub(cut));
-    let mut at = 0;
-    for piece in pieces {
-        out.extend_from_slice(text.get(at..piece.start as usize).unwrap_or_default());
-        if piece.comma {
-            out.push(b',');
-        }
-        out.extend_from_slice(piece.text);
-        at = piece.end as usize;
-    }
-    out.extend_from_slice(text.get(at..).unwrap_or_default());
-    out
 }
