@@ -7,6 +7,7 @@ use crate::canonical::CanonicalError;
 
 mod document;
 mod float;
+mod parse;
 mod write;
 
 pub(crate) use document::{Content, Document, Node};
