@@ -51,13 +51,18 @@ fn mapping(keys: &[Key]) -> Value {
     })
 }
 
-fn property(key: &Key) -> Value {
-    let mut schema = shape(&key.shape);
-    let about = match key.built {
+/// What a key is about, and whether it is built.
+fn about(key: &Key) -> String {
+    match key.built {
         Built::Yes => key.about.to_owned(),
         Built::Restricts => format!("{} (reserved: not built yet, refused)", key.about),
         Built::Permits => format!("{} (reserved: not built yet, without effect)", key.about),
-    };
+    }
+}
+
+fn property(key: &Key) -> Value {
+    let mut schema = shape(&key.shape);
+    let about = about(key);
     if let Value::Object(members) = &mut schema {
         members.insert("description".to_owned(), Value::String(about));
         if let Some(default) = key.default {
@@ -127,5 +132,7 @@ fn typed(name: &str, keys: &[Key]) -> Value {
     schema
 }
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;
