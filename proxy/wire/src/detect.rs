@@ -22,6 +22,12 @@ mod text;
 mod wanted;
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod measured;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::ops::Range;
@@ -38,7 +44,7 @@ use text::Text;
 
 /// How often a text is looked at again with the finds of the looks before blanked out, because a find may have hidden
 /// its neighbour. One more look is the rule; the bound is for texts that are made to need more.
-const LOOKS_MAX: usize = 4;
+const LOOKS_MAX: usize = 8;
 
 /// What a find is written over with before the next look: a byte that no identifier holds and no context word crosses.
 const BLANK: &str = "]";

@@ -151,6 +151,7 @@ fn month_and_day(number: &Number<'_>) -> Option<Range<usize>> {
             b"strain",
             b"normal",
             b"positive",
+            b"of",
         ]
         .iter()
         .any(|word| word.eq_ignore_ascii_case(text.span(next, next_end)));
@@ -188,7 +189,8 @@ fn follows_preposition(text: Text<'_>, start: usize) -> bool {
 fn written_together(number: &Number<'_>) -> Option<Range<usize>> {
     let run = &number.run;
     let length = run.first().len();
-    if number.context != Context::Date || !matches!(length, 8 | 12 | 14) {
+    let told = number.context == Context::Date || follows_preposition(number.text, number.start);
+    if !told || !matches!(length, 8 | 12 | 14) {
         return None;
     }
     let part = |from: usize, to: usize| {

@@ -17,6 +17,9 @@ const SCHEME_MAX: usize = 12;
 /// The longest text form of an IPv6 address (RFC 4291 §2.2), in bytes.
 const IPV6_MAX: usize = 45;
 
+/// The longest text form of an IPv4 address, in bytes.
+const IPV4_MAX: usize = 15;
+
 /// An address around an `@`: `local@domain.tld`, one blank allowed on either side of the sign.
 pub(super) fn email(text: Text<'_>, sign: usize) -> Option<Range<usize>> {
     let gap = usize::from(text.before(sign) == b' ');
@@ -64,6 +67,23 @@ pub(super) fn www(text: Text<'_>, dot: usize) -> Option<Range<usize>> {
         .then_some(start..end)
 }
 
+/// An address without any of that, by the end of its host: `example.org`, `clinic.example.com/path`, at the last dot.
+pub(super) fn bare(text: Text<'_>, dot: usize) -> Option<Range<usize>> {
+    let end = text.skip(dot + 1, 5, |b| b.is_ascii_alphabetic());
+    let known = [&b"com"[..], b"org", b"net", b"edu", b"gov", b"info"]
+        .iter()
+        .any(|top| top.eq_ignore_ascii_case(text.span(dot + 1, end)));
+    let goes_on = is_word(text.at(end)) || text.at(end) == b'.' && is_word(text.at(end + 1));
+    if !known || goes_on || !is_word(text.before(dot)) {
+        return None;
+    }
+    let host = |b: u8| is_word(b) || matches!(b, b'-' | b'.' | b'_');
+    let start = text.skip_back(dot, DOMAIN_MAX, host);
+    let start = text.skip(start, DOMAIN_MAX, |b| !is_word(b));
+    let path = matches!(text.at(end), b'/' | b':' | b'?' | b'#');
+    (start < dot).then(|| start..if path { address_end(text, end) } else { end })
+}
+
 /// Where an address ends that goes on from its host: before white space, quotes and brackets, and before the sentence's own marks.
 fn address_end(text: Text<'_>, host: usize) -> usize {
     let mut from = host;
@@ -108,18 +128,22 @@ pub(super) fn ipv6(text: Text<'_>, colon: usize) -> Option<Range<usize>> {
     if text.at(colon + 1) != b':' && !text.at(colon + 1).is_ascii_hexdigit() {
         return None;
     }
-    let part = |b: u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
     let start = text.skip_back(colon, 4, |b| b.is_ascii_hexdigit());
     if is_word(text.before(start)) || text.before(start) == b':' {
         return None;
     }
-    let end = text.skip(colon, IPV6_MAX, part);
-    let trimmed = text.skip_back(end, end - colon, |b| b == b'.' || b == b':');
+    let end = text.skip(colon, IPV6_MAX, |b| b.is_ascii_hexdigit() || b == b':');
+    let trimmed = text.skip_back(end, end - colon, |b| b == b':');
+    // An IPv4 address as its last part (RFC 4291 §2.2, 3).
+    let mixed = text.skip(end, IPV4_MAX, |b| b.is_ascii_digit() || b == b'.');
+    let mixed = text.skip_back(mixed, mixed - end, |b| b == b'.');
     let parses = |end: usize| {
         let written = std::str::from_utf8(text.span(start, end)).ok()?;
         let address: Ipv6Addr = written.parse().ok()?;
         let digit = written.bytes().any(|b| b.is_ascii_digit());
         (digit && !address.is_unspecified() && !is_word(text.at(end))).then_some(start..end)
     };
-    parses(end).or_else(|| parses(trimmed))
+    parses(mixed)
+        .or_else(|| parses(end))
+        .or_else(|| parses(trimmed))
 }

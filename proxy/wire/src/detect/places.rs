@@ -125,7 +125,39 @@ pub(super) fn age(number: &Number<'_>) -> Option<Range<usize>> {
     let after = (text.at(end), text.at(end + 1));
     let goes_on = matches!(after.0, b'.' | b',' | b'/' | b':') && after.1.is_ascii_digit();
     let told = number.context == Context::Age && !goes_on && after.0 != b'%' && !is_word(after.0);
-    (told || is_years_old(text, end) || is_decade(text, start, end)).then_some(start..end)
+    let shown =
+        is_years_old(text, end) || is_decade(text, start, end) || is_stated(text, start, end);
+    (told || shown).then_some(start..end)
+}
+
+/// `she is 95` with the clause's end, or another person or clause, behind it: no unit, no share.
+fn is_stated(text: Text<'_>, start: usize, end: usize) -> bool {
+    let (from, verb) = word_before(text, start);
+    let (_, person) = word_before(text, from);
+    let next = text.skip(end, 1, is_space);
+    let next = text.span(next, text.skip(next, 6, |b| b.is_ascii_alphabetic()));
+    let ends =
+        matches!(text.at(end), b'.' | b',' | b';' | b')') && !text.at(end + 1).is_ascii_digit();
+    is(verb, &[b"is", b"was"])
+        && is(
+            person,
+            &[
+                b"he", b"she", b"who", b"patient", b"pt", b"mother", b"father", b"mom", b"dad",
+            ],
+        )
+        && (ends || is(next, &[b"and", b"with", b"who", b"but", b"now"]))
+}
+
+/// Whether a word is one of these, whatever its case.
+fn is(word: &[u8], known: &[&[u8]]) -> bool {
+    known.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// The word that ends one blank or dash before a place, and where it begins.
+fn word_before(text: Text<'_>, end: usize) -> (usize, &[u8]) {
+    let to = text.skip_back(end, 1, |b| is_space(b) || b == b'-');
+    let from = text.skip_back(to, 8, |b| b.is_ascii_alphabetic());
+    (from, text.span(from, to))
 }
 
 /// `-year-old`, ` years old`, ` yrs of age`, ` year female`, `yo`, `y/o`, `y.o.`.
@@ -133,16 +165,15 @@ fn is_years_old(text: Text<'_>, end: usize) -> bool {
     let from = text.skip(end, 2, |b| is_space(b) || b == b'-');
     let to = text.skip(from, 6, |b| b.is_ascii_alphabetic());
     let word = text.span(from, to);
-    let is = |known: &[&[u8]], word: &[u8]| known.iter().any(|k| k.eq_ignore_ascii_case(word));
-    if is(&[b"yo", b"yof", b"yom"], word) {
+    if is(word, &[b"yo", b"yof", b"yom"]) {
         return true;
     }
     let mut next = text.skip(to, 2, |b| is_space(b) || matches!(b, b'.' | b'-' | b'/'));
     let mut next_end = text.skip(next, 10, |b| b.is_ascii_alphabetic());
-    if is(&[b"y"], word) {
-        return is(&[b"o"], text.span(next, next_end));
+    if is(word, &[b"y"]) {
+        return is(text.span(next, next_end), &[b"o"]);
     }
-    if is(&[b"of"], text.span(next, next_end)) {
+    if is(text.span(next, next_end), &[b"of"]) {
         next = text.skip(next_end, 1, is_space);
         next_end = text.skip(next, 10, |b| b.is_ascii_alphabetic());
     }
@@ -157,24 +188,18 @@ fn is_years_old(text: Text<'_>, end: usize) -> bool {
         b"gentleman",
         b"patient",
     ];
-    is(&[b"year", b"years", b"yr", b"yrs"], word) && is(person, text.span(next, next_end))
+    is(word, &[b"year", b"years", b"yr", b"yrs"]) && is(text.span(next, next_end), person)
 }
 
 /// `90s` behind a person's word, as in "in her late 90s".
 fn is_decade(text: Text<'_>, start: usize, end: usize) -> bool {
     let apostrophe = usize::from(text.at(end) == b'\'');
     let decade = text.at(end + apostrophe) == b's' && !is_word(text.at(end + apostrophe + 1));
-    let word_before = |end: usize| {
-        let to = text.skip_back(end, 1, |b| is_space(b) || b == b'-');
-        let from = text.skip_back(to, 6, |b| b.is_ascii_alphabetic());
-        (from, text.span(from, to))
-    };
-    let is = |known: &[&[u8]], word: &[u8]| known.iter().any(|k| k.eq_ignore_ascii_case(word));
-    let (from, word) = word_before(start);
-    let person = if is(&[b"early", b"mid", b"late", b"upper"], word) {
-        word_before(from).1
+    let (from, word) = word_before(text, start);
+    let person = if is(word, &[b"early", b"mid", b"late", b"upper"]) {
+        word_before(text, from).1
     } else {
         word
     };
-    decade && is(&[b"his", b"her", b"their"], person)
+    decade && is(person, &[b"his", b"her", b"their"])
 }

@@ -19,7 +19,9 @@ pub(super) fn scan(text: Text<'_>, wanted: Wanted, out: &mut Vec<Find>) {
             b':' if i >= address => network::url(text, i)
                 .map(|span| (Kind::Url, span))
                 .or_else(|| network::ipv6(text, i).map(|span| (Kind::Ip, span))),
-            b'.' if i >= address => network::www(text, i).map(|span| (Kind::Url, span)),
+            b'.' if i >= address => network::www(text, i)
+                .or_else(|| network::bare(text, i))
+                .map(|span| (Kind::Url, span)),
             b'0'..=b'9' => {
                 from = number(text, i, wanted, out);
                 continue;

@@ -1,10 +1,7 @@
-//! What is found and what isn't, shape by shape; that the work is linear, that spans can be trusted, and that nothing is left.
+//! What is found and what isn't, shape by shape.
 
 use std::ops::Range;
 
-use proptest::prelude::*;
-
-use super::text::steps;
 use super::{
     Detectors, Find, Kind, MATCH_BYTES_MAX, PATTERN_BYTES_MAX, PATTERNS_MAX, PatternError, Wanted,
     What,
@@ -18,18 +15,18 @@ fn detectors() -> Detectors {
     Detectors::new(&[pattern("mrn", "MRN-?[0-9]{7}")], Wanted::ALL).expect("detectors")
 }
 
-fn find(text: &str) -> Vec<Find> {
+pub(super) fn find(text: &str) -> Vec<Find> {
     let mut finds = Vec::new();
     detectors().find(text, &mut finds);
     finds
 }
 
-fn part(text: &str, span: Range<usize>) -> &str {
+pub(super) fn part(text: &str, span: Range<usize>) -> &str {
     text.get(span).expect("whole characters")
 }
 
 /// What is found, as the detector's word and the text.
-fn found(text: &str) -> Vec<(&'static str, &str)> {
+pub(super) fn found(text: &str) -> Vec<(&'static str, &str)> {
     let word = |what| match what {
         What::Kind(kind) => Kind::word(kind),
         What::Site(_) => "mrn",
@@ -156,6 +153,8 @@ fn addresses_of_the_net_are_found() {
             "see «https://portal.example.org/p?id=5&d=2024-03-12#x».",
             "(«http://x.org/a»)",
             "«www.example.org/me», then",
+            "on «example.org».",
+            "(«my.clinic.example.com/p/1»)",
             "«ftp://10.0.0.1/x»",
             "«https://[2001:db8::1]:8443/x»",
             "«https://x.org/512-34-6789»",
@@ -207,6 +206,7 @@ fn a_date_is_found_when_it_says_more_than_its_year() {
             "DOB «3/12»",
             "DOB: «19800312»",
             "born «03121980»",
+            "discharged «20150910»",
             "«March 3, 2024»",
             "«Mar. 3rd», at noon",
             "«March 3-5, 2024»",
@@ -255,6 +255,8 @@ fn ages_from_ninety_on_and_zip_codes_are_found_where_their_surroundings_tell() {
             "in her late «90»s",
             "«93» years of age",
             "«94» year male",
+            "She is «95».",
+            "pt was «91» and frail",
         ],
     );
     finds(
@@ -275,6 +277,9 @@ fn ages_from_ninety_on_and_zip_codes_are_found_where_their_surroundings_tell() {
         "HR 95",
         "BP 120/92",
         "age 9.95",
+        "She is 95% on air",
+        "he was 98.6 F",
+        "pt is 95 kg",
         "Patient ID 90210",
         "NY 90210",
         "CPT 99213",
@@ -400,125 +405,4 @@ fn a_site_pattern_is_bounded_and_named() {
     let error = Detectors::new(&twice, Wanted::ALL).expect_err("refused");
     assert_eq!(error, PatternError::Taken("p".to_owned()));
     assert!(new("a", r"\bAB[0-9]{2,9}\b").is_ok());
-}
-
-/// Pieces that together make hard texts: halves of identifiers, signs, invisible characters.
-fn pieces() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
-        "[0-9]{1,10}",
-        "[0-9]{3}-[0-9]{2}-[0-9]{4}",
-        "\\(?[2-9][0-9]{2}\\)? ?[2-9][0-9]{2}[-. ][0-9]{4}",
-        "[a-z]{1,4}@[a-z.]{1,6}",
-        Just("https://".to_owned()),
-        Just("www.".to_owned()),
-        "[-./: @,'()+_]{1,2}",
-        "(ssn|fax|phone|age|zip|NY|March|may|dob|on|npi|dea|card|MRN)[ :]",
-        "(-year-old|yo|th|T10|::1|fe80:)",
-        "1EG4TE5MK73|1HGCM82633A004352|AB1234563|1234567893|4111111111111111",
-        Just("\u{200b}".to_owned()),
-        Just("\u{a0}".to_owned()),
-        Just("３".to_owned()),
-        "\\PC",
-    ];
-    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
-}
-
-/// Spans are ordered, disjoint, not empty and on character boundaries.
-fn check(text: &str) -> Vec<Find> {
-    let finds = find(text);
-    let mut from = 0;
-    for find in &finds {
-        assert!(find.span.start >= from && find.span.end > find.span.start);
-        assert!(text.get(find.span.clone()).is_some());
-        from = find.span.end;
-    }
-    finds
-}
-
-fn redacted(text: &str, finds: &[Find]) -> String {
-    let mut out = String::new();
-    let mut from = 0;
-    for find in finds {
-        out.push_str(part(text, from..find.span.start));
-        out.push_str("[withheld]");
-        from = find.span.end;
-    }
-    out + part(text, from..text.len())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
-
-    #[test]
-    fn spans_can_be_trusted_on_any_text(text in "\\PC{0,64}") {
-        check(&text);
-    }
-
-    #[test]
-    fn what_was_redacted_is_not_found_again_and_nothing_else_appears(text in pieces()) {
-        let finds = check(&text);
-        let text = redacted(&text, &finds);
-        prop_assert_eq!(found(&text), []);
-    }
-
-    #[test]
-    fn the_work_is_linear_in_the_text(piece in pieces(), other in "\\PC{0,8}") {
-        let piece = piece + &other;
-        let small = piece.repeat(8);
-        let large = piece.repeat(32);
-        steps::taken();
-        find(&small);
-        let few = steps::taken();
-        find(&large);
-        let many = steps::taken();
-        prop_assert!(many <= 5 * few + 4096, "{} steps of {}, {} of {}", few, small.len(), many, large.len());
-        prop_assert!(many <= STEPS_A_BYTE * large.len(), "{} steps of {}", many, large.len());
-    }
-}
-
-/// What a byte may cost, all looks together. The worst text known takes 150 a look, prose less than one.
-const STEPS_A_BYTE: usize = 600;
-
-#[test]
-fn texts_made_to_be_slow_are_not() {
-    for piece in [
-        "1",
-        "1 ",
-        "1-",
-        "a1",
-        "@",
-        "a@",
-        "a@a.",
-        "://",
-        "a://",
-        "www.",
-        "www.a/",
-        "1:",
-        "::",
-        "a:1",
-        "12/",
-        "99 ",
-        "(1)",
-        "１",
-        "\u{ad}1",
-        "March 1",
-        "ssn ",
-        "ssn 1 ",
-        "[",
-        "1 1\u{200b}",
-        "phone 1.",
-        "http://[::",
-        "x1x",
-        "MRN-123456",
-    ] {
-        let text = piece.repeat(20_000);
-        steps::taken();
-        check(&text);
-        let steps = steps::taken();
-        assert!(
-            steps <= STEPS_A_BYTE * text.len(),
-            "{piece:?}: {steps} steps for {} bytes",
-            text.len()
-        );
-    }
 }
