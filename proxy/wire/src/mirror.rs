@@ -19,7 +19,7 @@ use std::fmt;
 use crate::json::{DuplicateMember, Kind, Value};
 use crate::jsonrpc::Message;
 
-pub use annotations::{ANNOTATIONS_MAX, Annotations, InvalidAnnotation};
+pub use annotations::{ANNOTATIONS_MAX, Annotations, InvalidAnnotation, PATH_BYTES_MAX};
 pub use value::{Malformed, decode, encode};
 
 /// `MCP-Protocol-Version`, in lower case as header maps have names.

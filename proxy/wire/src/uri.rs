@@ -39,7 +39,12 @@ pub enum Component {
     Expression,
     /// All behind `data:` (RFC 2397); see [`data`].
     Data,
+    /// All behind the first [`PIECES_MAX`] pieces.
+    Rest,
 }
+
+/// Most pieces that one URI is cut into; what follows stays in one.
+pub const PIECES_MAX: usize = 1024;
 
 /// A piece of a URI that may hold a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +92,11 @@ impl Piece {
 
     fn can_hold(&self, text: &str) -> bool {
         match self.component {
-            Component::Scheme | Component::Port | Component::Expression | Component::Data => false,
+            Component::Scheme
+            | Component::Port
+            | Component::Expression
+            | Component::Data
+            | Component::Rest => false,
             Component::Segment => !matches!(text, "" | "." | ".."),
             Component::Host => !text.is_empty(),
             Component::UserInfo | Component::Parameter | Component::Query | Component::Fragment => {
@@ -97,10 +106,11 @@ impl Piece {
     }
 }
 
-/// The pieces of a URI or URI template, in order; they never overlap, and none is empty.
+/// The pieces of a URI or URI template, in order; they never overlap, and none is empty. Linear time.
 pub fn pieces(uri: &str) -> Vec<Piece> {
     let mut cut = Cutter {
         uri,
+        expressions: expressions(uri),
         found: Vec::with_capacity(8),
     };
     let mut at = 0;
@@ -112,15 +122,15 @@ pub fn pieces(uri: &str) -> Vec<Piece> {
             return cut.found;
         }
     }
-    let hash = find(uri, at, uri.len(), b"#");
+    let hash = cut.find(at, uri.len(), b"#");
     let path_and_query = hash.unwrap_or(uri.len());
-    let question = find(uri, at, path_and_query, b"?");
+    let question = cut.find(at, path_and_query, b"?");
     let path_end = question.unwrap_or(path_and_query);
     if uri
         .get(at..path_end)
         .is_some_and(|rest| rest.starts_with("//"))
     {
-        let end = find(uri, at + 2, path_end, b"/").unwrap_or(path_end);
+        let end = cut.find(at + 2, path_end, b"/").unwrap_or(path_end);
         cut.authority(at + 2..end);
         at = end;
     }
@@ -196,6 +206,8 @@ pub fn data(uri: &str) -> Option<Data<'_>> {
 
 struct Cutter<'u> {
     uri: &'u str,
+    /// Where expressions stand, in order.
+    expressions: Vec<Range<usize>>,
     found: Vec<Piece>,
 }
 
@@ -203,31 +215,44 @@ impl Cutter<'_> {
     /// Keeps what is not empty; expressions in it stand apart.
     fn piece(&mut self, component: Component, span: Range<usize>, name: Option<Range<usize>>) {
         let mut at = span.start;
+        let mut first = self
+            .expressions
+            .partition_point(|expression| expression.start < span.start);
         while component != Component::Data
-            && let Some(rest) = self.uri.get(at..span.end)
-            && let Some(open) = rest.find('{')
-            && let Some(length) = rest.get(open..).and_then(|rest| rest.find('}'))
+            && let Some(expression) = self.expressions.get(first).cloned()
+            && expression.end <= span.end
         {
-            let open = at + open;
-            let close = open + length + 1;
-            self.keep(component, at..open, name.clone());
-            self.keep(Component::Expression, open..close, name.clone());
-            at = close;
+            self.keep(component, at..expression.start, name.clone());
+            self.keep(Component::Expression, expression.clone(), name.clone());
+            at = expression.end;
+            first += 1;
         }
         self.keep(component, at..span.end, name);
     }
 
     fn keep(&mut self, component: Component, span: Range<usize>, name: Option<Range<usize>>) {
-        if !span.is_empty() {
-            self.found.push(Piece {
+        match self.found.len() {
+            _ if span.is_empty() => {}
+            0..PIECES_MAX => self.found.push(Piece {
                 name,
                 ..Piece::of(component, span)
-            });
+            }),
+            PIECES_MAX => {
+                // From the name on, which is no piece's else.
+                let start = name.map_or(span.start, |name| name.start);
+                let start = self
+                    .found
+                    .last()
+                    .map_or(start, |last| start.max(last.span.end));
+                self.found
+                    .push(Piece::of(Component::Rest, start..self.uri.len()));
+            }
+            _ => {}
         }
     }
 
     fn authority(&mut self, span: Range<usize>) {
-        let host = match find_last(self.uri, span.clone(), b'@') {
+        let host = match self.find_last(span.clone(), b'@') {
             Some(at) => {
                 self.piece(Component::UserInfo, span.start..at, None);
                 at + 1
@@ -239,7 +264,7 @@ impl Cutter<'_> {
             let port = self.uri.get(at + 1..span.end).unwrap_or_default();
             port.bytes().all(|byte| byte.is_ascii_digit())
         };
-        match find_last(self.uri, host..span.end, b':').filter(is_port) {
+        match self.find_last(host..span.end, b':').filter(is_port) {
             Some(colon) => {
                 self.piece(Component::Host, host..colon, None);
                 self.piece(Component::Port, colon + 1..span.end, None);
@@ -249,10 +274,12 @@ impl Cutter<'_> {
     }
 
     fn path(&mut self, span: Range<usize>) {
-        let slash = find(self.uri, span.start, span.end, b"/");
+        let slash = self.find(span.start, span.end, b"/");
         let delimiters: &[u8] = if slash.is_some() { b"/" } else { b":" };
         self.split(span, delimiters, |cut, segment| {
-            let end = find(cut.uri, segment.start, segment.end, b";").unwrap_or(segment.end);
+            let end = cut
+                .find(segment.start, segment.end, b";")
+                .unwrap_or(segment.end);
             cut.piece(Component::Segment, segment.start..end, None);
             cut.pairs(Component::Parameter, end..segment.end);
         });
@@ -261,7 +288,7 @@ impl Cutter<'_> {
     /// `name=value` with `&` or `;` between; without one of both, all is value.
     fn pairs(&mut self, component: Component, span: Range<usize>) {
         self.split(span, b"&;", |cut, pair| {
-            match find(cut.uri, pair.start, pair.end, b"=") {
+            match cut.find(pair.start, pair.end, b"=") {
                 Some(equals) if equals + 1 < pair.end => {
                     cut.piece(component, equals + 1..pair.end, Some(pair.start..equals));
                 }
@@ -279,41 +306,62 @@ impl Cutter<'_> {
         mut each: impl FnMut(&mut Self, Range<usize>),
     ) {
         let mut start = span.start;
-        while let Some(end) = find(self.uri, start, span.end, delimiters) {
+        while let Some(end) = self.find(start, span.end, delimiters) {
             each(self, start..end);
             start = end + 1;
         }
         each(self, start..span.end);
     }
-}
 
-/// The first of these bytes in a part of the text that stands in no expression; all are ASCII.
-fn find(text: &str, start: usize, end: usize, bytes: &[u8]) -> Option<usize> {
-    let part = text.as_bytes().get(start..end)?;
-    let mut at = 0;
-    while let Some(&byte) = part.get(at) {
-        if bytes.contains(&byte) {
-            return Some(start + at);
+    /// The first of these bytes in a part of the URI that stands in no expression; all are ASCII.
+    fn find(&self, start: usize, end: usize, bytes: &[u8]) -> Option<usize> {
+        let text = self.uri.as_bytes().get(..end)?;
+        let mut at = start;
+        while let Some(byte) = text.get(at) {
+            if bytes.contains(byte) {
+                return Some(at);
+            }
+            let expression = match byte {
+                b'{' => self
+                    .expressions
+                    .binary_search_by_key(&at, |here| here.start),
+                _ => Err(0),
+            };
+            at = match expression
+                .ok()
+                .and_then(|index| self.expressions.get(index))
+            {
+                Some(expression) => expression.end,
+                None => at + 1,
+            };
         }
-        let rest = part.get(at..).unwrap_or_default();
-        let closed = rest.iter().position(|&byte| byte == b'}');
-        at += match closed {
-            Some(length) if byte == b'{' => length + 1,
-            _ => 1,
-        };
+        None
     }
-    None
+
+    /// The last such byte that stands in no expression.
+    fn find_last(&self, span: Range<usize>, byte: u8) -> Option<usize> {
+        let mut last = None;
+        let mut at = span.start;
+        while let Some(found) = self.find(at, span.end, &[byte]) {
+            last = Some(found);
+            at = found + 1;
+        }
+        last
+    }
 }
 
-/// The last such byte that stands in no expression.
-fn find_last(text: &str, span: Range<usize>, byte: u8) -> Option<usize> {
-    let mut last = None;
-    let mut at = span.start;
-    while let Some(found) = find(text, at, span.end, &[byte]) {
-        last = Some(found);
-        at = found + 1;
+/// Where the expressions of a template stand: from a brace to the next that closes.
+fn expressions(uri: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(open) = uri.get(at..).and_then(|rest| rest.find('{'))
+        && let Some(length) = uri.get(at + open..).and_then(|rest| rest.find('}'))
+    {
+        let end = at + open + length + 1;
+        found.push(at + open..end);
+        at = end;
     }
-    last
+    found
 }
 
 /// What stands in front of the first colon, if that can be a scheme (RFC 3986 §3.1).

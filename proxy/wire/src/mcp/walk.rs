@@ -126,7 +126,7 @@ fn step<'t>(
             pending.extend(here.value.children().map(|value| Pending {
                 value,
                 role: Role::Members(SCHEMA),
-                subject: value.key(),
+                subject: value.key().filter(|name| name.len() <= WORD_BYTES_MAX),
                 ..here.clone()
             }));
         }

@@ -8,6 +8,9 @@ use crate::json::{DuplicateMember, Kind, Value};
 /// Most annotations that one tool may have: each is a header of every call.
 pub const ANNOTATIONS_MAX: usize = 64;
 
+/// Longest path to an annotated property, in bytes of its names together.
+pub const PATH_BYTES_MAX: usize = 4096;
+
 /// The member of a property's schema that names its header.
 const MEMBER: &str = "x-mcp-header";
 
@@ -41,6 +44,8 @@ pub enum InvalidAnnotation {
     Unreachable,
     /// More than [`ANNOTATIONS_MAX`].
     TooMany,
+    /// The names on the way to the property are longer than [`PATH_BYTES_MAX`] together.
+    TooLong,
 }
 
 impl Annotations {
@@ -51,22 +56,22 @@ impl Annotations {
     pub fn of_schema(schema: Value<'_>) -> Result<Self, InvalidAnnotation> {
         let mut found = Self::default();
         let mut reached = Vec::new();
-        let mut pending = vec![(schema, Vec::new())];
-        while let Some((schema, path)) = pending.pop() {
-            let Some(properties) = schema.get("properties")? else {
+        let mut pending = vec![schema];
+        while let Some(here) = pending.pop() {
+            let Some(properties) = here.get("properties")? else {
                 continue;
             };
             if properties.kind() != Kind::Object {
                 continue;
             }
             for property in properties.children() {
-                let Some(name) = property.key() else { continue };
-                let path: Vec<String> = path.iter().cloned().chain([name.into_owned()]).collect();
                 if let Some(annotation) = property.get(MEMBER)? {
                     reached.push(annotation.index());
-                    found.add(property, annotation, &path)?;
+                    let path = path_of_property(property, schema);
+                    let path = path.ok_or(InvalidAnnotation::TooLong)?;
+                    found.add(property, annotation, path)?;
                 }
-                pending.push((property, path));
+                pending.push(property);
             }
         }
         let strays = schema.descendants().filter(|value| is_annotation(*value));
@@ -86,7 +91,7 @@ impl Annotations {
         &mut self,
         property: Value<'_>,
         annotation: Value<'_>,
-        path: &[String],
+        path: Vec<String>,
     ) -> Result<(), InvalidAnnotation> {
         let name = annotation
             .string()
@@ -102,10 +107,7 @@ impl Annotations {
         if self.entries.len() >= ANNOTATIONS_MAX {
             return Err(InvalidAnnotation::TooMany);
         }
-        self.entries.push(Annotation {
-            header,
-            path: path.to_vec(),
-        });
+        self.entries.push(Annotation { header, path });
         Ok(())
     }
 
@@ -237,6 +239,23 @@ fn path_of(value: Value<'_>, top: Value<'_>) -> Option<Vec<String>> {
     (!path.is_empty()).then_some(path)
 }
 
+/// The names from a schema's root down to a property, through `properties` alone; `None` if they are too long.
+fn path_of_property(property: Value<'_>, root: Value<'_>) -> Option<Vec<String>> {
+    let mut path = Vec::new();
+    let mut bytes = 0;
+    let mut here = property;
+    while here != root {
+        bytes += here.key_raw()?.len();
+        if bytes > PATH_BYTES_MAX {
+            return None;
+        }
+        path.push(here.key()?.into_owned());
+        here = here.parent()?.parent()?;
+    }
+    path.reverse();
+    Some(path)
+}
+
 fn is_token(name: &str) -> bool {
     !name.is_empty()
         && name
@@ -261,6 +280,10 @@ impl fmt::Display for InvalidAnnotation {
             ),
             Self::Unreachable => f.write_str(
                 "x-mcp-header stands where no chain of `properties` leads from the schema's root",
+            ),
+            Self::TooLong => write!(
+                f,
+                "the path to an x-mcp-header is longer than {PATH_BYTES_MAX} bytes"
             ),
             Self::TooMany => write!(f, "more than {ANNOTATIONS_MAX} x-mcp-header in one schema"),
         }

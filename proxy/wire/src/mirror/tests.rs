@@ -294,6 +294,14 @@ fn annotations_that_the_protocol_forbids_are_refused() {
         );
         assert!(!expected.to_string().is_empty());
     }
+    let long = format!(
+        r#"{{"properties":{{"{}":{{"type":"string","x-mcp-header":"A"}}}}}}"#,
+        "a".repeat(PATH_BYTES_MAX)
+    );
+    assert_eq!(
+        Annotations::of_schema(parse(&long).root()),
+        Err(InvalidAnnotation::TooLong)
+    );
     let many: Vec<String> = (0..=ANNOTATIONS_MAX)
         .map(|n| format!(r#""p{n}":{{"type":"string","x-mcp-header":"H{n}"}}"#))
         .collect();

@@ -114,6 +114,22 @@ fn another_value_is_encoded_and_the_rest_stays() {
 }
 
 #[test]
+fn a_uri_of_any_length_takes_no_square_of_time_and_bounded_pieces() {
+    for part in ["{/", "a/", "@:", "a=b&", "{}", "=", ";{"] {
+        let uri = part.repeat(1 << 19);
+        let pieces = pieces(&uri);
+        assert!(pieces.len() <= PIECES_MAX + 1);
+        if pieces.len() > PIECES_MAX {
+            let rest = pieces.last().unwrap();
+            assert_eq!(
+                (rest.component, rest.span.end),
+                (Component::Rest, uri.len())
+            );
+        }
+    }
+}
+
+#[test]
 fn data_uris_say_what_they_hold() {
     let uri = "data:application/fhir+json;charset=utf-8;base64,e30=";
     let held = data(uri).unwrap();
