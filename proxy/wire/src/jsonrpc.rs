@@ -19,7 +19,7 @@ pub const ID_BYTES_MAX: usize = 1024;
 const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
 /// Members of `params` that decide what is done, by any method of the protocol that is judged.
-const PARAMETERS: [&str; 10] = [
+const PARAMETERS: [&str; 12] = [
     "name",
     "arguments",
     "uri",
@@ -28,6 +28,8 @@ const PARAMETERS: [&str; 10] = [
     "context",
     "taskId",
     "inputResponses",
+    "requestState",
+    "notifications",
     "task",
     "_meta",
 ];
