@@ -34,7 +34,7 @@ pub use document::{Environment, Source};
 pub use explain::{Explanation, explain};
 pub use finding::{Finding, Related, Severity, codes};
 pub use load::places::{Remark, findings_at};
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_key_sources};
 pub use path::{Path, Root, Step};
 pub use place::{Anchor, FieldPlace, PlaceStep, Places};
 pub use policy::{FieldClass, FieldId, Phi, Policy};

@@ -5,14 +5,14 @@ use std::fmt;
 use crate::compile;
 use crate::document::check;
 use crate::document::interpolate::interpolate;
-use crate::document::keys::ROOT;
+use crate::document::keys::{KEY_SOURCES, ROOT};
 use crate::document::merge::merge;
 use crate::document::read::Section;
 use crate::document::report::Report;
 use crate::document::tree::{Kind, Node, Place};
 use crate::document::{Environment, Source, yaml};
 use crate::finding::{Finding, codes};
-use crate::settings::{self, Configuration, Profile, SwitchedOff};
+use crate::settings::{self, Configuration, KeySources, Profile, SwitchedOff};
 
 pub(crate) mod places;
 
@@ -116,6 +116,28 @@ fn build(
         policy: policy?,
         hash,
     })
+}
+
+/// Loads the section `key_sources` alone, for making keys before there is a ring to put them into. Nothing else of the
+/// sources is looked at, and no other variable or file of theirs is needed.
+#[must_use]
+pub fn load_key_sources(
+    sources: &[Source],
+    env: &dyn Environment,
+) -> (Option<KeySources>, Vec<Finding>) {
+    let mut report = Report::new(sources);
+    let built = read(sources, &mut report).and_then(|mut tree| {
+        if let Kind::Map(entries) = &mut tree.kind {
+            entries.retain(|entry| entry.name == "key_sources");
+        }
+        interpolate(&mut tree, env, &mut report);
+        if let Some(entry) = tree.entry("key_sources") {
+            check::mapping(&entry.value, KEY_SOURCES, "key_sources", &mut report);
+        }
+        settings::key_sources(Section::new(&tree, ROOT), env, &mut report)
+    });
+    let whole = built.filter(|_| !report.has_errors());
+    (whole, report.finish())
 }
 
 /// All sources as one tree; `None` if one of them is no YAML.

@@ -16,7 +16,7 @@ use crate::authn::Authenticated;
 use crate::exchange::Caller;
 use crate::exchange::asked::{Call, method_name};
 use crate::listener::Connection;
-use crate::live::Live;
+use crate::live::{KEY_AWAITED, Live};
 use crate::metrics::Metrics;
 use crate::rewrite::answer::RewrittenAnswer;
 use crate::rewrite::{RewriteError, Touched};
@@ -368,6 +368,7 @@ fn vault_reason(what: &str) -> &'static str {
     match what {
         "sealed" => "value_not_sealed",
         "hashed" => "record_not_hashed",
+        KEY_AWAITED => "key_source_unavailable",
         "canary" => "canary_leak",
         _ => "value_not_opened",
     }

@@ -17,6 +17,7 @@ pub mod downstream;
 pub mod events;
 pub mod exchange;
 pub mod gate;
+pub mod keysource;
 pub mod listener;
 pub mod live;
 pub mod metrics;

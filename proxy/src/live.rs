@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use safeguard_policy::Policy;
 use safeguard_policy::policy::Storage;
@@ -10,12 +11,17 @@ use crate::authn::{Challenges, StepUp};
 use crate::gate::Face;
 use crate::rewrite::Workshop;
 
+/// Why a PHI value can't be sealed or opened while its key is awaited from its source.
+pub const KEY_AWAITED: &str = "sealed or opened: its key is awaited";
+
 /// One configuration, ready to judge by.
 pub struct Live {
     /// SHA-256 of the merged document.
     pub hash: [u8; 32],
     /// SHA-256 over the bytes of the PHI and integrity keys: for telling a rotation, never shown.
     pub keys_fingerprint: [u8; 32],
+    /// Which key does not come from its source, and why: then no call about PHI is answered.
+    pub awaited: Option<ArcSwap<String>>,
     /// Who may see what.
     pub policy: Arc<Policy>,
     /// Keys and names for rewriting.
@@ -49,8 +55,9 @@ impl Live {
 
     /// Whether PHI can be sealed now: a key of the ring is in force, or the upstream's storage is clear.
     pub fn can_seal(&self, now_unix: i64) -> bool {
-        self.policy.phi().storage == Storage::Clear
-            || self.workshop.ring.sealing(now_unix).is_some()
+        self.awaited.is_none()
+            && (self.policy.phi().storage == Storage::Clear
+                || self.workshop.ring.sealing(now_unix).is_some())
     }
 
     /// The name under which the policy lists what is called; empty for what it does not list, so that no event and no

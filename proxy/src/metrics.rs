@@ -58,6 +58,8 @@ metrics! {
     config_last_reload_successful: IntGauge("config_last_reload_successful"),
     /// When the configuration in force was loaded, in seconds since the Unix epoch.
     config_last_reload_success_timestamp_seconds: IntGauge("config_last_reload_success_timestamp_seconds"),
+    /// Whether a key is awaited from its source (1): then no call about PHI is answered.
+    keys_awaited: IntGauge("keys_awaited"),
     /// Requests by MCP method, tool and outcome.
     requests_total: IntCounterVec("requests_total", ["method", "tool", "outcome"]),
     /// From a request's headers to the end of its answer, in seconds; streams are not in it.

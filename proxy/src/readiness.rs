@@ -1,5 +1,6 @@
 //! Whether the sidecar may be sent requests: each condition with its name, so that an operator sees which one fails.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::sidecar::Sidecar;
@@ -8,7 +9,7 @@ use crate::sidecar::Sidecar;
 struct Check {
     name: &'static str,
     passes: bool,
-    detail: &'static str,
+    detail: Cow<'static, str>,
 }
 
 /// All conditions of one moment.
@@ -37,27 +38,35 @@ impl Readiness {
             Check {
                 name: "audit",
                 passes: health.ready(),
-                detail: "the spool takes events durably",
+                detail: "the spool takes events durably".into(),
             },
             Check {
                 name: "keys",
                 passes: live.can_seal(now),
-                detail: "a PHI key is in force",
+                detail: "a PHI key is in force".into(),
             },
             Check {
                 name: "canary",
                 passes: sidecar.canary.sings(),
-                detail: "no value of the synthetic patient leaks",
+                detail: "no value of the synthetic patient leaks".into(),
+            },
+            Check {
+                name: "key_sources",
+                passes: live.awaited.is_none(),
+                detail: match &live.awaited {
+                    None => "every key was had from its source".into(),
+                    Some(why) => why.load().to_string().into(),
+                },
             },
             Check {
                 name: "certificates",
                 passes: certificate,
-                detail: "no certificate of ours has run out",
+                detail: "no certificate of ours has run out".into(),
             },
             Check {
                 name: "draining",
                 passes: !sidecar.is_draining(),
-                detail: "not shutting down",
+                detail: "not shutting down".into(),
             },
         ])
     }

@@ -15,6 +15,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 pub use crate::cli::Reload;
+use crate::keysource::{Backoff, Resolver, Rings, Unresolved};
 use crate::live::Live;
 use crate::settings;
 use crate::sidecar::Sidecar;
@@ -66,6 +67,17 @@ pub struct Reloader {
     sidecar: Arc<Sidecar>,
     fixed: Fixed,
     read: Reload,
+    resolver: Resolver,
+    backoff: Backoff,
+}
+
+/// Why the configuration is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trigger {
+    /// A file changed, or SIGHUP.
+    Change,
+    /// A key is awaited from its source. What fails then was said already.
+    Awaited,
 }
 
 impl std::fmt::Debug for Reloader {
@@ -76,17 +88,24 @@ impl std::fmt::Debug for Reloader {
 
 impl Reloader {
     /// A reloader of what `read` reads, for a sidecar that was built from `configuration`'s fixed sections.
-    pub(crate) fn new(sidecar: Arc<Sidecar>, fixed: Sections, read: Reload) -> Self {
+    pub(crate) fn new(
+        sidecar: Arc<Sidecar>,
+        fixed: Sections,
+        read: Reload,
+        resolver: Resolver,
+    ) -> Self {
         Self {
             sidecar,
             fixed: fixed.0,
             read,
+            resolver,
+            backoff: Backoff::default(),
         }
     }
 
     /// Watches until the sidecar stops.
     pub async fn watch(
-        self,
+        mut self,
         config_files: Vec<PathBuf>,
         mut hangup: Signal,
         mut stopping: watch::Receiver<bool>,
@@ -104,7 +123,10 @@ impl Reloader {
             let new_certificates = !certificates.poll().is_empty();
             let new_configuration = !configuration.poll().is_empty();
             if new_configuration || forced {
-                self.configuration();
+                self.configuration(Trigger::Change).await;
+            } else if self.is_awaited() && self.backoff.is_due() {
+                self.configuration(Trigger::Awaited).await;
+                self.backoff.later();
             }
             if new_certificates || forced {
                 self.certificates();
@@ -132,10 +154,14 @@ impl Reloader {
         self.sidecar.recorder.send(event.detail("changed", parts));
     }
 
-    fn configuration(&self) {
-        let new = match (self.read)() {
+    fn is_awaited(&self) -> bool {
+        self.sidecar.live.load().awaited.is_some()
+    }
+
+    async fn configuration(&mut self, trigger: Trigger) {
+        let mut new = match (self.read)() {
             Ok(new) => new,
-            Err(words) => return self.rejected("configuration_invalid", &words),
+            Err(words) => return self.refused(trigger, "configuration_invalid", &words),
         };
         let changed = self.fixed.changed(&Fixed::of(&new));
         if !changed.is_empty() {
@@ -143,15 +169,43 @@ impl Reloader {
                 "{} can't change while the sidecar runs: restart it",
                 changed.join(", ")
             );
-            return self.rejected("needs_restart", &words);
+            return self.refused(trigger, "needs_restart", &words);
+        }
+        // Before anything is swapped: all keys of the rings, or none.
+        let had = self
+            .resolver
+            .resolve(&mut new.keys, Rings::PhiAndIntegrity, &new.key_sources)
+            .await;
+        if let Err(why) = had {
+            return self.not_had(trigger, &why);
         }
         match self.sidecar.tls.reload_with(settings::tls(&new)) {
             Ok(changed) => self.certificates_changed(&changed),
-            Err(error) => return self.rejected("certificates_unusable", &error.to_string()),
+            Err(error) => {
+                return self.refused(trigger, "certificates_unusable", &error.to_string());
+            }
         }
         match settings::live(new) {
             Ok(new) => self.take(new),
-            Err(error) => self.rejected("configuration_invalid", &error.to_string()),
+            Err(error) => self.refused(trigger, "configuration_invalid", &error.to_string()),
+        }
+    }
+
+    /// The old keys stay; if there are none yet, readiness says why.
+    fn not_had(&self, trigger: Trigger, why: &Unresolved) {
+        let words = why.to_string();
+        if let Some(awaited) = &self.sidecar.live.load().awaited {
+            if **awaited.load() != words {
+                log::error!("{words}; until it comes, every call about PHI is refused");
+            }
+            awaited.store(Arc::new(words.clone()));
+        }
+        self.refused(trigger, why.error.code(), &words);
+    }
+
+    fn refused(&self, trigger: Trigger, reason: &'static str, words: &str) {
+        if trigger == Trigger::Change {
+            self.rejected(reason, words);
         }
     }
 
@@ -170,18 +224,28 @@ impl Reloader {
             event.configuration_hash = Some(new.hash);
             event
         };
-        let mut events = vec![event(
-            EventName::ConfigurationChange,
-            "configuration_reloaded",
-        )];
+        let were_awaited = old.awaited.is_some();
+        let mut events = Vec::new();
+        if new.hash != old.hash || !were_awaited {
+            let name = EventName::ConfigurationChange;
+            events.push(event(name, "configuration_reloaded"));
+        }
         if permissions_differ {
             events.push(event(EventName::PermissionChange, "policy_reloaded"));
         }
         if keys_differ {
-            events.push(event(EventName::KeyRotated, "keys_reloaded"));
+            let reason = if were_awaited {
+                "keys_had_from_source"
+            } else {
+                "keys_reloaded"
+            };
+            events.push(event(EventName::KeyRotated, reason));
         }
         crate::run::announce(&sidecar.metrics, &new);
-        log::info!("the configuration was reloaded");
+        match were_awaited {
+            true => log::info!("every key was had from its source: PHI passes"),
+            false => log::info!("the configuration was reloaded"),
+        }
         sidecar.live.store(Arc::new(new));
         // What was decided under the old policy is not carried on: streams end, and their clients come again.
         sidecar

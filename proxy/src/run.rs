@@ -28,6 +28,7 @@ use crate::clock;
 use crate::control::Control;
 use crate::delivery::Deliveries;
 use crate::events::Recorder;
+use crate::keysource::{self, Resolver, Rings, Unresolved};
 use crate::listener;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -68,6 +69,9 @@ pub enum StartError {
     /// The TLS provider can't offer what is configured.
     #[error("tls: {0}")]
     Provider(#[from] safeguard_certs::ProviderError),
+    /// A source of keys can't be set up.
+    #[error("{0}")]
+    KeySource(#[from] Unresolved),
     /// The audit keys are unusable.
     #[error("{0}")]
     AuditKeys(#[from] safeguard_audit::KeyError),
@@ -118,10 +122,18 @@ pub async fn run(
     let listener_limits = settings::listener(&configuration);
     let sections = Sections::of(&configuration);
     let state = configuration.state.directory.clone();
-    let (sidecar, deliveries) = build(configuration)?;
+    let mut resolver = Resolver::default();
+    let mut configuration = configuration;
+    tokio::select! {
+        had = keysource::trail_keys(&mut resolver, &mut configuration, &listeners.admin) => had?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    }
+    let awaited = data_keys(&mut resolver, &mut configuration).await?;
+    let (sidecar, deliveries) = build(configuration, awaited.as_ref())?;
     // After the spool was locked: a socket that lies there is nobody's.
     let control = Control::bind(&state)?;
-    let reloader = Reloader::new(Arc::clone(&sidecar), sections, reload);
+    let reloader = Reloader::new(Arc::clone(&sidecar), sections, reload, resolver);
     let workers = Workers::start()
         .map_err(|error| StartError::System(format!("the workers can't be started: {error}")))?;
     let (stop, stopping) = watch::channel(false);
@@ -188,7 +200,29 @@ impl Listeners {
     }
 }
 
-fn build(configuration: Configuration) -> Result<(Arc<Sidecar>, Deliveries), StartError> {
+/// The keys that a reload may replace. Without them the sidecar runs, and refuses what touches PHI.
+async fn data_keys(
+    resolver: &mut Resolver,
+    configuration: &mut Configuration,
+) -> Result<Option<Unresolved>, StartError> {
+    let sources = &configuration.key_sources;
+    let had = resolver
+        .resolve(&mut configuration.keys, Rings::PhiAndIntegrity, sources)
+        .await;
+    match had {
+        Ok(()) => Ok(None),
+        Err(why) if why.is_lasting() => Err(StartError::KeySource(why)),
+        Err(why) => {
+            log::error!("{why}; until it comes, every call about PHI is refused (-32052)");
+            Ok(Some(why))
+        }
+    }
+}
+
+fn build(
+    configuration: Configuration,
+    awaited: Option<&Unresolved>,
+) -> Result<(Arc<Sidecar>, Deliveries), StartError> {
     let metrics = Metrics::new().map_err(|error| StartError::System(error.to_string()))?;
     let tls_settings = settings::tls(&configuration);
     safeguard_certs::install_provider(&tls_settings.suites)?;
@@ -202,7 +236,7 @@ fn build(configuration: Configuration) -> Result<(Arc<Sidecar>, Deliveries), Sta
     let limits = settings::requests(&configuration);
     let upstream = Upstream::new(settings::upstream(&configuration)?);
     let sessions = SessionTable::new(settings::sessions(&configuration), clock::now_unix());
-    let live = settings::live(configuration)?;
+    let live = settings::live_or_waiting(configuration, awaited)?;
     metrics
         .build_info
         .with_label_values(&[env!("CARGO_PKG_VERSION"), REVISION])
@@ -291,6 +325,10 @@ pub(crate) fn announce(metrics: &Metrics, live: &Live) {
         .config_last_reload_success_timestamp_seconds
         .set(clock::now_unix());
     metrics.key_info.reset();
+    metrics.keys_awaited.set(live.awaited.is_some().into());
+    if live.awaited.is_some() {
+        return;
+    }
     let now = clock::now_unix();
     let sealing = live.workshop.ring.sealing(now).map(|key| key.kid());
     for key in live.workshop.ring.keys() {

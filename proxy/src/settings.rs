@@ -5,14 +5,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
 use safeguard_certs::{KeyPermissions, Mutual, Suite, TlsSettings};
 use safeguard_policy::{CipherSuite, Configuration, Key, KeyState, MfaProvider, Policy, Profile};
-use safeguard_vault::KeyMaterial;
 use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
-use safeguard_vault::ring::{KeyRing, RingKey};
+use safeguard_vault::ring::{Entry, KeyRing, RingKey};
+use safeguard_vault::{KeyMaterial, random_key};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -21,6 +22,7 @@ use crate::authn::{
     SecondFactorSettings, Secret, StepUp,
 };
 use crate::gate::{Face, without_default_port};
+use crate::keysource::Unresolved;
 use crate::listener::ListenerLimits;
 use crate::live::Live;
 use crate::rewrite::Workshop;
@@ -213,6 +215,17 @@ pub fn upstream(configuration: &Configuration) -> Result<UpstreamSettings, Setti
 /// # Errors
 /// When a key has no value, a ring is unusable, or the public URL is none.
 pub fn live(configuration: Configuration) -> Result<Live, SettingsError> {
+    live_or_waiting(configuration, None)
+}
+
+/// The same, or without keys while a source does not give them: then calls about PHI are refused.
+///
+/// # Errors
+/// As [`live`].
+pub fn live_or_waiting(
+    configuration: Configuration,
+    awaited: Option<&Unresolved>,
+) -> Result<Live, SettingsError> {
     let face = face(&configuration);
     let issuer = configuration
         .keycloak
@@ -238,14 +251,15 @@ pub fn live(configuration: Configuration) -> Result<Live, SettingsError> {
             .chain(&configuration.keys.integrity),
     );
     let policy = Arc::new(configuration.policy);
-    let workshop = workshop(
-        Arc::clone(&policy),
-        &configuration.keys.phi,
-        &configuration.keys.integrity,
-    )?;
+    let keys = &configuration.keys;
+    let workshop = match awaited {
+        None => workshop(Arc::clone(&policy), &keys.phi, &keys.integrity)?,
+        Some(_) => idle_workshop(Arc::clone(&policy))?,
+    };
     Ok(Live {
         hash,
         keys_fingerprint,
+        awaited: awaited.map(|why| ArcSwap::from_pointee(why.to_string())),
         policy,
         workshop,
         face,
@@ -292,42 +306,65 @@ fn workshop(
     integrity: &[Key],
 ) -> Result<Workshop, SettingsError> {
     let mut keys = Vec::with_capacity(phi.len());
-    for key in held(phi) {
-        keys.push(RingKey {
-            id: key.id.clone(),
-            from_unix: seals_from(key),
-            key: material(key, "keys.phi")?,
-        });
+    for key in phi {
+        keys.push(entry(key, |key| {
+            Ok(RingKey {
+                id: key.id.clone(),
+                from_unix: key.from_unix,
+                key: material(key, "keys.phi")?,
+            })
+        })?);
     }
-    let ring = Arc::new(
-        KeyRing::new(keys).map_err(|error| SettingsError::Ring("phi", error.to_string()))?,
-    );
     let mut macs = Vec::with_capacity(integrity.len());
-    for key in held(integrity) {
-        let bytes = key
-            .key
-            .as_ref()
-            .ok_or(SettingsError::Missing("keys.integrity"))?;
-        macs.push(RingMac {
-            id: key.id.clone(),
-            from_unix: seals_from(key),
-            mac: RecordMac::new(bytes.expose()),
-        });
+    for key in integrity {
+        macs.push(entry(key, |key| {
+            let bytes = key.key.as_ref();
+            let bytes = bytes.ok_or(SettingsError::Missing("keys.integrity"))?;
+            Ok(RingMac {
+                id: key.id.clone(),
+                from_unix: key.from_unix,
+                mac: RecordMac::new(bytes.expose()),
+            })
+        })?);
     }
-    Ok(Workshop::new(policy, ring, RecordMacRing::new(macs)))
+    workshop_of(policy, keys, macs)
 }
 
-/// The keys of a ring that are there.
-fn held(keys: &[Key]) -> impl Iterator<Item = &Key> {
-    keys.iter().filter(|key| key.state != KeyState::Destroyed)
+/// A workshop whose keys are awaited: a ring that seals nothing and has sealed nothing. Calls about PHI are refused
+/// before they come to it.
+fn idle_workshop(policy: Arc<Policy>) -> Result<Workshop, SettingsError> {
+    let stand_in = RingKey {
+        id: "awaited".to_owned(),
+        from_unix: i64::MAX,
+        key: random_key().map_err(|error| SettingsError::Ring("phi", error.to_string()))?,
+    };
+    workshop_of(policy, vec![Entry::DecryptOnly(stand_in)], Vec::new())
 }
 
-/// From when on a key seals; one that only opens, never.
-fn seals_from(key: &Key) -> i64 {
-    match key.state {
-        KeyState::Active => key.from_unix,
-        KeyState::DecryptOnly | KeyState::Destroyed => i64::MAX,
-    }
+fn workshop_of(
+    policy: Arc<Policy>,
+    keys: Vec<Entry<RingKey>>,
+    macs: Vec<Entry<RingMac>>,
+) -> Result<Workshop, SettingsError> {
+    let ring = KeyRing::with_states(keys);
+    let ring = Arc::new(ring.map_err(|error| SettingsError::Ring("phi", error.to_string()))?);
+    Ok(Workshop::new(
+        policy,
+        ring,
+        RecordMacRing::with_states(macs),
+    ))
+}
+
+/// A key with its state, as the vault's rings take it.
+fn entry<K>(
+    key: &Key,
+    make: impl FnOnce(&Key) -> Result<K, SettingsError>,
+) -> Result<Entry<K>, SettingsError> {
+    Ok(match key.state {
+        KeyState::Active => Entry::Active(make(key)?),
+        KeyState::DecryptOnly => Entry::DecryptOnly(make(key)?),
+        KeyState::Destroyed => Entry::Destroyed { id: key.id.clone() },
+    })
 }
 
 /// A key's bytes in the vault's type.

@@ -12,6 +12,7 @@ mod drain;
 mod framing;
 mod http2;
 mod integrity;
+mod keysources;
 mod kills;
 mod lies;
 mod metrics;

@@ -37,6 +37,7 @@ needs_of_this_machine() {
   have mvn || echo maven
   have node || echo nodejs
   have npm || echo npm
+  have softhsm2-util || echo softhsm2
   [ -x "/usr/lib/postgresql/$POSTGRESQL/bin/postgres" ] || echo "postgresql-$POSTGRESQL"
   [ -f "/usr/share/postgresql/$POSTGRESQL/extension/pgaudit.control" ] || echo "postgresql-$POSTGRESQL-pgaudit"
 }
@@ -59,6 +60,12 @@ make_python() {
   python3 -m venv "$1"
   "$1/bin/pip" install -q --disable-pip-version-check -r "$parts/requirements.txt"
   "$1/bin/pip" install -q --disable-pip-version-check --require-hashes --no-deps -r "$parts/tools.txt"
+}
+
+# Apart from the rest: it brings sixty packages of its own.
+make_moto() {
+  python3 -m venv "$1"
+  "$1/bin/pip" install -q --disable-pip-version-check -r "$parts/moto.txt"
 }
 
 make_node() {
@@ -90,9 +97,11 @@ install_python() {
 install_parts() {
   install_packages
   install_python
+  moto="$cache/moto-$(digest "$parts/moto.txt")"
   node="$cache/node-$(digest "$parts/package-lock.json")"
   go_everything="$cache/go-everything-$(digest <(echo "$GO_EVERYTHING"))"
   keycloak="$cache/keycloak-$(digest <(declare -f make_keycloak) <(echo "$KEYCLOAK"))"
+  cached "$(basename "$moto")" make_moto
   cached "$(basename "$node")" make_node
   cached "$(basename "$go_everything")" make_go_everything
   cached "$(basename "$keycloak")" make_keycloak

@@ -1,5 +1,5 @@
-# Starts what outlives one test, sourced by tests/run and tests/soak: a Keycloak with the imported realm and a PostgreSQL
-# cluster, both private, on loopback ports picked here, under $run. `stop_parts` ends them, by pid.
+# Starts what outlives one test, sourced by tests/run and tests/soak: a Keycloak with the imported realm, a PostgreSQL
+# cluster and moto's server of AWS, all private, on loopback ports picked here, under $run. `stop_parts` ends them, by pid.
 # shellcheck shell=bash
 
 started=()
@@ -99,11 +99,22 @@ await_postgresql() {
   eventually 60 postgresql "/usr/lib/postgresql/$POSTGRESQL/bin/pg_isready" -q -h "$SAFEGUARD_POSTGRES_SOCKET" -p "$SAFEGUARD_POSTGRES_PORT" -U postgres
 }
 
-# start_parts: begins both; `await_parts` waits for them, so that a build can go on meanwhile.
+start_moto() {
+  local port
+  port="$(free_port)"
+  "$moto/bin/moto_server" -H 127.0.0.1 -p "$port" >"$run/moto.log" 2>&1 &
+  started+=("$!")
+  export SAFEGUARD_MOTO_URL="http://127.0.0.1:$port"
+}
+
+await_moto() { eventually 60 moto curl_ok "$SAFEGUARD_MOTO_URL/moto-api/"; }
+
+# start_parts: begins all; `await_parts` waits for them, so that a build can go on meanwhile.
 start_parts() {
   make_certificates
   start_keycloak
   start_postgresql
+  start_moto
   export SAFEGUARD_REQUIRE_REAL=1 SAFEGUARD_CA="$run/tls/ca.pem"
   export SAFEGUARD_PYTHON="$python/bin/python" SAFEGUARD_NODE_MODULES="$node/node_modules"
   export SAFEGUARD_GO_EVERYTHING="$go_everything/everything-server"
@@ -111,6 +122,7 @@ start_parts() {
 
 await_parts() {
   await_postgresql
+  await_moto
   await_keycloak
 }
 

@@ -16,6 +16,7 @@ pub mod pki;
 pub mod real;
 pub mod relay;
 pub mod sidecar;
+pub mod sources;
 pub mod spool;
 pub mod stream;
 pub mod tokens;

@@ -33,17 +33,34 @@ impl Sidecar {
     /// # Panics
     /// If it ends instead: with its log.
     pub async fn start(setup: Setup) -> Self {
+        let mut sidecar = Self::launch(setup);
+        sidecar.ready().await;
+        sidecar
+    }
+
+    /// Starts one, not yet awaited.
+    #[must_use]
+    pub fn launch(setup: Setup) -> Self {
         setup.write();
         let process = launch(&setup);
         let (web, agent) = (setup.authority.client(WEB), setup.authority.client(AGENT));
-        let mut sidecar = Self {
+        Self {
             setup,
             web,
             agent,
             process,
+        }
+    }
+
+    /// Waits until it says that it is alive, ready or not.
+    pub async fn alive(&self) {
+        let admin = self.admin();
+        let alive = || async {
+            tokio::net::TcpStream::connect(&admin).await.ok()?;
+            let (status, _) = plain_request(&admin, "GET", "/livez", &[], Vec::new()).await;
+            (status == 200).then_some(())
         };
-        sidecar.ready().await;
-        sidecar
+        eventually("a sidecar that is alive", alive).await;
     }
 
     /// Waits until `/readyz` says so.

@@ -90,7 +90,16 @@ impl Upstream {
         tools: Value,
         handler: impl Fn(&Recorded) -> Option<Reply> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0")
+        Self::start_at(0, tools, handler).await
+    }
+
+    /// The same on a port that was chosen before; 0: a free one.
+    pub async fn start_at(
+        port: u16,
+        tools: Value,
+        handler: impl Fn(&Recorded) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port))
             .await
             .expect("a loopback port");
         let address = listener.local_addr().expect("its address");

@@ -1,4 +1,4 @@
-//! The HTTP client that fetches the provider's documents: one request a connection, no redirects, no proxies.
+//! The HTTP client that fetches the provider's documents and, for `keysource`, keys: one request a connection, no redirects, no proxies.
 //!
 //! TLS 1.3 only, the server's certificate verified against the configured CA or the system's roots.
 //! Plain http is for loopback only. Both time and size are bounded, so that a slow or endless
@@ -64,13 +64,13 @@ pub enum FetchError {
 }
 
 /// The client. Cheap to share behind an `Arc`.
-pub(super) struct Fetcher {
+pub(crate) struct Fetcher {
     tls: TlsConnector,
 }
 
 impl Fetcher {
     /// Sets up TLS; reads the CA file, or else the system's roots.
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, SettingsError> {
+    pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, SettingsError> {
         let roots = match ca_file {
             Some(path) => roots_of(path)?,
             None => system_roots()?,
@@ -86,7 +86,11 @@ impl Fetcher {
         })
     }
 
-    async fn fetch(&self, request: HttpRequest) -> Result<HttpResponse, FetchError> {
+    /// One exchange, within [`FETCH_DEADLINE`].
+    ///
+    /// # Errors
+    /// [`FetchError`], whatever the status of an answer that was had.
+    pub(crate) async fn fetch(&self, request: HttpRequest) -> Result<HttpResponse, FetchError> {
         tokio::time::timeout(FETCH_DEADLINE, self.exchange(request))
             .await
             .unwrap_or(Err(FetchError::Deadline))

@@ -18,7 +18,7 @@ mod cache;
 mod challenge;
 mod claims;
 mod error;
-mod fetch;
+pub(crate) mod fetch;
 mod inspect;
 mod json;
 mod jws;

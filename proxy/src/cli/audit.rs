@@ -14,7 +14,7 @@ use safeguard_audit::verify::{self, Report};
 use safeguard_audit::{AuditKey, AuditKeys, EventName, Outcome, Pseudonym, Record};
 use safeguard_policy::Output;
 
-use super::config::{Mode, load};
+use super::config::{Mode, load, trail_keys};
 use super::key_file::{KeyFileArgs, KeyFormat};
 use super::{CliError, Exit, Terminal};
 use crate::control::{self, ClientError, Request};
@@ -212,9 +212,10 @@ impl LogArgs {
                 outputs: Vec::new(),
             });
         }
-        let configuration = load(&self.config, Mode::Use)?
+        let mut configuration = load(&self.config, Mode::Use)?
             .ready(terminal)?
             .configuration;
+        trail_keys(&mut configuration)?;
         let keys = run::audit_keys(&configuration)
             .map_err(|error| CliError::Configuration(error.to_string()))?;
         let (directory, state) = match &self.spool {

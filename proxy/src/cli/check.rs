@@ -15,8 +15,8 @@ pub(super) struct CheckArgs {
     /// How findings are written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Also open the files and reach the servers that it names, as `run` would: certificates, keys, the MCP server,
-    /// Keycloak, PostgreSQL
+    /// Also open the files and reach the servers that it names, as `run` would: certificates, keys and their sources, the MCP
+    /// server, Keycloak, PostgreSQL
     #[arg(long)]
     online: bool,
 }
@@ -65,7 +65,7 @@ pub(super) fn check(arguments: &CheckArgs, terminal: &mut Terminal<'_>) -> Resul
 
 /// Opens what the configuration names; whether anything of it fails.
 fn look(arguments: &CheckArgs, chosen: &mut Chosen) -> Result<bool, CliError> {
-    let Some(configuration) = &chosen.configuration else {
+    let Some(configuration) = &mut chosen.configuration else {
         // Only what is accepted can be looked at.
         return Ok(false);
     };

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args};
 use safeguard_policy::document::limits::SOURCE_BYTES_MAX;
 use safeguard_policy::{
-    Colour, Configuration, Environment, Finding, Severity, Source, codes, render,
+    Colour, Configuration, Environment, Finding, KeySources, Severity, Source, codes, render,
 };
 use zeroize::Zeroizing;
 
 use super::{CliError, Terminal};
+use crate::keysource::{Resolver, Rings};
 
 /// Files of a configuration.
 const FILES_MAX: usize = 256;
@@ -136,6 +137,43 @@ pub(super) fn load(paths: &[PathBuf], mode: Mode) -> Result<Chosen, CliError> {
         raise(&mut chosen);
     }
     Ok(chosen)
+}
+
+/// The sources of keys that the paths configure; nothing else of the configuration need be whole.
+///
+/// # Errors
+/// A path can't be read, or the section has errors.
+pub(super) fn key_sources(
+    paths: &[PathBuf],
+    terminal: &Terminal<'_>,
+) -> Result<KeySources, CliError> {
+    let environment = RealEnvironment::default();
+    let (found, findings) = safeguard_policy::load_key_sources(&sources(paths)?, &environment);
+    found.ok_or_else(|| CliError::Findings(render(&findings, terminal.err_colour)))
+}
+
+/// Has the keys of the trail from their sources.
+///
+/// # Errors
+/// The first that can't be had.
+pub(super) fn trail_keys(configuration: &mut Configuration) -> Result<(), CliError> {
+    let sources = &configuration.key_sources;
+    let mut resolver = Resolver::default();
+    let had = resolver.resolve(&mut configuration.keys, Rings::Audit, sources);
+    runtime()?
+        .block_on(had)
+        .map_err(|why| CliError::Unavailable(why.to_string()))
+}
+
+/// What waits for servers in a command.
+///
+/// # Errors
+/// The system gives no runtime.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Internal(format!("the runtime can't be started: {error}")))
 }
 
 /// The texts of the files that the paths name.

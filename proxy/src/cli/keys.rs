@@ -2,26 +2,75 @@
 
 mod rotate;
 
-use clap::{Args, Subcommand};
-use safeguard_policy::Key;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use safeguard_policy::{Key, KeySources, KeyState, SourceKind};
 use safeguard_vault::random_key;
 use safeguard_vault::ring::Kid;
 
-use super::config::{ConfigArgs, Mode, load};
+use super::config::{ConfigArgs, Mode, key_sources, load, runtime};
 use super::terminal::printable;
 use super::{CliError, Exit, Terminal};
 use crate::clock;
+use crate::keysource::{SourceError, source_of};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
-    /// Print a new 256-bit key, URL-safe base64 with padding; it serves as a Fernet key too
-    Generate,
-    /// List the key rings of a configuration: which key seals, and which only open
+    /// Print a new 256-bit key, URL-safe base64 with padding; it serves as a Fernet key too. With --wrap: one that only a
+    /// source of the configuration can unwrap, ready for `source`
+    Generate(GenerateArgs),
+    /// List the key rings of a configuration: which key seals, which only open, and where each comes from
     List(ListArgs),
     /// Make new keys for the rings of a configuration: prints what to add to it, writes the keys to a private file
     Rotate(rotate::RotateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GenerateArgs {
+    /// Have the key wrapped by this source, as `key_sources` configures it
+    #[arg(long, value_enum, value_name = "SOURCE", requires = "config")]
+    wrap: Option<Wrap>,
+    /// Files, and directories whose *.yaml and *.yml files are read, with `key_sources`; the rest need not be whole
+    #[arg(long, value_name = "PATH", num_args = 1.., requires = "wrap")]
+    config: Vec<PathBuf>,
+}
+
+/// What wraps keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wrap {
+    Transit,
+    AwsKms,
+    Pkcs11,
+}
+
+impl Wrap {
+    fn kind(self) -> SourceKind {
+        match self {
+            Self::Transit => SourceKind::Transit,
+            Self::AwsKms => SourceKind::AwsKms,
+            Self::Pkcs11 => SourceKind::Pkcs11,
+        }
+    }
+
+    /// A new key, wrapped: the text of a `source`.
+    fn new_source(self, sources: &KeySources) -> Result<String, CliError> {
+        let kind = self.kind();
+        let words = |error: SourceError| {
+            let text = format!("{}: {error}", kind.word());
+            match error {
+                SourceError::Settings(_) | SourceError::Credential(_) => {
+                    CliError::Configuration(text)
+                }
+                _ => CliError::Unavailable(text),
+            }
+        };
+        let made = async { source_of(kind, sources)?.new_wrapped().await };
+        let wrapped = runtime()?.block_on(made).map_err(words)?;
+        Ok(format!("{}:{wrapped}", kind.word()))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -32,7 +81,14 @@ pub(super) struct ListArgs {
 
 pub(super) fn keys(command: &KeysCommand, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     match command {
-        KeysCommand::Generate => {
+        KeysCommand::Generate(GenerateArgs {
+            wrap: Some(wrap),
+            config,
+        }) => {
+            let source = wrap.new_source(&key_sources(config, terminal)?)?;
+            writeln!(terminal.out, "{source}")?;
+        }
+        KeysCommand::Generate(_) => {
             let key = random_key()
                 .map_err(|error| CliError::Internal(error.to_string()))?
                 .to_base64();
@@ -63,17 +119,18 @@ fn list(arguments: &ListArgs, terminal: &mut Terminal<'_>) -> Result<(), CliErro
         .unwrap_or(0);
     writeln!(
         terminal.out,
-        "{:<9}  {:<width$}  {:<16}  {:<10}  STATE",
-        "RING", "ID", "KID", "FROM"
+        "{:<9}  {:<width$}  {:<16}  {:<10}  {:<10}  STATE",
+        "RING", "ID", "KID", "FROM", "SOURCE"
     )?;
     for (name, ring) in rings {
         for row in rows(ring, clock::now_unix()) {
             let id = printable(&row.key.id);
             writeln!(
                 terminal.out,
-                "{name:<9}  {id:<width$}  {}  {}  {}",
+                "{name:<9}  {id:<width$}  {}  {}  {:<10}  {}",
                 Kid::of(&row.key.id),
                 date(row.key.from_unix),
+                source(row.key),
                 row.state
             )?;
         }
@@ -91,15 +148,26 @@ fn rows(ring: &[Key], now_unix: i64) -> Vec<Row<'_>> {
     let mut keys: Vec<&Key> = ring.iter().collect();
     keys.sort_by(|a, b| (b.from_unix, &b.id).cmp(&(a.from_unix, &a.id)));
     let mut sealing = "seals";
-    let state = |key: &Key| match key.from_unix > now_unix {
-        true => "not yet",
-        false => std::mem::replace(&mut sealing, "opens only"),
+    let state = |key: &Key| match key.state {
+        KeyState::Destroyed => "destroyed",
+        KeyState::DecryptOnly => "opens only",
+        KeyState::Active if key.from_unix > now_unix => "not yet",
+        KeyState::Active => std::mem::replace(&mut sealing, "opens only"),
     };
     let states: Vec<_> = keys.iter().copied().map(state).collect();
     keys.into_iter()
         .zip(states)
         .map(|(key, state)| Row { key, state })
         .collect()
+}
+
+/// Where a key comes from, in a word.
+fn source(key: &Key) -> &'static str {
+    match (&key.remote, key.state) {
+        (Some(remote), _) => remote.kind.word(),
+        (None, KeyState::Destroyed) => "none",
+        (None, _) => "given",
+    }
 }
 
 fn date(unix: i64) -> String {
@@ -109,8 +177,6 @@ fn date(unix: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use safeguard_policy::KeyState;
-
     use super::*;
     use crate::cli::config::tests::example;
     use crate::cli::terminal::tests::run;
@@ -145,6 +211,42 @@ mod tests {
             ]
         );
         assert_eq!(date(1_793_491_200), "2026-11-01");
+    }
+
+    #[test]
+    fn a_key_that_only_opens_or_is_destroyed_never_seals() {
+        let key = |id: &str, from_unix, state| Key {
+            id: id.into(),
+            from_unix,
+            state,
+            key: None,
+            remote: None,
+        };
+        let ring = [
+            key("active", 10, KeyState::Active),
+            key("opens", 20, KeyState::DecryptOnly),
+            key("gone", 30, KeyState::Destroyed),
+        ];
+        let states: Vec<_> = rows(&ring, 40).iter().map(|row| row.state).collect();
+        assert_eq!(states, ["destroyed", "opens only", "seals"]);
+        assert_eq!(
+            rows(&ring, 40).first().map(|row| source(row.key)),
+            Some("none")
+        );
+    }
+
+    #[test]
+    fn a_wrapped_key_needs_the_section_that_says_who_wraps() {
+        let folder = example();
+        let path = folder.path().to_str().unwrap();
+        let arguments = ["keys", "generate", "--wrap", "transit", "--config", path];
+        let ended = run(&arguments, "");
+        assert_eq!(ended.exit, Exit::Configuration, "{}", ended.err);
+        assert!(
+            ended.err.contains("key_sources.transit is not configured"),
+            "{}",
+            ended.err
+        );
     }
 
     #[test]

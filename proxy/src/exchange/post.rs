@@ -20,10 +20,11 @@ use crate::clock;
 use crate::downstream::Downstream;
 use crate::events::Refused;
 use crate::gate;
+use crate::live::KEY_AWAITED;
 use crate::paths::CallArguments;
 use crate::refuse::{Refusal, Reply};
 use crate::rewrite::answer::{Method, patient_of_arguments};
-use crate::rewrite::request::{self, Stamp};
+use crate::rewrite::request::{self, RewrittenRequest, Stamp};
 use crate::rewrite::{Holder, LIMITS, RewriteError};
 use crate::session::mcp::{McpSessionError, PendingError};
 use crate::upstream::{Answer, UpstreamError};
@@ -149,18 +150,20 @@ impl Exchange<'_> {
             created_by: caller.authenticated.subject(),
             now_micros: clock::now_micros(),
         };
-        let rewritten = request::request(
-            tree,
-            arguments_of(method),
-            &permit,
-            &self.live.workshop,
-            Holder {
-                patient: patient.as_deref(),
-                session: Some(caller.session.hashed_id().as_bytes()),
-            },
-            stamp,
-            method == Method::Prompt,
-        );
+        let rewritten = self.keyed(&permit, || {
+            request::request(
+                tree,
+                arguments_of(method),
+                &permit,
+                &self.live.workshop,
+                Holder {
+                    patient: patient.as_deref(),
+                    session: Some(caller.session.hashed_id().as_bytes()),
+                },
+                stamp,
+                method == Method::Prompt,
+            )
+        });
         let rewritten = match rewritten {
             Ok(rewritten) => rewritten,
             Err(error) => {
@@ -218,6 +221,25 @@ impl Exchange<'_> {
             known: Known::Call(Arc::new(call)),
             repeatable,
         })
+    }
+
+    /// While keys are awaited, nothing that needs one is done: no call about PHI, and no argument that must change.
+    fn keyed(
+        &self,
+        permit: &Permit,
+        rewrite: impl FnOnce() -> Result<RewrittenRequest, RewriteError>,
+    ) -> Result<RewrittenRequest, RewriteError> {
+        let awaited = RewriteError::Vault(KEY_AWAITED);
+        if self.live.awaited.is_none() {
+            return rewrite();
+        }
+        if permit.operation != Operation::None {
+            return Err(awaited);
+        }
+        match rewrite()? {
+            rewritten if rewritten.body.is_none() => Ok(rewritten),
+            _ => Err(awaited),
+        }
     }
 
     /// The one decision.

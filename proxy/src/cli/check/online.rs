@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 use crate::authn::Authenticator;
 use crate::cli::CliError;
+use crate::cli::config::runtime;
+use crate::keysource::{Resolver, SourceError};
 use crate::{clock, delivery, run, settings};
 
 /// Until Keycloak has answered with its document and its keys.
@@ -23,13 +25,12 @@ const ENDS_SOON: i64 = 7 * 24 * 60 * 60;
 const OUTPUT: &str = "audit_logging.output[postgresql]";
 
 /// Everything found out.
-pub(super) fn look(configuration: &Configuration) -> Result<Vec<Remark>, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::Internal(format!("the runtime can't be started: {error}")))?;
+pub(super) fn look(configuration: &mut Configuration) -> Result<Vec<Remark>, CliError> {
+    let runtime = runtime()?;
     let mut found = Found(Vec::new());
     found.tls(configuration);
+    runtime.block_on(found.key_sources(configuration));
+    let configuration = &*configuration;
     found.keys(configuration);
     for (path, directory) in [
         (
@@ -136,8 +137,34 @@ impl Found {
         }
     }
 
+    /// Each key that comes from elsewhere is asked for once.
+    async fn key_sources(&mut self, configuration: &mut Configuration) {
+        let sources = &configuration.key_sources;
+        let missing = Resolver::default()
+            .each(&mut configuration.keys, sources)
+            .await;
+        for why in missing {
+            let path = format!("keys.{}[{}].source", why.ring, why.number);
+            let code = match why.error {
+                SourceError::Refused | SourceError::NotAKey => codes::BAD_KEY,
+                SourceError::Settings(_) => codes::UNUSABLE_FILE,
+                _ => codes::UNREACHABLE,
+            };
+            let message = format!(
+                "the key can't be had from {}: {}",
+                why.kind.word(),
+                why.error
+            );
+            self.add(Severity::Error, code, &path, message, "");
+        }
+    }
+
     /// Keys in files were opened when the configuration was read; here they must serve.
     fn keys(&mut self, configuration: &Configuration) {
+        if configuration.keys.audit.iter().any(|key| key.key.is_none()) {
+            // Said already: its source does not give it.
+            return;
+        }
         if let Err(error) = run::audit_keys(configuration) {
             self.unusable("keys.audit", error);
         }

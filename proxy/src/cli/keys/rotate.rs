@@ -13,8 +13,8 @@ use safeguard_vault::random_key;
 use safeguard_vault::ring::Kid;
 use zeroize::Zeroizing;
 
-use super::date;
-use crate::cli::config::{ConfigArgs, Mode, load};
+use super::{Wrap, date};
+use crate::cli::config::{ConfigArgs, Mode, key_sources, load};
 use crate::cli::terminal::printable;
 use crate::cli::{CliError, Exit, Terminal};
 use crate::clock;
@@ -38,8 +38,16 @@ pub(in crate::cli) struct RotateArgs {
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = midnight)]
     from: Option<i64>,
     /// The file that the keys are written to, as NAME=KEY; made new, for its owner only
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "wrap",
+        conflicts_with = "wrap"
+    )]
+    out: Option<PathBuf>,
+    /// Have the new keys wrapped by this source: what is printed holds them, and no file is written
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    wrap: Option<Wrap>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -121,28 +129,46 @@ pub(super) fn rotate(
         [] => Ring::value_variants(),
         chosen => chosen,
     };
+    let sources = match arguments.wrap {
+        Some(wrap) => Some((wrap, key_sources(&arguments.config.paths, terminal)?)),
+        None => None,
+    };
     let (mut secrets, mut words) = (Zeroizing::new(String::new()), String::new());
     for (number, ring) in rings.iter().enumerate() {
-        if !rings.iter().take(number).any(|earlier| earlier == ring) {
-            let (name, entry) = entry(*ring, ring.of(&keys), from)?;
-            let key = random_key().map_err(|error| CliError::Internal(error.to_string()))?;
-            // A text grows by moving: the old place would not be wiped.
-            let mut longer = Zeroizing::new(String::with_capacity(secrets.len() + name.len() + 64));
-            longer.push_str(&secrets);
-            let _ = writeln!(longer, "{name}={}", key.to_base64().as_str());
-            secrets = longer;
-            let _ = writeln!(
-                words,
-                "# add behind the keys of keys.{}: {}\n{entry}",
-                ring.name(),
-                ring.advice()
-            );
+        if rings.iter().take(number).any(|earlier| earlier == ring) {
+            continue;
         }
+        let new = new_entry(*ring, ring.of(&keys), from)?;
+        let source = match &sources {
+            Some((wrap, sources)) => wrap.new_source(sources)?,
+            None => {
+                secrets = with_secret(&secrets, &new.variable)?;
+                format!("${{{}}}", new.variable)
+            }
+        };
+        let _ = writeln!(
+            words,
+            "# add behind the keys of keys.{}: {}\n{}",
+            ring.name(),
+            ring.advice(),
+            new.line(&source)
+        );
     }
-    keep(&arguments.out, &secrets)?;
+    if let Some(out) = &arguments.out {
+        keep(out, &secrets)?;
+    }
     terminal.out.write_all(words.as_bytes())?;
     notices(arguments, from, now, terminal)?;
     Ok(Exit::Well)
+}
+
+/// The file's text with one more key. A text grows by moving: the old place would not be wiped.
+fn with_secret(secrets: &str, variable: &str) -> Result<Zeroizing<String>, CliError> {
+    let key = random_key().map_err(|error| CliError::Internal(error.to_string()))?;
+    let mut longer = Zeroizing::new(String::with_capacity(secrets.len() + variable.len() + 64));
+    longer.push_str(secrets);
+    let _ = writeln!(longer, "{variable}={}", key.to_base64().as_str());
+    Ok(longer)
 }
 
 fn notices(
@@ -151,11 +177,13 @@ fn notices(
     now: i64,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), CliError> {
-    writeln!(
-        terminal.err,
-        "notice: the keys are in {}: bring them to every replica's environment (or to files, with source: \"${{file:PATH}}\"), then remove it",
-        arguments.out.display()
-    )?;
+    if let Some(out) = &arguments.out {
+        writeln!(
+            terminal.err,
+            "notice: the keys are in {}: bring them to every replica's environment (or to files, with source: \"${{file:PATH}}\"), then remove it",
+            out.display()
+        )?;
+    }
     if from <= now {
         writeln!(
             terminal.err,
@@ -166,8 +194,22 @@ fn notices(
     Ok(())
 }
 
-/// The name of the variable of a ring's new key, and the line for the configuration.
-fn entry(ring: Ring, keys: &[Key], from: i64) -> Result<(String, String), CliError> {
+/// A ring's new key: its id, the name of its variable, its day.
+struct NewEntry {
+    id: String,
+    variable: String,
+    from: i64,
+}
+
+impl NewEntry {
+    /// The line for the configuration.
+    fn line(&self, source: &str) -> String {
+        let (id, from) = (&self.id, date(self.from));
+        format!("- {{ id: {id}, from: {from}, source: \"{source}\" }}")
+    }
+}
+
+fn new_entry(ring: Ring, keys: &[Key], from: i64) -> Result<NewEntry, CliError> {
     if let Some(later) = keys.iter().find(|key| key.from_unix >= from) {
         return Err(CliError::Usage(format!(
             "keys.{} has a key `{}` from {} on: a new one from {} would never seal; choose a later day with --from",
@@ -183,12 +225,8 @@ fn entry(ring: Ring, keys: &[Key], from: i64) -> Result<(String, String), CliErr
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
         .collect();
-    let name = format!("{}_KEY{suffix}", ring.name().to_ascii_uppercase());
-    let line = format!(
-        "- {{ id: {id}, from: {}, source: \"${{{name}}}\" }}",
-        date(from)
-    );
-    Ok((name, line))
+    let variable = format!("{}_KEY{suffix}", ring.name().to_ascii_uppercase());
+    Ok(NewEntry { id, variable, from })
 }
 
 /// An id that the ring has not had, nor its short form.
@@ -262,16 +300,16 @@ mod tests {
     #[test]
     fn a_new_key_is_later_than_all_and_its_id_is_new() {
         let from = midnight("2026-11-25").unwrap();
-        let (name, line) = entry(Ring::Phi, &[key("phi-2026-11", 0)], from).unwrap();
-        assert_eq!(name, "PHI_KEY_2026_11_25");
+        let new = new_entry(Ring::Phi, &[key("phi-2026-11", 0)], from).unwrap();
+        assert_eq!(new.variable, "PHI_KEY_2026_11_25");
         assert_eq!(
-            line,
+            new.line("${PHI_KEY_2026_11_25}"),
             "- { id: phi-2026-11-25, from: 2026-11-25, source: \"${PHI_KEY_2026_11_25}\" }"
         );
-        let (_, line) = entry(Ring::Phi, &[key("phi-2026-11-25", 0)], from).unwrap();
-        assert!(line.contains("phi-2026-11-25-2"), "{line}");
-        let refused = entry(Ring::Phi, &[key("later", from)], from).unwrap_err();
-        assert_eq!(refused.exit(), Exit::Usage);
+        let new = new_entry(Ring::Phi, &[key("phi-2026-11-25", 0)], from).unwrap();
+        assert_eq!(new.id, "phi-2026-11-25-2");
+        let refused = new_entry(Ring::Phi, &[key("later", from)], from);
+        assert_eq!(refused.err().unwrap().exit(), Exit::Usage);
     }
 
     #[test]
