@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::decide::DenialReason;
 use crate::field::{TextView, Unlisted, View};
-use crate::policy::{Grant, Operation, Policy, Rule, StepUp};
+use crate::policy::{FieldId, Grant, Normalize, Operation, Policy, Rule, StepUp};
 
 /// What `explain` answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +153,48 @@ fn clients(
         }
     };
     policy.clients.iter().map(of_client).collect()
+}
+
+/// A field and what every role sees of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldExplanation {
+    /// The field.
+    pub field: String,
+    /// Its group.
+    pub group: Option<String>,
+    /// Where it is written: a file and line, or a preset.
+    pub told: String,
+    /// Its other names and its places, as written.
+    pub also: Vec<String>,
+    /// How it is spelt, if the upstream searches by it.
+    pub searchable: Option<Normalize>,
+    /// Each role and its view, under no client's cap.
+    pub views: Vec<(String, View)>,
+}
+
+/// Explains every field, in the order of the configuration, those of presets behind the operator's own.
+#[must_use]
+pub fn explain_fields(policy: &Policy) -> Vec<FieldExplanation> {
+    let views: Vec<(String, Arc<crate::field::Views>)> = policy
+        .role_views()
+        .map(|(role, views)| (role.to_owned(), views))
+        .collect();
+    let of_field = |(id, name): (FieldId, &str)| {
+        let at = id.index();
+        let names = policy.names.get(at).into_iter().flatten();
+        FieldExplanation {
+            field: name.to_owned(),
+            group: policy.groups.get(at).cloned().flatten(),
+            told: policy.told.get(at).cloned().unwrap_or_default(),
+            also: names.filter(|own| *own != name).cloned().collect(),
+            searchable: policy.searchable(id),
+            views: views
+                .iter()
+                .map(|(role, views)| (role.clone(), views.of(id)))
+                .collect(),
+        }
+    };
+    policy.fields().map(of_field).collect()
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub mod settings;
 pub mod template;
 
 pub use document::{Environment, Source};
-pub use explain::{Explanation, explain};
+pub use explain::{Explanation, FieldExplanation, explain, explain_fields};
 pub use finding::{Finding, Related, Severity, codes};
 pub use load::places::{Remark, findings_at};
 pub use load::{Loaded, load, load_key_sources};

@@ -25,6 +25,12 @@ impl Folded {
     }
 }
 
+/// Whether two names are one once case and separators are ignored.
+#[must_use]
+pub fn same(one: &str, other: &str) -> bool {
+    fold(one).as_bytes() == fold(other).as_bytes()
+}
+
 fn is_separator(c: char) -> bool {
     matches!(c, '_' | '-' | '.' | ' ')
 }

@@ -66,6 +66,9 @@ pub struct Places {
 impl FromIterator<FieldPlace> for Places {
     fn from_iter<I: IntoIterator<Item = FieldPlace>>(places: I) -> Self {
         let mut all = Self::default();
+        let mut places: Vec<FieldPlace> = places.into_iter().collect();
+        // Of two places that lead to one value the last wins: the one with more conditions.
+        places.sort_by_key(FieldPlace::conditions);
         for place in places {
             match &place.anchor {
                 Anchor::Resource(Some(name)) => {
@@ -87,10 +90,10 @@ impl Places {
         self.of_type.is_empty() && self.of_any_type.is_empty() && self.anywhere.is_empty()
     }
 
-    /// Those that begin at a resource of this type.
+    /// Those that begin at a resource of this type, its own behind those of any type.
     pub fn of_resource(&self, resource_type: &str) -> impl Iterator<Item = &FieldPlace> {
         let own = self.of_type.get(resource_type).into_iter().flatten();
-        own.chain(&self.of_any_type)
+        self.of_any_type.iter().chain(own)
     }
 
     /// Whether any begins at a resource.
@@ -196,6 +199,12 @@ impl FieldPlace {
                 class,
             }),
         }
+    }
+
+    /// How many filters it has.
+    fn conditions(&self) -> usize {
+        let is_filter = |step: &&PlaceStep| matches!(step, PlaceStep::Filter { .. });
+        self.steps.iter().filter(is_filter).count()
     }
 
     /// Whether a member of this name can be the last step.

@@ -136,6 +136,17 @@ pub enum Normalize {
 }
 
 impl Normalize {
+    /// The word of the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Digits => "digits",
+            Self::Upper => "upper",
+            Self::Date => "date",
+        }
+    }
+
     pub(crate) fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "exact" => Self::Exact,
@@ -396,6 +407,10 @@ pub struct Policy {
     pub(crate) phi: Phi,
     pub(crate) field_names: Vec<String>,
     pub(crate) groups: Vec<Option<String>>,
+    /// All names and places of each field, as written.
+    pub(crate) names: Vec<Vec<String>>,
+    /// Where each field is written.
+    pub(crate) told: Vec<String>,
     pub(crate) classes: Classes,
     pub(crate) places: Places,
     pub(crate) searchable: Vec<Option<Normalize>>,

@@ -12,6 +12,7 @@ use crate::place::{FieldPlace, PlaceError};
 use crate::policy::{FieldClass, FieldId, Normalize, Policy};
 
 use super::phi::normalize;
+use super::presets::presets;
 
 #[derive(Default)]
 pub(super) struct Fields {
@@ -22,8 +23,10 @@ pub(super) struct Fields {
     pub paths: Vec<FieldPlace>,
     /// How a field is spelt that the upstream searches by.
     pub searchable: Vec<Option<Normalize>>,
-    /// All names of a field, folded: for a guess at what it holds.
+    /// All names and places of a field as they are written.
     pub aliases: Vec<Vec<String>>,
+    /// Where a field is written: a place in a file, or a preset.
+    pub told: Vec<String>,
     places: HashMap<Box<[u8]>, Place>,
 }
 
@@ -56,6 +59,35 @@ impl Fields {
         match self.class(name) {
             FieldClass::Phi(id) => Some(id),
             FieldClass::NotPhi | FieldClass::Unlisted => None,
+        }
+    }
+
+    /// Gives a name a meaning if it has none.
+    pub(super) fn claim_free(&mut self, name: &str, class: FieldClass) {
+        let folded: Box<[u8]> = fold(name).as_bytes().into();
+        if self.classes.contains_key(&folded) {
+            return;
+        }
+        self.classes.insert(folded, class);
+        self.called(name, class);
+    }
+
+    /// Gives a place a meaning if it has none.
+    pub(super) fn place_free(&mut self, place: FieldPlace, text: &str) {
+        let known = |own: &FieldPlace| own.anchor == place.anchor && own.steps == place.steps;
+        if !self.paths.iter().any(known) {
+            self.called(text, place.class);
+            self.paths.push(place);
+        }
+    }
+
+    /// Notes another name or place of a field.
+    fn called(&mut self, text: &str, class: FieldClass) {
+        if let FieldClass::Phi(id) = class
+            && let Some(names) = self.aliases.get_mut(id.index())
+            && !names.iter().any(|own| own == text)
+        {
+            names.push(text.to_owned());
         }
     }
 
@@ -128,15 +160,6 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
         let message = format!("`phi.fields` has more than {} fields", Policy::FIELDS_MAX);
         report.error(codes::BAD_VALUE, phi.place_of("fields"), message);
     }
-    if phi.is_written() && phi.entry_of("fields").is_some() && entries.is_empty() {
-        report
-            .error(
-                codes::BAD_VALUE,
-                phi.place_of("fields"),
-                "`phi.fields` names no field",
-            )
-            .fix("name what is PHI: with no field nothing is sealed");
-    }
     for (entry, number) in entries.iter().take(Policy::FIELDS_MAX).zip(0u16..) {
         let section = Section::new(&entry.value, FIELD);
         let class = FieldClass::Phi(FieldId(number));
@@ -145,9 +168,9 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
         for node in section.items("also") {
             let Some(alias) = node.text() else { continue };
             if FieldPlace::is_place(alias) {
-                fields
-                    .paths
-                    .extend(place(node, FieldPlace::parse(alias, class), report));
+                let parsed = place(node, FieldPlace::parse(alias, class), report);
+                fields.paths.extend(parsed);
+                aliases.push(alias.to_owned());
                 continue;
             }
             fields.claim(alias, node.shown(), class, node.place, report);
@@ -159,11 +182,27 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
             .searchable
             .push(normalize(section.text("searchable")));
         fields.aliases.push(aliases);
+        let told = format!("{}:{}", report.file(entry.place), entry.place.line);
+        fields.told.push(told);
     }
     for node in phi.items("not_phi") {
-        if let Some(name) = node.text() {
+        let Some(name) = node.text() else { continue };
+        if FieldPlace::is_place(name) {
+            let parsed = FieldPlace::parse(name, FieldClass::NotPhi);
+            fields.paths.extend(place(node, parsed, report));
+        } else {
             fields.claim(name, node.shown(), FieldClass::NotPhi, node.place, report);
         }
+    }
+    presets(phi, &mut fields, report);
+    if phi.is_written() && fields.names.is_empty() && entries.is_empty() {
+        report
+            .error(
+                codes::BAD_VALUE,
+                phi.place_of("fields"),
+                "`phi.fields` names no field",
+            )
+            .fix("name what is PHI, or a preset: with no field nothing is sealed");
     }
     groups(phi, &fields, report);
     fields

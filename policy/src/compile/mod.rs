@@ -4,6 +4,7 @@ mod clients;
 mod fields;
 pub(crate) mod hash;
 mod phi;
+pub(crate) mod presets;
 mod roles;
 mod rules;
 #[cfg(test)]
@@ -48,6 +49,8 @@ pub(crate) fn policy(
         places: fields.paths.into_iter().collect(),
         searchable: fields.searchable,
         integrity,
+        names: fields.aliases,
+        told: fields.told,
         roles: roles.list,
         role_numbers,
         clients,

@@ -23,8 +23,6 @@ pub(super) fn phi(
     report: &mut Report<'_>,
 ) -> Option<Phi> {
     let unlisted = section.section("unlisted");
-    // Reserved, reported by the table.
-    let _ = section.items("presets");
     let detection = detection(section, fields, report);
     let tokens = tokens(section.section("tokens"), report);
     let storage = match section.text("storage")? {

@@ -293,3 +293,134 @@ fn a_rule_has_its_own_words_for_text_and_content() {
     );
     assert_eq!(example.tools["read_record"].binary, BinaryView::Withhold);
 }
+
+/// Each preset parsed: fields with their names and places, and what is no PHI.
+fn preset(name: &str) -> (Vec<(String, Vec<String>)>, Vec<String>) {
+    let (_, text) = super::presets::PRESETS
+        .into_iter()
+        .find(|(known, _)| *known == name)
+        .unwrap();
+    let mut report = crate::document::report::Report::new(&[]);
+    let tree = crate::document::yaml::parse(0, text, &mut report).unwrap();
+    assert!(!report.has_errors(), "{name} is YAML");
+    let texts = |node: &crate::document::tree::Node, key: &str| -> Vec<String> {
+        let found = node.entry(key).map_or(&[][..], |entry| entry.value.items());
+        found
+            .iter()
+            .map(|item| item.text().unwrap().to_owned())
+            .collect()
+    };
+    let fields = tree.entry("fields").unwrap().value.entries().iter();
+    let fields = fields.map(|field| {
+        assert!(field.value.entry("group").is_some(), "{}", field.name);
+        (field.name.clone(), texts(&field.value, "also"))
+    });
+    (fields.collect(), texts(&tree, "not_phi"))
+}
+
+#[test]
+fn every_preset_is_in_order_and_none_contradicts_itself() {
+    for (name, _) in super::presets::PRESETS {
+        let (fields, not_phi) = preset(name);
+        let mut seen: Vec<String> = Vec::new();
+        for text in fields
+            .iter()
+            .flat_map(|(field, also)| std::iter::once(field).chain(also))
+            .chain(&not_phi)
+        {
+            if crate::FieldPlace::is_place(text) {
+                crate::FieldPlace::parse(text, FieldClass::NotPhi)
+                    .unwrap_or_else(|why| panic!("{name}: {text}: {why}"));
+            }
+            let folded = crate::names::fold(text);
+            let folded = String::from_utf8(folded.as_bytes().to_vec()).unwrap();
+            assert!(!seen.contains(&folded), "{name} has {text} twice");
+            seen.push(folded);
+        }
+    }
+}
+
+#[test]
+fn each_of_the_18_identifiers_of_safe_harbor_has_a_field() {
+    let (fields, _) = preset("safe-harbor@1");
+    let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    for (letter, field) in [
+        ("A", "name"),
+        ("B", "address"),
+        ("C", "date_of_birth"),
+        ("C", "date_of_death"),
+        ("C", "age"),
+        ("C", "service_date"),
+        ("D", "phone"),
+        ("E", "fax"),
+        ("F", "email"),
+        ("G", "ssn"),
+        ("H", "medical_record_number"),
+        ("I", "health_plan_number"),
+        ("J", "account_number"),
+        ("K", "license_number"),
+        ("L", "vehicle_identifier"),
+        ("M", "device_identifier"),
+        ("N", "url"),
+        ("O", "ip_address"),
+        ("P", "biometric"),
+        ("Q", "photo"),
+        ("R", "unique_identifier"),
+    ] {
+        assert!(names.contains(&field), "({letter}) {field}");
+    }
+}
+
+#[test]
+fn a_preset_adds_what_the_operator_left_free() {
+    let policy = phi("presets: [safe-harbor@1, fhir-r4@1]");
+    let field = |name: &str| FieldClass::Phi(id(&policy, name));
+    // His own field gets the preset's names and places.
+    assert_eq!(policy.classify("itin"), field("ssn"));
+    assert!(
+        policy
+            .places()
+            .of_resource("Patient")
+            .any(|place| place.class == field("ssn"))
+    );
+    // A field of the preset's own has its group.
+    assert_eq!(policy.classify("zipCode"), field("address"));
+    assert_eq!(
+        policy.groups[id(&policy, "address").index()].as_deref(),
+        Some("contact")
+    );
+    // His words stand.
+    assert_eq!(policy.classify("patient_id"), FieldClass::NotPhi);
+    assert_eq!(
+        policy.groups[id(&policy, "ssn").index()].as_deref(),
+        Some("identity")
+    );
+    let own = policy_of_own_meaning();
+    assert_eq!(own.classify("city"), FieldClass::NotPhi);
+}
+
+fn policy_of_own_meaning() -> Policy {
+    policy(
+        "not_phi: [patient_id, department, status]",
+        "not_phi: [patient_id, department, status, city]\n  presets: [safe-harbor@1]",
+    )
+}
+
+#[test]
+fn a_policy_needs_no_field_of_its_own_beside_a_preset() {
+    let mut sources = with("policy.yaml", PHI, PHI);
+    let text = &mut sources[4].text;
+    let (before, rest) = text.split_once("  fields:").unwrap();
+    let (_, after) = rest.split_once("  not_phi:").unwrap();
+    *text = format!("{before}  presets: [safe-harbor@1, fhir-r4@1]\n  not_phi:{after}");
+    assert_eq!(findings(&sources, &example_env()), Vec::<String>::new());
+}
+
+#[test]
+fn an_unknown_preset_is_told() {
+    let wrong = found(PHI, "phi:\n  presets: [safe-harbor@2]\n  domain");
+    assert!(
+        wrong[0].contains("`safe-harbor@2` is no preset"),
+        "{wrong:?}"
+    );
+}

@@ -566,13 +566,12 @@ pub(crate) static PHI: &[Key] = &[
     key(
         "fields",
         Shape::Named(&Shape::Map(FIELD)),
-        "PHI, at any depth, whatever the case or separators",
-    )
-    .required(),
+        "PHI, at any depth, whatever the case or separators; may be left out where presets name it",
+    ),
     key(
         "not_phi",
         TEXTS,
-        "reviewed names: whoever may call may see them",
+        "reviewed names and places: whoever may call may see them",
     ),
     key(
         "binary",
@@ -600,7 +599,17 @@ pub(crate) static PHI: &[Key] = &[
         Shape::Named(&Shape::Text),
         "the site's own detectors: regular expressions, by name",
     ),
-    key("presets", TEXTS, "versioned lists of fields").restricts(),
+    key(
+        "presets",
+        TEXTS,
+        "versioned lists of fields: safe-harbor@1, fhir-r4@1; `explain --fields` shows them. What is written here beats them",
+    ),
+];
+
+/// A preset's own document.
+pub(crate) static PRESET: &[Key] = &[
+    key("fields", Shape::Named(&Shape::Map(FIELD)), "as phi.fields"),
+    key("not_phi", TEXTS, "as phi.not_phi"),
 ];
 
 const TEXT_VIEWS: &[Choice] = &[yes("withhold"), yes("reveal"), yes("detect")];

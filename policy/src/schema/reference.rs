@@ -74,7 +74,7 @@ fn kind(shape: &Shape) -> String {
         Shape::Date => "date".to_owned(),
         Shape::List(inner) => format!("list of {}", kind(inner)),
         Shape::Map(_) => "mapping".to_owned(),
-        Shape::Named(inner) if matches!(inner, Shape::Map(_)) => "mapping of names".to_owned(),
+        Shape::Named(Shape::Map(_)) => "mapping of names".to_owned(),
         Shape::Named(inner) => format!("mapping of names to {}", kind(inner)),
         Shape::Typed(_) => "mapping by `type`".to_owned(),
         Shape::WordOr(word, inner) => format!("`{word}` or {}", kind(inner)),

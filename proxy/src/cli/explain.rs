@@ -6,7 +6,7 @@ use clap::Args;
 use safeguard_policy::explain::ClientView;
 use safeguard_policy::field::{Unlisted, View};
 use safeguard_policy::names::nearest;
-use safeguard_policy::{Explanation, Policy};
+use safeguard_policy::{Explanation, FieldExplanation, Policy};
 
 use super::config::{ConfigArgs, Mode, load};
 use super::{CliError, Exit, Terminal};
@@ -16,14 +16,27 @@ pub(super) struct ExplainArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// The caller's role
-    #[arg(long)]
-    role: String,
+    #[arg(long, required_unless_present = "fields")]
+    role: Option<String>,
     /// The tool, the prompt, or the template of a resource
+    #[arg(long, required_unless_present = "fields", conflicts_with = "fields")]
+    tool: Option<String>,
+    /// Instead of a call, every PHI field: its group, names and places, where it is written, and what each role sees
     #[arg(long)]
-    tool: String,
+    fields: bool,
+    /// With --fields: a table, or JSON
+    #[arg(long, value_enum, default_value_t = Form::Text, requires = "fields")]
+    format: Form,
     /// The purpose of use; without it the only one that the role has
     #[arg(long)]
     purpose: Option<String>,
+}
+
+/// How fields are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    Text,
+    Json,
 }
 
 pub(super) fn explain(
@@ -35,23 +48,102 @@ pub(super) fn explain(
         .configuration;
     let policy = &configuration.policy;
     let roles = policy.roles();
-    if !roles.contains(&arguments.role.as_str()) {
-        return Err(unknown("role", &arguments.role, &roles));
+    if let Some(role) = arguments
+        .role
+        .as_deref()
+        .filter(|role| !roles.contains(role))
+    {
+        return Err(unknown("role", role, &roles));
     }
+    if arguments.fields {
+        let only = arguments.role.as_deref();
+        let printed = match arguments.format {
+            Form::Text => fields_table(policy, only),
+            Form::Json => fields_json(policy, only),
+        };
+        terminal.out.write_all(printed.as_bytes())?;
+        return Ok(Exit::Well);
+    }
+    let (Some(role), Some(tool)) = (arguments.role.as_deref(), arguments.tool.as_deref()) else {
+        return Err(CliError::Usage(
+            "name a --role and a --tool, or ask for --fields".to_owned(),
+        ));
+    };
     let known = [policy.tools(), policy.prompts(), policy.resources()].concat();
-    if !known.contains(&arguments.tool.as_str()) {
-        return Err(unknown("tool, prompt or resource", &arguments.tool, &known));
+    if !known.contains(&tool) {
+        return Err(unknown("tool, prompt or resource", tool, &known));
     }
-    let explanation = safeguard_policy::explain(
-        policy,
-        &arguments.role,
-        &arguments.tool,
-        arguments.purpose.as_deref(),
-    );
-    terminal
-        .out
-        .write_all(text(arguments, &explanation, policy).as_bytes())?;
+    let purpose = arguments.purpose.as_deref();
+    let explanation = safeguard_policy::explain(policy, role, tool, purpose);
+    let printed = text(role, tool, &explanation, policy);
+    terminal.out.write_all(printed.as_bytes())?;
     Ok(Exit::Well)
+}
+
+/// Every field with what the roles (or one of them) see of it.
+fn of_roles(policy: &Policy, only: Option<&str>) -> Vec<FieldExplanation> {
+    let mut fields = safeguard_policy::explain_fields(policy);
+    for field in &mut fields {
+        field
+            .views
+            .retain(|(role, _)| only.is_none_or(|only| only == role));
+    }
+    fields
+}
+
+fn fields_table(policy: &Policy, only: Option<&str>) -> String {
+    let mut out = String::new();
+    for field in of_roles(policy, only) {
+        let group = field
+            .group
+            .map_or_else(String::new, |group| format!("  [{group}]"));
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "{}{group}  {}", field.field, field.told);
+        let by_view: Vec<String> = field
+            .views
+            .iter()
+            .map(|(role, of)| format!("{role}: {}", view(*of)))
+            .collect();
+        let _ = writeln!(out, "  {}", by_view.join("   "));
+        if let Some(how) = field.searchable {
+            let _ = writeln!(out, "  searchable, spelt {}", how.as_str());
+        }
+        wrapped(&mut out, &field.also);
+    }
+    out
+}
+
+/// Columns of a line of names.
+const COLUMNS: usize = 110;
+
+/// Names in lines of a terminal's width.
+fn wrapped(out: &mut String, names: &[String]) {
+    let mut line = String::new();
+    for name in names {
+        if !line.is_empty() && line.len() + name.len() + 2 > COLUMNS {
+            let _ = writeln!(out, "    {line}");
+            line.clear();
+        }
+        let comma = if line.is_empty() { "" } else { ", " };
+        line = format!("{line}{comma}{name}");
+    }
+    if !line.is_empty() {
+        let _ = writeln!(out, "    {line}");
+    }
+}
+
+fn fields_json(policy: &Policy, only: Option<&str>) -> String {
+    let fields: Vec<serde_json::Value> = of_roles(policy, only)
+        .into_iter()
+        .map(|field| {
+            let views: serde_json::Map<String, serde_json::Value> = field.views.iter().map(|(role, of)| (role.clone(), view(*of).into())).collect();
+            serde_json::json!({
+                "field": field.field, "group": field.group, "from": field.told, "also": field.also,
+                "searchable": field.searchable.map(safeguard_policy::policy::Normalize::as_str), "views": views,
+            })
+        })
+        .collect();
+    format!("{:#}\n", serde_json::Value::Array(fields))
 }
 
 fn unknown(what: &str, name: &str, known: &[&str]) -> CliError {
@@ -64,11 +156,8 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> CliError {
     ))
 }
 
-fn text(arguments: &ExplainArgs, explanation: &Explanation, policy: &Policy) -> String {
-    let mut lines = vec![(
-        "call",
-        format!("{} of `{}`", arguments.role, arguments.tool),
-    )];
+fn text(role: &str, tool: &str, explanation: &Explanation, policy: &Policy) -> String {
+    let mut lines = vec![("call", format!("{role} of `{tool}`"))];
     if let Some(rule) = &explanation.rule {
         lines.push(("rule", format!("{}:{} {}", rule.file, rule.line, rule.name)));
     }
@@ -202,6 +291,39 @@ mod tests {
             unknown.err.contains("did you mean `nurse`"),
             "{}",
             unknown.err
+        );
+    }
+
+    #[test]
+    fn every_field_is_shown_with_its_names_and_views_also_those_of_presets() {
+        let folder = example();
+        let policy = folder.path().join("policy.yaml");
+        let text = std::fs::read_to_string(&policy).unwrap();
+        let text = text.replace("phi:\n  domain", "phi:\n  presets: [fhir-r4@1]\n  domain");
+        std::fs::write(&policy, text).unwrap();
+        let path = folder.path().to_str().unwrap();
+        let shown = run(&["explain", "--config", path, "--fields"], "").out;
+        for part in [
+            "ssn  [identity]",
+            "policy.yaml:",
+            "nurse: mask last4",
+            "patient_ssn",
+            "Patient.identifier[system=us-ssn].value",
+            "telecom  [contact]  fhir-r4@1",
+        ] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        let json = run(
+            &[
+                "explain", "--config", path, "--fields", "--role", "nurse", "--format", "json",
+            ],
+            "",
+        )
+        .out;
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            json[0]["views"],
+            serde_json::json!({ "nurse": "mask last4" })
         );
     }
 }

@@ -11,6 +11,14 @@ use safeguard_wire::json::{Kind, Value};
 #[derive(Debug, Default)]
 pub(super) struct Marks(Vec<(usize, FieldClass)>);
 
+/// Marks as they are found.
+struct Finder<'p> {
+    policy: &'p Policy,
+    marked: Vec<(usize, FieldClass)>,
+    /// What stands below a place that is no PHI and has no meaning of its own.
+    below: Vec<(usize, FieldClass)>,
+}
+
 impl Marks {
     /// Looks up the places below `root`. `meant` is what `args` or `result` mean, if that stands there.
     pub(super) fn of(
@@ -19,22 +27,23 @@ impl Marks {
         own: &[FieldPlace],
         policy: &Policy,
     ) -> Self {
-        let mut marks = Self::default();
-        if !policy.places().is_empty() {
-            marks.everywhere(root, policy);
+        if policy.places().is_empty() && own.is_empty() {
+            return Self::default();
         }
+        let mut finder = Finder {
+            policy,
+            marked: Vec::new(),
+            below: Vec::new(),
+        };
+        finder.everywhere(root);
         for place in own {
             if let (Anchor::Root(wanted), Some((of, value))) = (&place.anchor, meant)
                 && *wanted == of
             {
-                marks.follow(value, &place.steps, place.class);
+                finder.follow(value, &place.steps, place.class);
             }
         }
-        // Of several meanings of one node the last that was found wins: the tool's own.
-        marks.0.reverse();
-        marks.0.sort_by_key(|(index, _)| *index);
-        marks.0.dedup_by_key(|(index, _)| *index);
-        marks
+        finder.marks()
     }
 
     /// What a value means: marked, or by its name, or as what it stands in.
@@ -57,9 +66,23 @@ impl Marks {
             None => inherited,
         }
     }
+}
 
-    fn everywhere(&mut self, root: Value<'_>, policy: &Policy) {
-        let places = policy.places();
+impl Finder<'_> {
+    /// Of several meanings of one node the last that was found wins, and any wins over what it stands in.
+    fn marks(mut self) -> Marks {
+        self.marked.reverse();
+        self.marked.append(&mut self.below);
+        self.marked.sort_by_key(|(index, _)| *index);
+        self.marked.dedup_by_key(|(index, _)| *index);
+        Marks(self.marked)
+    }
+
+    fn everywhere(&mut self, root: Value<'_>) {
+        let places = self.policy.places();
+        if places.is_empty() {
+            return;
+        }
         for object in std::iter::once(root).chain(root.descendants()) {
             if object.kind() != Kind::Object {
                 continue;
@@ -111,9 +134,23 @@ impl Marks {
                 continue;
             }
             if rest.is_empty() {
-                self.0.push((child.index(), class));
+                self.mark(child, class);
             } else {
                 self.follow(child, rest, class);
+            }
+        }
+    }
+
+    fn mark(&mut self, value: Value<'_>, class: FieldClass) {
+        self.marked.push((value.index(), class));
+        if class != FieldClass::NotPhi {
+            return;
+        }
+        // What is no PHI is none below, either, but for what has a meaning of its own.
+        for inner in value.descendants() {
+            let own = inner.key().map(|name| self.policy.classify(&name));
+            if matches!(own, None | Some(FieldClass::Unlisted)) {
+                self.below.push((inner.index(), class));
             }
         }
     }

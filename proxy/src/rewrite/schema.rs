@@ -214,10 +214,10 @@ impl<'t> Widening<'_, 't> {
     }
 
     fn put(&mut self, schema: Value<'t>, widen: Widen) -> Touched {
-        // `true` allows everything, and what `false` stands for never comes.
         let after: &[u8] = match widen {
-            _ if schema.kind() != Kind::Object => return Touched(false),
             Widen::Not => return Touched(false),
+            // `true` allows everything, and what `false` stands for never comes; but a member may now be absent.
+            _ if schema.kind() != Kind::Object => return Touched(true),
             Widen::Null => br#",{"type":"null"}]}"#,
             Widen::String => br#",{"type":"string"}]}"#,
             Widen::StringOrNull => br#",{"type":["string","null"]}]}"#,

@@ -160,3 +160,98 @@ fn a_schema_is_widened_where_a_place_may_end() {
     );
     assert_eq!(output["system"], schema["properties"]["system"]);
 }
+
+/// A bundle of US Core resources with a canary in every place of PHI that a person would name.
+fn us_core() -> (Value, Vec<String>) {
+    let mut planted = Vec::new();
+    let mut hide = |what: &str| {
+        let canary = format!("CANARY-{what}");
+        planted.push(canary.clone());
+        canary
+    };
+    let bundle = json!({ "resourceType": "Bundle", "type": "searchset", "total": 4, "entry": [
+        { "fullUrl": hide("full-url"), "search": { "mode": "match" }, "resource": { "resourceType": "Patient", "id": hide("id"), "active": true,
+            "text": { "status": "generated", "div": hide("narrative") },
+            "extension": [{ "url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race", "extension": [{ "url": "text", "valueString": hide("race") }] }],
+            "identifier": [{ "use": "usual", "type": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MR" }] }, "system": "http://hospital.example.org", "value": hide("mrn") },
+                { "system": "http://hl7.org/fhir/sid/us-ssn", "value": hide("ssn") }, { "system": "urn:other", "value": hide("other-id") }],
+            "name": [{ "use": "official", "family": hide("family"), "given": [hide("given")] }], "telecom": [{ "system": "phone", "value": hide("phone") }],
+            "gender": hide("gender"), "birthDate": hide("birth"), "address": [{ "line": [hide("line")], "postalCode": hide("zip") }],
+            "contact": [{ "name": { "text": hide("contact") } }], "deceasedDateTime": hide("death") } },
+        { "resource": { "resourceType": "Observation", "status": "final", "code": { "coding": [{ "system": "http://loinc.org", "code": "6301-6", "display": "INR" }] },
+            "subject": { "reference": hide("subject"), "display": hide("subject-name") }, "effectiveDateTime": hide("effective"), "valueQuantity": { "value": 2.5, "unit": hide("result") }, "note": [{ "text": hide("note") }] } },
+        { "resource": { "resourceType": "Condition", "code": { "text": hide("condition") }, "onsetString": hide("onset"), "contained": [{ "resourceType": "RelatedPerson", "name": [{ "text": hide("relative") }] }] } },
+        { "resource": { "resourceType": "MedicationRequest", "status": "active", "medicationCodeableConcept": { "text": hide("medication") }, "dosageInstruction": [{ "text": hide("dose") }] } },
+    ] });
+    (bundle, planted)
+}
+
+fn preset(unlisted: &str) -> World {
+    World::with(|text| {
+        text.replace(
+            "phi:\n  domain",
+            "phi:\n  presets: [safe-harbor@1, fhir-r4@1]\n  domain",
+        )
+        .replace("results: withhold", unlisted)
+        .replace(
+            "reveal: [identity, clinical] }",
+            "reveal: [identity, clinical, contact, account, dates, biometric, demographics, ids] }",
+        )
+    })
+}
+
+#[test]
+fn us_core_bundles_go_up_sealed_and_come_back_whole_with_the_presets() {
+    let world = preset("results: reveal");
+    let permit = world.tool("physician", "look");
+    let (bundle, planted) = us_core();
+    let sent = world.sent(&permit, &json!({ "bundle": bundle })).unwrap();
+    let text = sent.to_string();
+    for canary in &planted {
+        assert!(!text.contains(canary.as_str()), "{canary}: {text}");
+    }
+    assert_eq!(world.structured(&permit, &sent["bundle"]).unwrap(), bundle);
+}
+
+#[test]
+fn who_sees_nothing_of_a_us_core_bundle_sees_its_structure() {
+    let world = preset("results: withhold");
+    let permit = world.tool("care_agent", "look");
+    let (bundle, planted) = us_core();
+    let mut result = text_block(&bundle.to_string());
+    result["structuredContent"] = bundle;
+    let shown = world.shown(&permit, &result).unwrap();
+    let text = shown.to_string();
+    // What the role may see: it carries the MRN and the SSN as tokens, and reads medications and results.
+    for canary in planted.iter().filter(|canary| {
+        !["CANARY-result", "CANARY-medication", "CANARY-dose"].contains(&canary.as_str())
+    }) {
+        assert!(!text.contains(canary.as_str()), "{canary}: {text}");
+    }
+    let entry = &shown["structuredContent"]["entry"];
+    assert_eq!(shown["structuredContent"]["resourceType"], json!("Bundle"));
+    assert_eq!(
+        entry[1]["resource"]["code"]["coding"][0]["display"],
+        json!("INR")
+    );
+    assert_eq!(
+        entry[1]["resource"]["valueQuantity"]["unit"],
+        json!("CANARY-result")
+    );
+    let identifier = &entry[0]["resource"]["identifier"];
+    assert!(
+        identifier[0]["value"]
+            .as_str()
+            .unwrap()
+            .starts_with("sgt1."),
+        "{identifier}"
+    );
+    assert!(
+        identifier[1]["value"]
+            .as_str()
+            .unwrap()
+            .starts_with("sgt1."),
+        "{identifier}"
+    );
+    assert_eq!(identifier[2].get("value"), None);
+}
