@@ -328,12 +328,14 @@ fn every_preset_is_in_order_and_none_contradicts_itself() {
             .flat_map(|(field, also)| std::iter::once(field).chain(also))
             .chain(&not_phi)
         {
-            if crate::FieldPlace::is_place(text) {
+            // Places are exact, names are folded.
+            let folded = if crate::FieldPlace::is_place(text) {
                 crate::FieldPlace::parse(text, FieldClass::NotPhi)
                     .unwrap_or_else(|why| panic!("{name}: {text}: {why}"));
-            }
-            let folded = crate::names::fold(text);
-            let folded = String::from_utf8(folded.as_bytes().to_vec()).unwrap();
+                text.clone()
+            } else {
+                String::from_utf8(crate::names::fold(text).as_bytes().to_vec()).unwrap()
+            };
             assert!(!seen.contains(&folded), "{name} has {text} twice");
             seen.push(folded);
         }
