@@ -245,6 +245,18 @@ impl KeyRing {
         Ok(())
     }
 
+    /// Lets the keys that `old` holds too count on where they stand there: a configuration that is read anew is no
+    /// reason to forget how worn a key is. The counters are shared, so that what still runs with `old` counts here.
+    #[must_use]
+    pub fn counting_on(mut self, old: &Self) -> Self {
+        for held in &mut self.newest_first {
+            if let Some(before) = old.by_kid(&held.kid.0) {
+                held.operations = Arc::clone(&before.operations);
+            }
+        }
+        self
+    }
+
     /// The id behind a kid, also of a destroyed key.
     pub fn id_of(&self, kid: Kid) -> Option<&str> {
         let held = self.by_kid(&kid.0).map(Held::id);

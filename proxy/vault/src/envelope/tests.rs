@@ -1,6 +1,6 @@
 use super::*;
 use crate::key::{KeyMaterial, decode_hex};
-use crate::ring::RingKey;
+use crate::ring::{Entry, RingKey};
 use serde_json::Value;
 
 const NOW: i64 = 1_800_000_000;
@@ -445,4 +445,53 @@ fn an_opener_is_shared_by_threads() {
             });
         }
     });
+}
+
+#[test]
+fn a_decrypt_only_key_opens_every_format_and_a_destroyed_one_is_told_where_it_is_named() {
+    let key = |id: &str, byte| RingKey {
+        id: id.to_owned(),
+        from_unix: 0,
+        key: KeyMaterial::from_raw(&[byte; 32]).unwrap(),
+    };
+    let before = ring(&[("old", 0, 1)]);
+    let states = |old| {
+        let ring = KeyRing::with_states(vec![Entry::Active(key("new", 2)), old]);
+        Opener::new(Arc::new(ring.unwrap()), "clinic")
+    };
+    let kept = states(Entry::DecryptOnly(key("old", 1)));
+    let gone = states(Entry::Destroyed { id: "old".into() });
+    for (format, refused) in [
+        (Format::Native, OpenError::Destroyed),
+        (Format::Jwe, OpenError::Destroyed),
+        // A Fernet token names no key.
+        (Format::Fernet, OpenError::Refused),
+    ] {
+        let token = token(&before, format, "ssn", Some("p"), "1");
+        assert_eq!(kept.open(&token, "ssn", Some("p")).unwrap().expose(), "1");
+        let opened = gone.open(&token, "ssn", Some("p"));
+        assert_eq!(opened.err(), Some(refused), "{format:?}");
+    }
+}
+
+#[test]
+fn each_value_sealed_and_each_opening_tried_is_counted_for_its_key() {
+    let ring = ring(&[("k", 0, 1)]);
+    let opener = Opener::new(Arc::clone(&ring), "clinic");
+    let mut expected = 0;
+    for format in [Format::Native, Format::Jwe, Format::Fernet] {
+        let token = token(&ring, format, "ssn", None, "1");
+        opener.open(&token, "ssn", None).unwrap();
+        expected += 1;
+        let operations = ring.sealing(NOW).unwrap().operations();
+        assert_eq!(
+            (operations.sealed(), operations.opened()),
+            (expected, expected),
+            "{format:?}"
+        );
+    }
+    let token = token(&ring, Format::Native, "ssn", None, "1");
+    assert!(opener.open(&token, "other", None).is_err());
+    let operations = ring.sealing(NOW).unwrap().operations();
+    assert_eq!((operations.opened(), operations.total()), (4, 8));
 }

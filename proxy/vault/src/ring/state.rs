@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Operations under one key, in one process, from which on an operator should rotate it: a sixteenth of the 2^32 that
+/// Values sealed under one key, in one process, from which on an operator should rotate it: a sixteenth of the 2^32 that
 /// NIST SP 800-38D §8.3 allows for random nonces under one key. Most keys never come near it: `hs1` values and tokens
 /// are sealed under keys that are derived anew for each body; what counts in full are Fernet and JWE values.
 pub const OPERATIONS_ALERT: u64 = 1 << 28;
@@ -46,8 +46,8 @@ pub enum Entry<K> {
     },
 }
 
-/// How often a key (or a key derived from it) sealed and opened since the process began. Relaxed counters: exact in
-/// sum, in no order with anything else.
+/// How often a key (or a key derived from it) sealed and opened since its ring was built, or since an older ring that
+/// it counts on ([`super::KeyRing::counting_on`]). Relaxed counters: exact in sum, in no order with anything else.
 #[derive(Debug, Default)]
 pub struct Operations {
     sealed: AtomicU64,

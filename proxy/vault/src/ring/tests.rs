@@ -182,3 +182,17 @@ fn a_state_s_words_are_the_configuration_s() {
         ["active", "decrypt-only", "destroyed"]
     );
 }
+
+#[test]
+fn a_ring_that_is_built_anew_counts_on() {
+    let old = KeyRing::new(vec![key("a", 1), key("b", 2)]).unwrap();
+    let operations = |ring: &KeyRing, id| ring.by_kid(&Kid::of(id).0).unwrap().counter().sealed();
+    old.sealing(1).unwrap().operations().count_sealed();
+    let new = KeyRing::new(vec![key("c", 3), key("a", 1)])
+        .unwrap()
+        .counting_on(&old);
+    assert_eq!((operations(&new, "a"), operations(&new, "c")), (1, 0));
+    // What still runs with the old ring counts in the new one.
+    old.sealing(1).unwrap().operations().count_sealed();
+    assert_eq!((operations(&new, "a"), operations(&old, "b")), (2, 0));
+}
