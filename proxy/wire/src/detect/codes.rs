@@ -47,7 +47,10 @@ pub(super) fn mbi(number: &Number<'_>) -> Option<Range<usize>> {
 /// A registrant of the DEA: a code letter, a letter of the name or 9, six digits and their check digit (21 CFR 1301.13; the sum is the DEA's).
 pub(super) fn dea(number: &Number<'_>) -> Option<Range<usize>> {
     let text = number.text;
-    let says_so = number.context == Context::Dea;
+    if !matches!(number.end - number.start, 7 | 8) {
+        return None;
+    }
+    let says_so = number.context() == Context::Dea;
     // With 9 for the name's letter the number begins at the 9.
     let nine = number.run.first().len() == 8 && number.run.digits(0, 1) == [9];
     let gap = usize::from(says_so && matches!(text.before(number.start), b' ' | b'-'));

@@ -67,7 +67,7 @@ fn iso(number: &Number<'_>) -> Option<Range<usize>> {
     let two = parted(&[Separator::Dash, Separator::Slash])
         && month.len() == 2
         && number.text.stands_alone(number.start, month.end)
-        && !matches!(number.context, Context::Other | Context::Version)
+        && !matches!(number.context(), Context::Other | Context::Version)
         && !three;
     two.then_some(number.start..month.end)
 }
@@ -102,7 +102,7 @@ fn by_slashes(number: &Number<'_>) -> Option<Range<usize>> {
         return Some(number.start..year.end);
     }
     let tight = second.tight && !run.goes_on(3, second.separator);
-    let dated = number.context == Context::Date || second.separator != Separator::Dot;
+    let dated = number.context() == Context::Date || second.separator != Separator::Dot;
     if alike && year.len() == 2 && tight && year.tight && dated {
         let plain = number.text.stands_alone(number.start, year.end);
         return plain.then_some(number.start..year.end);
@@ -130,7 +130,10 @@ fn month_and_day(number: &Number<'_>) -> Option<Range<usize>> {
         && is_day(run.value(1))
         && !run.goes_on(2, Separator::Slash)
         && text.stands_alone(number.start, second.end);
-    let told = number.context == Context::Date || follows_preposition(text, number.start);
+    if !formed {
+        return None;
+    }
+    let told = number.context() == Context::Date || follows_preposition(text, number.start);
     let next = text.skip(second.end, 2, |b| is_space(b) || b == b'-');
     let next_end = text.skip(next, 12, |b| b.is_ascii_alphabetic());
     let measured = text.at(second.end) == b'%'
@@ -155,7 +158,7 @@ fn month_and_day(number: &Number<'_>) -> Option<Range<usize>> {
         ]
         .iter()
         .any(|word| word.eq_ignore_ascii_case(text.span(next, next_end)));
-    (formed && told && !measured).then_some(number.start..second.end)
+    (told && !measured).then_some(number.start..second.end)
 }
 
 /// Whether the word right before a number is one that dates follow.
@@ -189,8 +192,9 @@ fn follows_preposition(text: Text<'_>, start: usize) -> bool {
 fn written_together(number: &Number<'_>) -> Option<Range<usize>> {
     let run = &number.run;
     let length = run.first().len();
-    let told = number.context == Context::Date || follows_preposition(number.text, number.start);
-    if !told || !matches!(length, 8 | 12 | 14) {
+    if !matches!(length, 8 | 12 | 14)
+        || number.context() != Context::Date && !follows_preposition(number.text, number.start)
+    {
         return None;
     }
     let part = |from: usize, to: usize| {
@@ -287,13 +291,18 @@ fn year_after(text: Text<'_>, end: usize) -> Option<usize> {
 
 /// A month's name, or its first three letters (four of September's).
 fn is_month_name(word: &[u8]) -> bool {
-    let length = word.len();
-    (3..=9).contains(&length)
-        && MONTHS.iter().any(|month| {
-            let begins = month
-                .as_bytes()
-                .get(..length)
-                .is_some_and(|begin| begin.eq_ignore_ascii_case(word));
-            begins && (length == 3 || length == month.len() || *month == "september" && length == 4)
-        })
+    let Some(begin) = word.first_chunk::<3>() else {
+        return false;
+    };
+    let begins = |month: &&&str| {
+        month
+            .as_bytes()
+            .first_chunk::<3>()
+            .is_some_and(|month| month.eq_ignore_ascii_case(begin))
+    };
+    MONTHS.iter().find(begins).is_some_and(|month| {
+        word.len() == 3
+            || month.as_bytes().eq_ignore_ascii_case(word)
+            || word.eq_ignore_ascii_case(b"sept")
+    })
 }

@@ -112,7 +112,7 @@ pub(super) fn ipv4(number: &Number<'_>) -> Option<Range<usize>> {
         .iter()
         .skip(1)
         .all(|group| group.tight && group.separator == Separator::Dot);
-    if !dotted || number.context == Context::Version || number.continues(b".") {
+    if !dotted || number.context() == Context::Version || number.continues(b".") {
         return None;
     }
     let text = number.text;

@@ -11,6 +11,8 @@ use super::text::{is_space, is_word};
 const SSN_DIGITS: usize = 9;
 /// The digits of a North American telephone number.
 const PHONE_DIGITS: usize = 10;
+/// The digits of a telephone number without its area.
+const LOCAL_DIGITS: usize = 7;
 /// The digits of an international telephone number (ITU-T E.164, with the country's).
 const INTERNATIONAL: Range<usize> = 8..16;
 /// The digits of a payment card's number (ISO/IEC 7812-1, the lengths that are issued).
@@ -25,7 +27,10 @@ const EXTENSION_MAX: usize = 6;
 /// Social Security: three, two and four digits that the rules of areas, groups and serials allow; any nine after a word that says so.
 pub(super) fn ssn(number: &Number<'_>) -> Option<Range<usize>> {
     let run = &number.run;
-    let says_so = number.context == Context::Ssn;
+    if run.total() < SSN_DIGITS {
+        return None;
+    }
+    let says_so = number.context() == Context::Ssn;
     if says_so
         && let Some(last) = run.ends_with(SSN_DIGITS)
         && (run.is_even(last) || run.begins(&[3, 2, 4]))
@@ -49,7 +54,7 @@ fn is_ssn(run: &Run) -> bool {
 
 /// A telephone number, or a fax number where the nearest word says so.
 pub(super) fn phone(number: &Number<'_>, fax: bool) -> Option<Range<usize>> {
-    if fax != (number.context == Context::Fax) {
+    if number.run.total() < LOCAL_DIGITS || fax != (number.context() == Context::Fax) {
         return None;
     }
     let end = north_american(number).or_else(|| international(number))?;
@@ -66,7 +71,7 @@ pub(super) fn phone(number: &Number<'_>, fax: bool) -> Option<Range<usize>> {
 
 fn north_american(number: &Number<'_>) -> Option<usize> {
     let run = &number.run;
-    let says_so = matches!(number.context, Context::Phone | Context::Fax);
+    let says_so = matches!(number.context(), Context::Phone | Context::Fax);
     let plus = number.text.before(number.start) == b'+';
     let country = usize::from(run.digits(0, 1) == [1]);
     let whole = [PHONE_DIGITS + country, PHONE_DIGITS]
@@ -139,7 +144,10 @@ fn extension(number: &Number<'_>, end: usize) -> usize {
 /// A payment card: the check digit, an issuer's range and its length; groups by one separator.
 pub(super) fn card(number: &Number<'_>) -> Option<Range<usize>> {
     let run = &number.run;
-    let says_so = number.context == Context::Card;
+    if run.total() < CARD.start {
+        return None;
+    }
+    let says_so = number.context() == Context::Card;
     let mut candidates = run.groups().iter().enumerate().rev();
     candidates.find_map(|(count, last)| {
         let digits = run.digits(0, last.total);
@@ -193,14 +201,17 @@ fn luhn(digits: &[u8]) -> u32 {
 /// A national provider: ten digits that begin with 1 or 2 and whose check digit is right behind the prefix 80840.
 pub(super) fn npi(number: &Number<'_>) -> Option<Range<usize>> {
     let run = &number.run;
-    let last = match number.context {
+    if run.total() < NPI_DIGITS || !matches!(run.digits(0, 1), [1 | 2]) {
+        return None;
+    }
+    let last = match number.context() {
         Context::Npi => run.ends_with(NPI_DIGITS)?,
         Context::Other | Context::Phone | Context::Fax => return None,
         _ if run.first().len() == NPI_DIGITS => run.first(),
         _ => return None,
     };
     let digits = run.digits(0, NPI_DIGITS);
-    let right = matches!(digits, [1 | 2, ..]) && (luhn(digits) + NPI_PREFIX_SUM).is_multiple_of(10);
+    let right = (luhn(digits) + NPI_PREFIX_SUM).is_multiple_of(10);
     let alone = !is_word(number.text.before(number.start)) && !is_word(number.text.at(last.end));
     let inside = number.continues(b"-.") || run.goes_on(1, Separator::Dot);
     (right && alone && !inside).then_some(number.start..last.end)

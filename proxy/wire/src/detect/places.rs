@@ -85,13 +85,13 @@ pub(super) fn zip(number: &Number<'_>) -> Option<Range<usize>> {
         .digits(0, 3)
         .iter()
         .fold(0, |value, digit| value * 10 + u32::from(*digit));
-    let told = number.context == Context::Zip || follows_state(text, number.start, prefix);
+    let told = number.context() == Context::Zip || follows_state(text, number.start, prefix);
     let more = run.group(1);
     let nine = more.len() == 4
         && more.separator == Separator::Dash
         && !is_word(text.at(more.end))
         && !run.goes_on(2, Separator::Dash);
-    if nine && (told || more.tight && prefix >= 5 && number.context != Context::Other) {
+    if nine && (told || more.tight && prefix >= 5 && number.context() != Context::Other) {
         return Some(number.start..more.end);
     }
     let after = (text.at(first.end), text.at(first.end + 1));
@@ -124,7 +124,7 @@ pub(super) fn age(number: &Number<'_>) -> Option<Range<usize>> {
     }
     let after = (text.at(end), text.at(end + 1));
     let goes_on = matches!(after.0, b'.' | b',' | b'/' | b':') && after.1.is_ascii_digit();
-    let told = number.context == Context::Age && !goes_on && after.0 != b'%' && !is_word(after.0);
+    let told = number.context() == Context::Age && !goes_on && after.0 != b'%' && !is_word(after.0);
     let shown =
         is_years_old(text, end) || is_decade(text, start, end) || is_stated(text, start, end);
     (told || shown).then_some(start..end)

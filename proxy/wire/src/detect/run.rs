@@ -97,6 +97,11 @@ impl Run {
         self.groups.get(..self.count).unwrap_or_default()
     }
 
+    /// How many digits there are.
+    pub(super) fn total(&self) -> usize {
+        self.groups().last().map_or(0, |group| group.total)
+    }
+
     pub(super) fn first(&self) -> Group {
         self.group(0)
     }

@@ -1,5 +1,6 @@
 //! The one pass over the folded bytes: where it stops, and which validators are asked there.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::context::Context;
@@ -50,7 +51,7 @@ fn number(text: Text<'_>, start: usize, wanted: Wanted, out: &mut Vec<Find>) -> 
         text,
         start,
         end,
-        context: Context::before(text, start),
+        context: OnceCell::new(),
         run,
     };
     let best = Kind::ALL
@@ -78,11 +79,18 @@ pub(super) struct Number<'t> {
     pub(super) start: usize,
     /// The end of its first group, which a run leaves out where it is longer than any number.
     pub(super) end: usize,
-    pub(super) context: Context,
+    context: OnceCell<Context>,
     pub(super) run: Run,
 }
 
 impl Number<'_> {
+    /// What the words before it say that it is; looked for once, by the first that has to know.
+    pub(super) fn context(&self) -> Context {
+        *self
+            .context
+            .get_or_init(|| Context::before(self.text, self.start))
+    }
+
     fn judged(&self, kind: Kind) -> Option<Range<usize>> {
         match kind {
             Kind::Ssn => numbers::ssn(self),
