@@ -132,7 +132,7 @@ fn formats(criterion: &mut Criterion<CpuTime>) {
         });
     }
     let searcher = Searcher::new(Arc::clone(&ring), DOMAIN);
-    let mut seal = |out: &mut Vec<u8>| {
+    let seal = |out: &mut Vec<u8>| {
         out.clear();
         searcher
             .seal_into(

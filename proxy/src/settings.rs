@@ -46,6 +46,9 @@ pub enum SettingsError {
     /// Two key ids of one ring can't be told apart, or none is there.
     #[error("keys.{0}: {1}")]
     Ring(&'static str, String),
+    /// A detector of the site's own is not bounded.
+    #[error("phi.patterns: {0}")]
+    Pattern(String),
     /// `listen.public_url` can't be an endpoint.
     #[error("listen.public_url: not an absolute http(s) URL without a query")]
     PublicUrl,
@@ -348,11 +351,8 @@ fn workshop_of(
 ) -> Result<Workshop, SettingsError> {
     let ring = KeyRing::with_states(keys);
     let ring = Arc::new(ring.map_err(|error| SettingsError::Ring("phi", error.to_string()))?);
-    Ok(Workshop::new(
-        policy,
-        ring,
-        RecordMacRing::with_states(macs),
-    ))
+    Workshop::new(policy, ring, RecordMacRing::with_states(macs))
+        .map_err(|error| SettingsError::Pattern(error.to_string()))
 }
 
 /// A key with its state, as the vault's rings take it.

@@ -125,4 +125,28 @@ mod tests {
         assert_eq!(unread.exit, Exit::Configuration);
         assert!(unread.out.contains("PHI_KEY"), "{}", unread.out);
     }
+
+    #[test]
+    fn a_pattern_without_a_bound_is_refused_where_it_stands() {
+        let folder = example();
+        let file = folder.path().join("policy.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(
+            &file,
+            text.replace(
+                "phi:\n  domain",
+                "phi:\n  patterns: { case: \"C[0-9]+\" }\n  domain",
+            ),
+        )
+        .unwrap();
+        let path = folder.path().to_str().unwrap();
+        let checked = run(&["check", "--config", path], "");
+        assert_eq!(checked.exit, Exit::Configuration);
+        assert!(
+            checked.out.contains("policy.yaml:15") || checked.err.contains("policy.yaml:15"),
+            "{} {}",
+            checked.out,
+            checked.err
+        );
+    }
 }

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args};
 use safeguard_policy::document::limits::SOURCE_BYTES_MAX;
 use safeguard_policy::{
-    Colour, Configuration, Environment, Finding, KeySources, Severity, Source, codes, render,
+    Colour, Configuration, Environment, Finding, KeySources, Remark, Severity, Source, codes,
+    findings_at, render,
 };
 use zeroize::Zeroizing;
 
 use super::{CliError, Terminal};
 use crate::keysource::{Resolver, Rings};
+use crate::rewrite::prose::Prose;
 
 /// Files of a configuration.
 const FILES_MAX: usize = 256;
@@ -133,10 +135,34 @@ pub(super) fn load(paths: &[PathBuf], mode: Mode) -> Result<Chosen, CliError> {
         findings: loaded.findings,
         files,
     };
+    patterns(&mut chosen, &sources);
     if mode == Mode::Run {
         raise(&mut chosen);
     }
     Ok(chosen)
+}
+
+/// Holds the site's detectors against their bounds, which the policy's crate does not know.
+fn patterns(chosen: &mut Chosen, sources: &[Source]) {
+    let Some(configuration) = &chosen.configuration else {
+        return;
+    };
+    let detection = &configuration.policy.phi().detection;
+    let Err(error) = Prose::new(detection) else {
+        return;
+    };
+    let remark = Remark {
+        severity: Severity::Error,
+        code: codes::BAD_VALUE,
+        path: match error.pattern() {
+            Some(name) => format!("phi.patterns.{name}"),
+            None => "phi.patterns".to_owned(),
+        },
+        message: error.to_string(),
+        fix: Some("bound what it matches, as in MRN-[0-9]{7}".to_owned()),
+    };
+    chosen.findings.extend(findings_at(sources, &[remark]));
+    chosen.configuration = None;
 }
 
 /// The sources of keys that the paths configure; nothing else of the configuration need be whole.

@@ -120,19 +120,26 @@ pub(super) fn enter_blob(
     level: u32,
     work: impl for<'x> FnOnce(Value<'x>, &mut Splice<'x>) -> Result<(), RewriteError>,
 ) -> Result<Inside, RewriteError> {
-    let bytes = value
-        .string()
-        .and_then(|text| base64_simd::forgiving_decode_to_vec(text.as_bytes()).ok());
-    let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) else {
+    let Some(text) = text_of_blob(value) else {
         return Ok(Inside::Prose);
     };
     Ok(match judged(&text, level, work)? {
-        Judged::Changed(changed) => Inside::Judged(Some(quote(
-            &base64_simd::STANDARD.encode_to_string(changed),
-        ))),
+        Judged::Changed(changed) => Inside::Judged(Some(quote(&blob_of_text(changed)))),
         Judged::Same => Inside::Judged(None),
         Judged::Not(inside) => inside,
     })
+}
+
+/// The text that a base64 string holds; none where it holds anything else.
+pub(super) fn text_of_blob(value: Value<'_>) -> Option<String> {
+    let text = value.string()?;
+    let bytes = base64_simd::forgiving_decode_to_vec(text.as_bytes()).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// A text in base64.
+pub(super) fn blob_of_text(text: impl AsRef<[u8]>) -> String {
+    base64_simd::STANDARD.encode_to_string(text)
 }
 
 enum Judged {

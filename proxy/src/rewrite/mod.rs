@@ -10,6 +10,7 @@ pub mod answer;
 mod inside;
 pub mod lists;
 mod marks;
+pub mod prose;
 pub mod record;
 pub mod request;
 mod schema;
@@ -30,7 +31,10 @@ use safeguard_vault::mac::RecordMacRing;
 use safeguard_vault::ring::KeyRing;
 use safeguard_vault::search::Searcher;
 use safeguard_vault::{Format, Opener, Sealer, Wrap};
+use safeguard_wire::detect::PatternError;
 use safeguard_wire::json::Limits;
+
+use self::prose::Prose;
 use thiserror::Error;
 
 /// How deep a message may nest, in levels.
@@ -74,6 +78,8 @@ pub struct Workshop {
     pub opener: Opener,
     /// Issues and redeems the tokens of the view `token`.
     pub carrier: Carrier,
+    /// Judges free text under the view `detect`.
+    pub prose: Prose,
     /// Seals what the upstream searches by.
     pub searcher: Searcher,
     /// The record MAC.
@@ -127,20 +133,28 @@ impl<'a> Holder<'a> {
 
 impl Workshop {
     /// A workshop with these keys for a policy.
-    pub fn new(policy: Arc<Policy>, ring: Arc<KeyRing>, macs: RecordMacRing) -> Self {
+    ///
+    /// # Errors
+    /// A detector's pattern that is not bounded; the loader has refused it before.
+    pub fn new(
+        policy: Arc<Policy>,
+        ring: Arc<KeyRing>,
+        macs: RecordMacRing,
+    ) -> Result<Self, PatternError> {
         let phi = policy.phi();
         let reading = match phi.fernet {
             FernetReading::Strict => Reading::Strict,
             FernetReading::Lenient => Reading::Lenient,
         };
-        Self {
+        Ok(Self {
             opener: Opener::new(Arc::clone(&ring), &phi.domain).reading_fernet(reading),
             carrier: Carrier::new(Arc::clone(&ring), &phi.domain),
             searcher: Searcher::new(Arc::clone(&ring), &phi.domain),
+            prose: Prose::new(&phi.detection)?,
             macs,
             ring,
             policy,
-        }
+        })
     }
 
     /// A sealer for one body, in the policy's format.

@@ -497,6 +497,23 @@ impl Walk<'_, '_> {
         self.scalar(value, standing)
     }
 
+    /// Whether a leaf looks like an identifier, by itself or with its name before it; what can't be read may be one.
+    fn identifies(&self, value: Value<'_>) -> bool {
+        let text = match value.kind() {
+            Kind::Null | Kind::Bool => return false,
+            Kind::String => match value.string() {
+                Some(text) => text.into_owned(),
+                None => return true,
+            },
+            Kind::Number | Kind::Array | Kind::Object => {
+                String::from_utf8_lossy(value.raw()).into_owned()
+            }
+        };
+        let name = value.key().unwrap_or_default().replace(['_', '-'], " ");
+        let prose = &self.workshop.prose;
+        prose.identifies(&text) || prose.identifies(&format!("{name}: {text}"))
+    }
+
     /// A leaf that is named nowhere follows `unlisted.arguments`.
     fn scalar(&self, value: Value<'_>, standing: Standing<'_>) -> Result<(), RewriteError> {
         if standing.not_phi || !standing.strict {
@@ -506,14 +523,18 @@ impl Walk<'_, '_> {
         // A reader was shown null for what it may not see; writing that null back would erase the value.
         if value.kind() == Kind::Null
             && self.permit.operation == Operation::Update
-            && views.unlisted_results() != Unlisted::Reveal
+            && views.unlisted_results() == Unlisted::Withhold
         {
             return Err(RewriteError::Denied("null_for_withheld"));
         }
-        if views.unlisted_arguments() != Unlisted::Reveal {
-            return Err(RewriteError::Denied("argument_not_listed"));
+        match views.unlisted_arguments() {
+            Unlisted::Reveal => Ok(()),
+            Unlisted::Withhold => Err(RewriteError::Denied("argument_not_listed")),
+            Unlisted::Detect if self.identifies(value) => {
+                Err(RewriteError::Denied("argument_looks_like_an_identifier"))
+            }
+            Unlisted::Detect => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -106,7 +106,7 @@ impl<'t> Widening<'_, 't> {
             FieldClass::Unlisted
                 if self.nulls(class) && !(is_container(property) && is_name(&name)) =>
             {
-                Widen::Null
+                self.leaf()
             }
             FieldClass::Unlisted | FieldClass::NotPhi => Widen::Not,
         };
@@ -168,7 +168,7 @@ impl<'t> Widening<'_, 't> {
     /// An element has no name: it is judged as its array is. Withheld, it becomes null.
     fn element(&mut self, element: Value<'t>, of: FieldClass) -> Touched {
         let widen = if self.nulls(of) && !is_container(element) {
-            Widen::Null
+            self.leaf()
         } else {
             Widen::Not
         };
@@ -203,6 +203,14 @@ impl<'t> Widening<'_, 't> {
             if counts.iter().any(|name| keyword.is_named(name)) {
                 self.splice.remove(keyword);
             }
+        }
+    }
+
+    /// What becomes of a leaf that is named nowhere: null, or under `detect` perhaps another text.
+    fn leaf(&self) -> Widen {
+        match self.shown.views.unlisted_results() {
+            Unlisted::Detect => Widen::StringOrNull,
+            Unlisted::Reveal | Unlisted::Withhold => Widen::Null,
         }
     }
 

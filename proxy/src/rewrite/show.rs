@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use safeguard_audit::FieldAction;
 use safeguard_policy::field::{BinaryView, TextView, Unlisted};
 use safeguard_policy::policy::{FieldClass, FieldId};
 use safeguard_policy::{Policy, Root};
@@ -11,6 +12,7 @@ use safeguard_wire::mcp::{Place, Shape};
 use super::answer::{Call, Method, WITHHELD_MEMBER, WITHHELD_TEXT, class_of_place, marks, member};
 use super::inside::{self, Inside};
 use super::marks::Marks;
+use super::prose::Left;
 use super::shapes::Absence;
 use super::view::{self, Shown};
 use super::{RewriteError, Touched, Workshop, record};
@@ -77,7 +79,11 @@ impl<'s> Shower<'s> {
 
     /// A URI may hold identifiers. Where text is withheld, the only one shown is the caller's own.
     fn uri<'t>(&mut self, place: &Place<'t>, splice: &mut Splice<'t>) -> Result<(), RewriteError> {
-        if self.call.permit.text == TextView::Reveal {
+        let text = self.call.permit.text;
+        let named = place.value.string().unwrap_or_default();
+        let views = &self.call.permit.views;
+        let clean = || self.workshop.prose.judge(&named, views).text.is_none();
+        if text == TextView::Reveal || text == TextView::Detect && clean() {
             return Ok(());
         }
         let asked = match self.call.method {
@@ -104,6 +110,9 @@ impl<'s> Shower<'s> {
             Inside::Judged(None) => {}
             Inside::Judged(Some(text)) => splice.replace(place.value, text),
             Inside::Prose if self.passes(place) => {}
+            Inside::Prose if is_text(place) && self.call.permit.text == TextView::Detect => {
+                self.detected_blob(place, splice);
+            }
             Inside::Prose | Inside::Unreadable => self.withhold_block(place, "binary", splice),
         }
         Ok(())
@@ -111,12 +120,44 @@ impl<'s> Shower<'s> {
 
     /// Whether content that holds no JSON passes: text by the view of text, anything else by that of binary content.
     fn passes(&self, place: &Place<'_>) -> bool {
-        let mime = place.mime.as_deref().unwrap_or_default();
-        if mime.starts_with("text/") {
+        if is_text(place) {
             self.call.permit.text == TextView::Reveal
         } else {
             self.call.permit.binary == BinaryView::Reveal
         }
+    }
+
+    /// Text in base64, without what looks like an identifier in it.
+    fn detected_blob<'t>(&mut self, place: &Place<'t>, splice: &mut Splice<'t>) {
+        let Some(text) = inside::text_of_blob(place.value) else {
+            self.withhold_block(place, "binary", splice);
+            return;
+        };
+        if let Some(shown) = self.detected(&text) {
+            splice.replace(place.value, quote(&inside::blob_of_text(&shown)));
+        }
+    }
+
+    /// A text as the caller may see it under `detect`; none where nothing was found in it.
+    fn detected(&mut self, text: &str) -> Option<String> {
+        let workshop = self.workshop;
+        let judged = workshop.prose.judge(text, &self.call.permit.views);
+        for field in judged.masked {
+            self.touched.add(field, FieldAction::Masked);
+        }
+        for left in judged.withheld {
+            match left {
+                Left::Field(field) => {
+                    self.touched.add(field, FieldAction::Withheld);
+                    let name = workshop.policy.field_name(field);
+                    self.withheld.insert(name.to_owned());
+                }
+                Left::Detector(word) => {
+                    self.withheld.insert(word);
+                }
+            }
+        }
+        judged.text
     }
 
     fn withhold_block<'t>(&mut self, place: &Place<'t>, what: &str, splice: &mut Splice<'t>) {
@@ -218,7 +259,7 @@ impl<'s> Shower<'s> {
         if let FieldClass::Phi(field) = of {
             return self.phi(value, field, splice);
         }
-        if of == FieldClass::Unlisted && self.withholds_unlisted() && !has_name(value) {
+        if of == FieldClass::Unlisted && self.is_nameless(value) {
             self.nameless(value, splice);
             return Ok(());
         }
@@ -238,16 +279,45 @@ impl<'s> Shower<'s> {
         match self.inner_json(value, of, splice, standing.level)? {
             Inside::Judged(_) => {}
             Inside::Unreadable => self.withhold_named(value, splice),
-            Inside::Prose if of == FieldClass::Unlisted && self.withholds_unlisted() => {
-                self.withhold_named(value, splice);
-            }
+            Inside::Prose if of == FieldClass::Unlisted => self.unlisted(value, splice),
             Inside::Prose => {}
         }
         Ok(())
     }
 
-    fn withholds_unlisted(&self) -> bool {
-        self.call.permit.views.unlisted_results() != Unlisted::Reveal
+    /// A leaf that is named nowhere.
+    fn unlisted<'t>(&mut self, value: Value<'t>, splice: &mut Splice<'t>) {
+        match (self.call.permit.views.unlisted_results(), value.kind()) {
+            (Unlisted::Reveal, _) | (Unlisted::Detect, Kind::Null | Kind::Bool) => {}
+            (Unlisted::Withhold, _) => self.withhold_named(value, splice),
+            (Unlisted::Detect, Kind::String) => match value.string() {
+                Some(text) => {
+                    if let Some(shown) = self.detected(&text) {
+                        splice.replace(value, quote(&shown));
+                    }
+                }
+                // A text with half a surrogate can't be read.
+                None => self.withhold_named(value, splice),
+            },
+            (Unlisted::Detect, Kind::Number | Kind::Array | Kind::Object) => {
+                let digits = String::from_utf8_lossy(value.raw());
+                if self.detected(&digits).is_some() {
+                    self.withhold_named(value, splice);
+                }
+            }
+        }
+    }
+
+    /// Whether a member's name may itself be a value that the caller may not see.
+    fn is_nameless(&self, value: Value<'_>) -> bool {
+        match self.call.permit.views.unlisted_results() {
+            Unlisted::Reveal => false,
+            Unlisted::Withhold => !has_name(value),
+            Unlisted::Detect => value.key().is_some_and(|name| {
+                let views = &self.call.permit.views;
+                self.workshop.prose.judge(&name, views).text.is_some()
+            }),
+        }
     }
 
     fn phi<'t>(
@@ -349,12 +419,27 @@ impl<'s> Shower<'s> {
         match self.inner_json(value, FieldClass::Unlisted, splice, 0)? {
             Inside::Judged(_) => return Ok(()),
             Inside::Prose if self.call.permit.text == TextView::Reveal => return Ok(()),
+            Inside::Prose if self.call.permit.text == TextView::Detect => {
+                // What is no string, or has half a surrogate, can't be read.
+                if let Some(text) = value.string() {
+                    if let Some(shown) = self.detected(&text) {
+                        splice.replace(value, quote(&shown));
+                    }
+                    return Ok(());
+                }
+            }
             Inside::Prose | Inside::Unreadable => {}
         }
         splice.replace(value, quote(WITHHELD_TEXT));
         self.withheld.insert("text".to_owned());
         Ok(())
     }
+}
+
+/// Whether content says of itself that it is text.
+fn is_text(place: &Place<'_>) -> bool {
+    let mime = place.mime.as_deref().unwrap_or_default();
+    mime.starts_with("text/")
 }
 
 /// Whether a value stands under a name, or under none at all.

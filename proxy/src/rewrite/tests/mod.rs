@@ -2,6 +2,7 @@
 //! with a real vault; and properties over generated messages.
 
 mod answers;
+mod detecting;
 mod integrity;
 mod lists;
 mod places;
@@ -115,7 +116,7 @@ impl World {
             mac: RecordMac::new(&[0xb2; 32]),
         }]);
         Self {
-            workshop: Workshop::new(Arc::new(policy), ring, macs),
+            workshop: Workshop::new(Arc::new(policy), ring, macs).unwrap(),
             absence: Absence::Anything,
         }
     }

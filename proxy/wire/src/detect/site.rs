@@ -49,6 +49,23 @@ pub enum PatternError {
     TooBig(String),
 }
 
+impl PatternError {
+    /// The pattern's name, where it is about one.
+    #[must_use]
+    pub fn pattern(&self) -> Option<&str> {
+        match self {
+            Self::TooMany(_) => None,
+            Self::Name(name)
+            | Self::Taken(name)
+            | Self::TooLong(name)
+            | Self::Syntax(name, _)
+            | Self::MatchesNothing(name)
+            | Self::Unbounded(name)
+            | Self::TooBig(name) => Some(name),
+        }
+    }
+}
+
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
