@@ -9,7 +9,7 @@ use safeguard_tests::real;
 use safeguard_tests::sidecar::{Sidecar, command, path_text};
 use safeguard_tests::sources::{Infisical, SoftHsm, Transit};
 use safeguard_tests::tokens::{physician, sign};
-use safeguard_tests::upstream::{Upstream, structured};
+use safeguard_tests::upstream::{Reply, Upstream, structured};
 use safeguard_tests::wait::eventually;
 use serde_json::{Value, json};
 
@@ -218,6 +218,30 @@ async fn who_may_not_unwrap_gets_no_key_and_readiness_says_so_without_secrets() 
 }
 
 #[tokio::test]
+async fn a_source_that_is_silent_or_never_ends_is_given_up_within_its_bounds() {
+    type Answering = fn() -> Reply;
+    let cases: [(Answering, &str); 2] = [
+        (|| Reply::Silence, "it did not answer in time"),
+        (
+            || Reply::Endless(1 << 40),
+            "its answer is not understood: it is too long",
+        ),
+    ];
+    let upstream = upstream().await;
+    for (reply, words) in cases {
+        let source = Upstream::start(json!([]), move |_| Some(reply())).await;
+        let section = format!(
+            "key_sources:\n  timeout_seconds: 1\n  transit: {{ url: \"http://{}\", key: phi, token: \"${{TRANSIT_TOKEN}}\" }}\n",
+            source.address
+        );
+        let sidecar = Sidecar::launch(setup(&upstream, "transit:vault:v1:AAAA", &section));
+        sidecar.alive().await;
+        let (status, text) = readiness(&sidecar).await;
+        assert!(status == 503 && text.contains(words), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn transit_is_logged_in_to_by_approle_and_by_the_pod() {
     let upstream = upstream().await;
     for (login, path) in [
@@ -268,7 +292,7 @@ async fn infisical_gives_keys_and_its_token_is_renewed_and_not_had_by_another_lo
 
 #[tokio::test]
 async fn infisical_is_logged_in_to_by_the_pod_and_a_missing_secret_is_named() {
-    let (upstream, infisical) = (upstream().await, Infisical::start(7200).await);
+    let (upstream, infisical) = (upstream().await, Infisical::old().await);
     infisical.set("PHI", KEYS[0].1);
     let login = "kubernetes_auth: { identity_id: pod, token_file: pod-token }";
     let mut setup = setup(&upstream, "infisical:PHI", &infisical.section(login));

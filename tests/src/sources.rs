@@ -166,10 +166,27 @@ impl Infisical {
 
     /// Starts one whose access tokens live for some seconds.
     pub async fn start(seconds: u64) -> Self {
+        Self::of(seconds, "/api/v4/secrets/", "projectId").await
+    }
+
+    /// An older one, which knows the older address of secrets only.
+    pub async fn old() -> Self {
+        Self::of(7200, "/api/v3/secrets/raw/", "workspaceId").await
+    }
+
+    async fn of(seconds: u64, address: &'static str, project: &'static str) -> Self {
         let secrets = Kept::default();
         let kept = Arc::clone(&secrets);
         let issued = Mutex::new(0);
-        let handler = move |request: &Recorded| infisical_answer(request, &kept, &issued, seconds);
+        let handler = move |request: &Recorded| {
+            let name = |path: &str| {
+                let tail =
+                    format!("?{project}=p-1&environment=prod&secretPath=%2Fclinic%20a&type=shared");
+                let name = path.strip_prefix(address)?.strip_suffix(&tail)?;
+                Some(name.to_owned())
+            };
+            infisical_answer(request, &kept, &issued, seconds, name)
+        };
         Self {
             secrets,
             server: Upstream::start(json!([]), handler).await,
@@ -203,6 +220,7 @@ fn infisical_answer(
     secrets: &Kept,
     issued: &Mutex<u32>,
     seconds: u64,
+    name_of: impl Fn(&str) -> Option<String>,
 ) -> Option<Reply> {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let refused = |status| json_reply(status, &json!({"message": "kestrel words of the server"}));
@@ -221,11 +239,11 @@ fn infisical_answer(
             if request.header("authorization") != Some(&bearer) {
                 return refused(401);
             }
-            let name = path.strip_prefix("/api/v3/secrets/raw/")?.strip_suffix(
-                "?workspaceId=p-1&environment=prod&secretPath=%2Fclinic%20a&type=shared",
-            )?;
+            let Some(name) = name_of(path) else {
+                return refused(404);
+            };
             let secrets = secrets.lock().expect("no panic holds it");
-            return match secrets.get(name) {
+            return match secrets.get(&name) {
                 Some(value) => json_reply(
                     200,
                     &json!({"secret": {"secretKey": name, "secretValue": value}}),

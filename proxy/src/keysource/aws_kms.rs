@@ -278,4 +278,21 @@ mod tests {
         assert_eq!(element(text, "E"), None);
         assert_eq!(element(text, "SecretAccessKey"), None);
     }
+
+    #[test]
+    fn the_faults_of_kms_are_told_apart_by_their_names() {
+        let of = |status: u16, body: &str| {
+            let answer = Answer {
+                status: http::StatusCode::from_u16(status).unwrap(),
+                body: Zeroizing::new(body.as_bytes().to_vec()),
+            };
+            fault(answer).unwrap_err()
+        };
+        let named = |name: &str| of(400, &format!("{{\"__type\":\"com.amazonaws.kms#{name}\"}}"));
+        assert_eq!(named("AccessDeniedException"), SourceError::Denied);
+        assert_eq!(named("NotFoundException"), SourceError::Missing);
+        assert_eq!(named("IncorrectKeyException"), SourceError::Refused);
+        assert!(named("ThrottlingException").may_pass() && of(500, "").may_pass());
+        assert_eq!(of(403, "{}"), SourceError::Denied);
+    }
 }

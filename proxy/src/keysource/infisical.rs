@@ -139,37 +139,56 @@ impl InfisicalSource {
     }
 
     /// A token that can be used: the kept one, the kept one renewed, or that of a new login.
-    async fn fresh(&self, kept: Option<Token>) -> Result<Token, SourceError> {
-        match kept {
-            Some(token) => match token.life() {
-                Life::Good => Ok(token),
-                Life::Ending => match self.renew(&token).await {
-                    Ok(token) => Ok(token),
-                    Err(error) if error.may_pass() => Err(error),
-                    // It may have reached its longest life: only a login helps.
-                    Err(_) => self.login().await,
-                },
-                Life::Over => self.login().await,
+    async fn fresh(&self, kept: &mut Option<Token>) -> Result<Token, SourceError> {
+        let Some(token) = kept.take() else {
+            return self.login().await;
+        };
+        match token.life() {
+            Life::Good => Ok(token),
+            Life::Ending => match self.renew(&token).await {
+                Ok(token) => Ok(token),
+                Err(error) if error.may_pass() => {
+                    *kept = Some(token);
+                    Err(error)
+                }
+                // It may have reached its longest life: only a login helps.
+                Err(_) => self.login().await,
             },
-            None => self.login().await,
+            Life::Over => self.login().await,
         }
     }
 
     async fn secret(&self, name: &str, token: &Token) -> Result<KeyMaterial, SourceError> {
-        let settings = &self.settings;
-        let url = self.url(&format!(
-            "/api/v3/secrets/raw/{}?workspaceId={}&environment={}&secretPath={}&type=shared",
-            encoded(name),
-            encoded(&settings.project),
-            encoded(&settings.environment),
-            encoded(&settings.path),
-        ));
+        let name = encoded(name);
+        let place = format!(
+            "{}&environment={}&secretPath={}&type=shared",
+            encoded(&self.settings.project),
+            encoded(&self.settings.environment),
+            encoded(&self.settings.path),
+        );
+        let current = format!("/api/v4/secrets/{name}?projectId={place}");
+        match self.secret_at(&current, token).await {
+            // An older server has the older address only.
+            Err(SourceError::Missing) => {
+                let older = format!("/api/v3/secrets/raw/{name}?workspaceId={place}");
+                self.secret_at(&older, token).await
+            }
+            found => found,
+        }
+    }
+
+    async fn secret_at(&self, path: &str, token: &Token) -> Result<KeyMaterial, SourceError> {
         let bearer = ["Bearer ", token.text.as_str()].concat();
-        let answer = self.http.ask(Ask::get(url).header(AUTHORIZATION, bearer));
-        let body = answer.await?.well().map_err(|error| match error {
-            SourceError::Refused => SourceError::Missing,
-            other => other,
-        })?;
+        let ask = Ask::get(self.url(path)).header(AUTHORIZATION, bearer);
+        let body = self
+            .http
+            .ask(ask)
+            .await?
+            .well()
+            .map_err(|error| match error {
+                SourceError::Refused => SourceError::Missing,
+                other => other,
+            })?;
         let found: Found<'_> = read(&body)?;
         key_from_base64(&found.secret.secret_value)
     }
@@ -180,7 +199,7 @@ impl KeySource for InfisicalSource {
     async fn resolve(&self, text: &SourceText) -> Result<KeyMaterial, SourceError> {
         let mut kept = self.token.lock().await;
         let was_kept = kept.is_some();
-        let token = self.fresh(kept.take()).await?;
+        let token = self.fresh(&mut kept).await?;
         let found = match self.secret(&text.text, &token).await {
             // Revoked meanwhile: one login tells whether the identity still holds.
             Err(SourceError::Denied) if was_kept => {

@@ -51,29 +51,43 @@ impl Pkcs11Source {
         }
     }
 
-    /// Runs a call of the library on a thread of its own.
+    /// Runs a call of the library on a thread of its own: not on the runtime's, whose end waits for its threads.
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Session, ObjectHandle) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
         let settings = Arc::clone(&self.settings);
         let pin_refused = Arc::clone(&self.pin_refused);
-        let task = tokio::task::spawn_blocking(move || {
-            let mut modules = MODULES.try_lock().ok_or(SourceError::Unavailable(
-                "an earlier call of it has not returned",
-            ))?;
-            let done = in_session(&settings, &pin_refused, &mut modules, work);
-            if let Err(SourceError::Unavailable(_) | SourceError::Missing) = &done {
-                forget(&settings.module, &mut modules);
-            }
-            done
-        });
-        match tokio::time::timeout(ATTEMPT_DEADLINE, task).await {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new()
+            .name("pkcs11".to_owned())
+            .spawn(move || {
+                // Nobody listens any more if it took too long.
+                let _late = answer.send(alone(&settings, &pin_refused, work));
+            })
+            .map_err(|_| SourceError::Unavailable("the system gives no thread"))?;
+        match tokio::time::timeout(ATTEMPT_DEADLINE, answered).await {
             Ok(Ok(done)) => done,
             Ok(Err(_)) => Err(SourceError::Unavailable("its call ended early")),
             Err(_) => Err(SourceError::Unavailable("it did not answer in time")),
         }
     }
+}
+
+/// One call at a time.
+fn alone<T>(
+    settings: &Pkcs11,
+    pin_refused: &AtomicBool,
+    work: impl FnOnce(&Session, ObjectHandle) -> Result<T, SourceError>,
+) -> Result<T, SourceError> {
+    let mut modules = MODULES.try_lock().ok_or(SourceError::Unavailable(
+        "an earlier call of it has not returned",
+    ))?;
+    let done = in_session(settings, pin_refused, &mut modules, work);
+    if let Err(SourceError::Unavailable(_) | SourceError::Missing) = &done {
+        forget(&settings.module, &mut modules);
+    }
+    done
 }
 
 /// A library that lost its token or never saw it looks again only when it begins anew.

@@ -99,6 +99,7 @@ impl Resolver {
                 key.key = Some(bytes);
             }
         }
+        warn_of_shared(keys);
         Ok(())
     }
 
@@ -165,6 +166,35 @@ impl Resolver {
             source: Arc::clone(&source),
         });
         Ok(source)
+    }
+}
+
+/// One key in two rings: what opens one opens the other. The loader says so of keys that it sees.
+fn warn_of_shared(keys: &Keys) {
+    let rings = [
+        ("phi", &keys.phi),
+        ("integrity", &keys.integrity),
+        ("audit", &keys.audit),
+    ];
+    let mut seen: Vec<(&str, &Key)> = Vec::new();
+    for (ring, keys) in rings {
+        for key in keys {
+            let Some(bytes) = key.key.as_ref().map(KeyBytes::expose) else {
+                continue;
+            };
+            let is_same = |(other, known): &&(&str, &Key)| {
+                let both_given = known.remote.is_none() && key.remote.is_none();
+                let known = known.key.as_ref().map(KeyBytes::expose);
+                *other != ring && !both_given && known == Some(bytes)
+            };
+            if let Some((other, _)) = seen.iter().find(is_same) {
+                log::warn!(
+                    "keys.{ring} `{}` serves keys.{other} too: give each ring keys of its own",
+                    key.id
+                );
+            }
+            seen.push((ring, key));
+        }
     }
 }
 
