@@ -1,11 +1,10 @@
-//! Keys from elsewhere: had, awaited, refused, rotated, and never seen. SoftHSM and moto's KMS are real; Infisical and
-//! transit are doubles.
+//! Keys from elsewhere: had, awaited, refused, rotated, and never seen. Infisical and transit are doubles here; `wrapped`
+//! has the real ones.
 
 use std::os::unix::fs::PermissionsExt;
 
 use safeguard_tests::client::plain_request;
 use safeguard_tests::configuration::{KEYS, Setup};
-use safeguard_tests::real;
 use safeguard_tests::sidecar::{Sidecar, command, path_text};
 use safeguard_tests::sources::{Infisical, SoftHsm, Transit};
 use safeguard_tests::tokens::{physician, sign};
@@ -19,12 +18,13 @@ const AWAITED: i64 = -32052;
 /// A second key of 32 bytes.
 const SECOND: &str = "c2Vjb25kLXBoaS1rZXktb2YtdGhlLXRlc3RzLTAxMjM=";
 
-async fn upstream() -> Upstream {
+/// An upstream that answers every call alike.
+pub async fn upstream() -> Upstream {
     Upstream::answering(structured(&json!({"patients": [], "records": []}))).await
 }
 
 /// The example with another source of its PHI key.
-fn setup(upstream: &Upstream, source: &str, section: &str) -> Setup {
+pub fn setup(upstream: &Upstream, source: &str, section: &str) -> Setup {
     let mut setup = Setup::new(&upstream.url())
         .with_policy("source: \"${PHI_KEY}\"", &format!("source: \"{source}\""))
         .extended(section);
@@ -40,7 +40,8 @@ fn setup(upstream: &Upstream, source: &str, section: &str) -> Setup {
     setup
 }
 
-async fn client(sidecar: &Sidecar) -> safeguard_tests::client::Client {
+/// A physician at work.
+pub async fn client(sidecar: &Sidecar) -> safeguard_tests::client::Client {
     sidecar.client(&sign(&physician("dr.keys"))).await
 }
 
@@ -100,7 +101,8 @@ async fn opened(text: &str, id: &str) -> String {
         .unwrap_or_else(|error| panic!("{id}: {error}"))
 }
 
-async fn readiness(sidecar: &Sidecar) -> (u16, String) {
+/// What the probe of readiness says, at length.
+pub async fn readiness(sidecar: &Sidecar) -> (u16, String) {
     let (status, body) =
         plain_request(&sidecar.admin(), "GET", "/readyz?verbose", &[], Vec::new()).await;
     (status, String::from_utf8_lossy(&body).into_owned())
@@ -314,185 +316,6 @@ async fn infisical_is_logged_in_to_by_the_pod_and_a_missing_secret_is_named() {
     infisical.set("ABSENT", KEYS[1].1);
     sidecar.ready().await;
     assert_seals(&sidecar, &upstream, "phi-2026-11").await;
-}
-
-/// `keys generate --wrap` in the environment of a setup.
-async fn generated(setup: &Setup, wrap: &str) -> Result<String, (Option<i32>, String)> {
-    let config = setup.write();
-    let arguments = [
-        "keys",
-        "generate",
-        "--wrap",
-        wrap,
-        "--config",
-        path_text(&config),
-    ];
-    let output = command(setup, &arguments).await;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err((output.status.code(), text(&output.stderr)))
-    }
-}
-
-#[tokio::test]
-async fn a_key_wrapped_in_an_hsm_is_made_listed_looked_at_and_used() {
-    let (upstream, hsm) = (upstream().await, SoftHsm::new());
-    let mut setup = setup(&upstream, "${PHI_KEY}", &hsm.section());
-    setup.set("SOFTHSM2_CONF", path_text(&hsm.configuration()));
-    let source = generated(&setup, "pkcs11").await.expect("a key");
-    assert!(source.starts_with("pkcs11:"), "{source}");
-    assert_ne!(generated(&setup, "pkcs11").await.expect("a key"), source);
-    setup.replace(
-        "policy.yaml",
-        "source: \"${PHI_KEY}\"",
-        &format!("source: \"{source}\""),
-    );
-    let mut sidecar = Sidecar::start(setup).await;
-    let mut physician = client(&sidecar).await;
-    physician.succeed("store_record", &to_store("p-1")).await;
-    assert!(upstream.everything().contains("hs1."));
-    assert_no_value(&upstream.everything(), "what goes up");
-
-    let config = sidecar.setup.config();
-    let listed = sidecar
-        .command(&["keys", "list", "--config", path_text(&config)])
-        .await;
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let line = listed
-        .lines()
-        .find(|line| line.contains("phi-2026-11"))
-        .expect("its line");
-    assert!(
-        line.contains("pkcs11") && line.ends_with("seals"),
-        "{listed}"
-    );
-    assert!(!listed.contains(&source[7..]), "{listed}");
-
-    // Altered by one character: it opens to nothing.
-    let altered = source.replace("pkcs11:", "pkcs11:A");
-    let altered = format!("{}=", &altered[..altered.len() - 1]);
-    sidecar.setup.replace("policy.yaml", &source, &altered);
-    sidecar.setup.write();
-    sidecar.signal("HUP");
-    sidecar.event("policy_reload_rejected", |_| true).await;
-    physician.succeed("store_record", &to_store("p-1")).await;
-}
-
-#[tokio::test]
-async fn a_wrong_pin_is_tried_once_and_not_until_the_token_locks() {
-    let (upstream, hsm) = (upstream().await, SoftHsm::new());
-    let mut setup = setup(&upstream, "${PHI_KEY}", &hsm.section());
-    setup.set("SOFTHSM2_CONF", path_text(&hsm.configuration()));
-    let source = generated(&setup, "pkcs11").await.expect("a key");
-    setup.replace(
-        "policy.yaml",
-        "source: \"${PHI_KEY}\"",
-        &format!("source: \"{source}\""),
-    );
-    setup.set("PIN", "kestrel-of-a-wrong-pin");
-    let mut sidecar = Sidecar::launch(setup);
-    sidecar.alive().await;
-    let (status, text) = readiness(&sidecar).await;
-    assert_eq!(status, 503);
-    assert!(text.contains("from pkcs11: access was refused"), "{text}");
-    sidecar.stop().await;
-    assert!(!sidecar.log().contains("kestrel"), "{}", sidecar.log());
-}
-
-/// Asks moto's KMS for a new key that wraps; its id.
-async fn kms_key() -> String {
-    let url = real::variable("SAFEGUARD_MOTO_URL");
-    let authority = url.trim_start_matches("http://").to_owned();
-    let headers = [
-        ("x-amz-target", "TrentService.CreateKey"),
-        ("content-type", "application/x-amz-json-1.1"),
-        (
-            "authorization",
-            "AWS4-HMAC-SHA256 Credential=x/20260101/eu-central-1/kms/aws4_request, SignedHeaders=host, Signature=x",
-        ),
-    ];
-    let (status, body) = plain_request(&authority, "POST", "/", &headers, b"{}".to_vec()).await;
-    assert_eq!(status, 200);
-    let made: Value = serde_json::from_slice(&body).expect("JSON");
-    made["KeyMetadata"]["KeyId"]
-        .as_str()
-        .expect("an id")
-        .to_owned()
-}
-
-async fn kms_setup(upstream: &Upstream) -> Setup {
-    let url = real::variable("SAFEGUARD_MOTO_URL");
-    let section = format!(
-        "key_sources:\n  aws_kms: {{ region: eu-central-1, endpoint: \"{url}\", sts_endpoint: \"{url}\", key_id: {} }}\n",
-        kms_key().await
-    );
-    setup(upstream, "${PHI_KEY}", &section)
-}
-
-#[tokio::test]
-async fn a_key_wrapped_by_kms_is_made_and_used_and_another_is_refused() {
-    let upstream = upstream().await;
-    let mut setup = kms_setup(&upstream).await;
-    let (code, words) = generated(&setup, "aws-kms")
-        .await
-        .expect_err("no credentials");
-    assert!(
-        code == Some(78) && words.contains("AWS_ACCESS_KEY_ID"),
-        "{words}"
-    );
-    setup.set("AWS_ACCESS_KEY_ID", "AKIACANARY");
-    setup.set("AWS_SECRET_ACCESS_KEY", "kestrel-aws-secret-access-key");
-    let source = generated(&setup, "aws-kms").await.expect("a key");
-    setup.replace(
-        "policy.yaml",
-        "source: \"${PHI_KEY}\"",
-        &format!("source: \"{source}\""),
-    );
-    let mut sidecar = Sidecar::start(setup).await;
-    client(&sidecar)
-        .await
-        .succeed("store_record", &to_store("p-1"))
-        .await;
-    assert_no_value(&upstream.everything(), "what goes up");
-
-    sidecar.setup.replace(
-        "policy.yaml",
-        &source,
-        "aws-kms:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-    );
-    sidecar.setup.write();
-    sidecar.signal("HUP");
-    sidecar.event("policy_reload_rejected", |_| true).await;
-    client(&sidecar)
-        .await
-        .succeed("store_record", &to_store("p-1"))
-        .await;
-    sidecar.stop().await;
-    assert!(!sidecar.log().contains("kestrel-aws"), "{}", sidecar.log());
-}
-
-#[tokio::test]
-async fn kms_is_asked_with_the_credentials_of_a_web_identity() {
-    let upstream = upstream().await;
-    let mut setup = kms_setup(&upstream).await;
-    let token = setup.folder.path().join("web-token");
-    std::fs::write(&token, "kestrel.web.identity").expect("a file");
-    setup.set("AWS_WEB_IDENTITY_TOKEN_FILE", path_text(&token));
-    setup.set("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/clinic");
-    let source = generated(&setup, "aws-kms").await.expect("a key");
-    setup.replace(
-        "policy.yaml",
-        "source: \"${PHI_KEY}\"",
-        &format!("source: \"{source}\""),
-    );
-    let sidecar = Sidecar::start(setup).await;
-    client(&sidecar)
-        .await
-        .succeed("store_record", &to_store("p-1"))
-        .await;
-    assert_no_value(&upstream.everything(), "what goes up");
 }
 
 #[tokio::test]

@@ -26,3 +26,4 @@ mod tokens;
 mod transport;
 mod views;
 mod workspace;
+mod wrapped;

@@ -1,6 +1,7 @@
 //! Sources of keys, held against the example's rings.
 
 use super::*;
+use crate::finding::codes;
 use crate::load::tests::{CANARY, Fake, example, example_env};
 use crate::{Configuration, KeyState, Loaded, Source, load};
 
