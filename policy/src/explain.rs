@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::decide::DenialReason;
 use crate::field::{TextView, Unlisted, View};
-use crate::policy::{FieldId, Grant, Normalize, Operation, Policy, Rule, StepUp};
+use crate::place::FieldPlace;
+use crate::policy::{FieldClass, FieldId, Grant, Normalize, Operation, Policy, Rule, StepUp};
 
 /// What `explain` answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,6 +167,9 @@ pub struct FieldExplanation {
     pub told: String,
     /// Its other names and its places, as written.
     pub also: Vec<String>,
+    /// Whether a member of the field's own name is this field. Not so where the operator gave the name another
+    /// meaning than a preset does.
+    pub own_name: bool,
     /// How it is spelt, if the upstream searches by it.
     pub searchable: Option<Normalize>,
     /// Each role and its view, under no client's cap.
@@ -186,7 +190,11 @@ pub fn explain_fields(policy: &Policy) -> Vec<FieldExplanation> {
             field: name.to_owned(),
             group: policy.groups.get(at).cloned().flatten(),
             told: policy.told.get(at).cloned().unwrap_or_default(),
-            also: names.filter(|own| *own != name).cloned().collect(),
+            also: names
+                .filter(|own| *own != name && means(policy, own, id))
+                .cloned()
+                .collect(),
+            own_name: means(policy, name, id),
             searchable: policy.searchable(id),
             views: views
                 .iter()
@@ -195,6 +203,11 @@ pub fn explain_fields(policy: &Policy) -> Vec<FieldExplanation> {
         }
     };
     policy.fields().map(of_field).collect()
+}
+
+/// Whether a text means a field: a place always, a name unless another meaning beat it.
+fn means(policy: &Policy, text: &str, id: FieldId) -> bool {
+    FieldPlace::is_place(text) || policy.classify(text) == FieldClass::Phi(id)
 }
 
 #[cfg(test)]

@@ -426,3 +426,17 @@ fn an_unknown_preset_is_told() {
         "{wrong:?}"
     );
 }
+
+#[test]
+fn a_name_that_means_something_else_is_not_explained_as_a_field() {
+    let policy = policy(
+        "not_phi: [patient_id, department, status]",
+        "not_phi: [patient_id, department, status, name, surname]\n  presets: [safe-harbor@1]",
+    );
+    let fields = crate::explain_fields(&policy);
+    let name = fields.iter().find(|field| field.field == "name").unwrap();
+    assert!(!name.own_name && !name.also.iter().any(|also| also == "surname"));
+    assert!(name.also.iter().any(|also| also == "full_name"));
+    let rest = fields.iter().filter(|field| field.field != "name");
+    assert!(rest.clone().count() > 10 && rest.clone().all(|field| field.own_name));
+}

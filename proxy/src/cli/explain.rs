@@ -99,6 +99,12 @@ fn fields_table(policy: &Policy, only: Option<&str>) -> String {
             .map_or_else(String::new, |group| format!("  [{group}]"));
         // Writing to a String does not fail.
         let _ = writeln!(out, "{}{group}  {}", field.field, field.told);
+        if !field.own_name {
+            let _ = writeln!(
+                out,
+                "  (a member of this very name means something else here)"
+            );
+        }
         let by_view: Vec<String> = field
             .views
             .iter()
@@ -138,7 +144,7 @@ fn fields_json(policy: &Policy, only: Option<&str>) -> String {
         .map(|field| {
             let views: serde_json::Map<String, serde_json::Value> = field.views.iter().map(|(role, of)| (role.clone(), view(*of).into())).collect();
             serde_json::json!({
-                "field": field.field, "group": field.group, "from": field.told, "also": field.also,
+                "field": field.field, "group": field.group, "from": field.told, "own_name": field.own_name, "also": field.also,
                 "searchable": field.searchable.map(safeguard_policy::policy::Normalize::as_str), "views": views,
             })
         })
