@@ -124,12 +124,11 @@ pub async fn run(
     let state = configuration.state.directory.clone();
     let mut resolver = Resolver::default();
     let mut configuration = configuration;
-    tokio::select! {
-        had = keysource::trail_keys(&mut resolver, &mut configuration, &listeners.admin) => had?,
+    let awaited = tokio::select! {
+        had = all_keys(&mut resolver, &mut configuration, &listeners.admin) => had?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
-    }
-    let awaited = data_keys(&mut resolver, &mut configuration).await?;
+    };
     let (sidecar, deliveries) = build(configuration, awaited.as_ref())?;
     // After the spool was locked: a socket that lies there is nobody's.
     let control = Control::bind(&state)?;
@@ -198,6 +197,17 @@ impl Listeners {
             admin: bind("admin.address", configuration.admin.address).await?,
         })
     }
+}
+
+/// The keys of every ring, with the admin port answering probes while their sources are asked.
+async fn all_keys(
+    resolver: &mut Resolver,
+    configuration: &mut Configuration,
+    admin: &TcpListener,
+) -> Result<Option<Unresolved>, StartError> {
+    keysource::trail_keys(resolver, configuration, admin).await?;
+    let words = "the keys of phi and integrity are asked for";
+    keysource::while_probed(admin, words, data_keys(resolver, configuration)).await
 }
 
 /// The keys that a reload may replace. Without them the sidecar runs, and refuses what touches PHI.

@@ -134,7 +134,7 @@ async fn without_its_source_phi_is_refused_the_rest_goes_on_and_it_recovers_by_i
     let (upstream, mut transit) = (upstream().await, Transit::down());
     let source = format!("transit:{}", transit.wrap(KEYS[0].1));
     let mut sidecar = Sidecar::launch(setup(&upstream, &source, &transit.section()));
-    sidecar.alive().await;
+    sidecar.serves().await;
     let (status, text) = readiness(&sidecar).await;
     assert_eq!(status, 503);
     assert!(
@@ -202,7 +202,7 @@ async fn who_may_not_unwrap_gets_no_key_and_readiness_says_so_without_secrets() 
     let mut setup = setup(&upstream, &source, &transit.section());
     setup.set("TRANSIT_TOKEN", "hvs.another-kestrel-that-is-refused");
     let mut sidecar = Sidecar::launch(setup);
-    sidecar.alive().await;
+    sidecar.serves().await;
     let (status, text) = readiness(&sidecar).await;
     assert_eq!(status, 503);
     assert!(text.contains("from transit: access was refused"), "{text}");
@@ -237,7 +237,7 @@ async fn a_source_that_is_silent_or_never_ends_is_given_up_within_its_bounds() {
             source.address
         );
         let sidecar = Sidecar::launch(setup(&upstream, "transit:vault:v1:AAAA", &section));
-        sidecar.alive().await;
+        sidecar.serves().await;
         let (status, text) = readiness(&sidecar).await;
         assert!(status == 503 && text.contains(words), "{text}");
     }
@@ -305,7 +305,7 @@ async fn infisical_is_logged_in_to_by_the_pod_and_a_missing_secret_is_named() {
         "source: \"infisical:ABSENT\"",
     );
     let mut sidecar = Sidecar::launch(setup);
-    sidecar.alive().await;
+    sidecar.serves().await;
     let (_, text) = readiness(&sidecar).await;
     assert!(
         text.contains(
@@ -334,6 +334,8 @@ async fn without_the_trails_key_nothing_is_served_but_probes_until_it_comes() {
         (status == 503 && text.contains("keys.audit `aud-2026-11` from transit")).then_some(())
     })
     .await;
+    let live = plain_request(&sidecar.admin(), "GET", "/livez", &[], Vec::new()).await;
+    assert_eq!(live.0, 200, "it is not to be killed for it");
     transit.up().await;
     sidecar.ready().await;
     client(&sidecar)

@@ -88,7 +88,7 @@ async fn a_wrong_pin_is_tried_once_and_not_until_the_token_locks() {
     );
     setup.set("PIN", "kestrel-of-a-wrong-pin");
     let mut sidecar = Sidecar::launch(setup);
-    sidecar.alive().await;
+    sidecar.serves().await;
     let (status, text) = readiness(&sidecar).await;
     assert_eq!(status, 503);
     assert!(text.contains("from pkcs11: access was refused"), "{text}");

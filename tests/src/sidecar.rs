@@ -52,15 +52,15 @@ impl Sidecar {
         }
     }
 
-    /// Waits until it says that it is alive, ready or not.
-    pub async fn alive(&self) {
+    /// Waits until it serves, ready or not: while it asks for its keys it answers probes, and has no metrics yet.
+    pub async fn serves(&self) {
         let admin = self.admin();
         let alive = || async {
             tokio::net::TcpStream::connect(&admin).await.ok()?;
-            let (status, _) = plain_request(&admin, "GET", "/livez", &[], Vec::new()).await;
+            let (status, _) = plain_request(&admin, "GET", "/metrics", &[], Vec::new()).await;
             (status == 200).then_some(())
         };
-        eventually("a sidecar that is alive", alive).await;
+        eventually("a sidecar that serves", alive).await;
     }
 
     /// Waits until `/readyz` says so.

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 pub use error::{SourceError, Unresolved};
 pub use resolver::{ATTEMPTS_MAX, Resolver, Rings, source_of};
-pub use waiting::{Backoff, trail_keys};
+pub use waiting::{Backoff, trail_keys, while_probed};
 
 /// A source of keys, set up and ready to be asked.
 #[async_trait]

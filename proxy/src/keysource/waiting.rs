@@ -4,10 +4,10 @@
 //! answered all the same, so that an operator sees which source is missing and the process is not taken for dead.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -64,40 +64,36 @@ pub async fn trail_keys(
     configuration: &mut Configuration,
     admin: &TcpListener,
 ) -> Result<(), Unresolved> {
-    let words = Arc::new(ArcSwap::from_pointee(String::new()));
+    let mut words = "the keys of the trail are asked for".to_owned();
     let mut backoff = Backoff::default();
-    let mut first = true;
     loop {
         let sources = &configuration.key_sources;
         let attempt = resolver.resolve(&mut configuration.keys, Rings::Audit, sources);
-        let had = if first {
-            attempt.await
-        } else {
-            tokio::select! {
-                had = attempt => had,
-                () = probes(admin, &words) => continue,
-            }
-        };
-        match had {
+        match while_probed(admin, &words, attempt).await {
             Ok(()) => return Ok(()),
             Err(why) if why.is_lasting() => return Err(why),
             Err(why) => {
                 log::error!("{why}; until it comes, nothing is recorded and nothing is served");
-                words.store(Arc::new(why.to_string()));
+                words = why.to_string();
             }
         }
-        first = false;
         let pause = backoff.due.saturating_duration_since(Instant::now());
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = probes(admin, &words) => {}
-        }
+        while_probed(admin, &words, tokio::time::sleep(pause)).await;
         backoff.later();
     }
 }
 
+/// Does some work, and meanwhile answers probes: alive, and not ready because of these words.
+pub async fn while_probed<T>(admin: &TcpListener, words: &str, work: impl Future<Output = T>) -> T {
+    let words = Arc::from(words);
+    tokio::select! {
+        done = work => done,
+        never = probes(admin, &words) => match never {},
+    }
+}
+
 /// Answers probes for as long as it is polled.
-async fn probes(admin: &TcpListener, words: &Arc<ArcSwap<String>>) {
+async fn probes(admin: &TcpListener, words: &Arc<str>) -> Infallible {
     loop {
         let Ok((socket, _)) = admin.accept().await else {
             continue;
@@ -106,9 +102,9 @@ async fn probes(admin: &TcpListener, words: &Arc<ArcSwap<String>>) {
     }
 }
 
-async fn probe(socket: TcpStream, words: Arc<ArcSwap<String>>) {
+async fn probe(socket: TcpStream, words: Arc<str>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), &words.load());
+        let answer = answer(request.method(), request.uri().path(), &words);
         async move { Ok::<_, Infallible>(answer) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
