@@ -11,7 +11,8 @@ use safeguard_tests::client::Client;
 use safeguard_tests::clinic::{Clinic, Server};
 use safeguard_tests::configuration::Setup;
 use safeguard_tests::sidecar::Sidecar;
-use safeguard_tests::tokens::{physician, sign};
+use safeguard_tests::tokens::{claims, physician, sign};
+use safeguard_tests::upstream::{Recorded, Reply, Upstream, structured};
 use safeguard_tests::{keycloak, real};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -348,4 +349,73 @@ async fn every_sdk_works_with_the_everything_server_of_npm() {
         ("trigger-long-running-operation", long, 2),
     )
     .await;
+}
+
+/// A tool whose output schema any view would break: types, patterns, formats, words, lengths, and keywords that count.
+fn strict_tool() -> Value {
+    let patient = json!({
+        "type": "object", "additionalProperties": false, "minProperties": 7, "required": ["patient_id", "ssn", "diagnosis", "medications"],
+        "properties": {
+            "patient_id": { "type": "string" },
+            "ssn": { "type": "string", "pattern": "^[0-9]{3}-[0-9]{2}-[0-9]{4}$" },
+            "date_of_birth": { "type": "string", "format": "date", "minLength": 10, "maxLength": 10 },
+            "medical_record_number": { "type": "integer", "minimum": 1000 },
+            "diagnosis": { "enum": ["I10", "E11.9"] },
+            "medications": { "type": "array", "items": { "type": "string" }, "minItems": 1, "uniqueItems": true },
+            "test_results": { "type": "object", "required": ["inr"], "properties": { "inr": { "type": "number" } } },
+            "status": { "const": "active" },
+            "visits": { "type": "array", "items": { "type": "integer" }, "contains": { "const": 7 }, "uniqueItems": true },
+        },
+    });
+    let schema = json!({
+        "type": "object", "required": ["patients"], "$defs": { "patient": patient },
+        "properties": { "patients": { "type": "array", "items": { "$ref": "#/$defs/patient" } } },
+    });
+    json!([{ "name": "find_patient", "inputSchema": { "type": "object" }, "outputSchema": schema }])
+}
+
+#[tokio::test]
+async fn every_sdk_accepts_every_transformed_result() {
+    let content = json!({ "patients": [{
+        "patient_id": "p-1", "ssn": "123-45-6789", "date_of_birth": "1980-02-03", "medical_record_number": 441_207, "diagnosis": "I10",
+        "medications": ["lisinopril"], "test_results": { "inr": 2.5 }, "status": "active", "visits": [3, 7],
+    }] });
+    let upstream = Upstream::start(strict_tool(), move |request: &Recorded| {
+        (request.message()["method"] == "tools/call").then(|| Reply::Result(structured(&content)))
+    })
+    .await;
+    let sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    let roles = [
+        ("physician", "TREAT"),
+        ("nurse", "TREAT"),
+        ("billing", "HPAYMT"),
+        ("care_agent", "TREAT"),
+    ];
+    let steps = [json!({"op": "tools"}), call("find_patient", &json!({}))];
+    for (role, purpose) in roles {
+        for sdk in [Sdk::Python, Sdk::TypeScript1, Sdk::TypeScript2] {
+            let token = sign(&claims(&format!("{role}.{sdk:?}"), role, purpose));
+            let answers = sdk.run(&sidecar, &token, &steps).await;
+            let result = &answers[1]["result"];
+            assert!(
+                result["structuredContent"]["patients"][0].is_object(),
+                "{sdk:?} as {role}: {}",
+                answers[1]
+            );
+        }
+        let client = rmcp_client(
+            &sidecar,
+            &sign(&claims(&format!("{role}.rust"), role, purpose)),
+        )
+        .await;
+        client.list_all_tools().await.expect("a list");
+        let result = client
+            .call_tool(rmcp_call("find_patient", &json!({})))
+            .await;
+        assert!(
+            result.expect("a result").structured_content.is_some(),
+            "rmcp as {role}"
+        );
+        client.cancel().await.expect("an end");
+    }
 }

@@ -15,6 +15,7 @@ mod integrity;
 mod keysources;
 mod kills;
 mod lies;
+mod matrix;
 mod metrics;
 mod patients;
 mod phi;

@@ -65,6 +65,8 @@ pub struct ListedViews {
     pub views: Arc<Views>,
     /// The tool's own meaning of places.
     pub places: Arc<[FieldPlace]>,
+    /// Text that is no JSON.
+    pub text: TextView,
 }
 
 /// The views under which a [`visible`] item's answers would be shown to this caller; none for any other item.
@@ -86,6 +88,7 @@ pub fn listed(
         Some(ListedViews {
             views: policy.views_of(standing.roles, standing.at_most, phi),
             places: Arc::clone(&grant.places),
+            text: grant.text,
         })
     };
     match *item {

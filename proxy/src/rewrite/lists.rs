@@ -1,11 +1,13 @@
 //! The lists: what the principal may not call is not in them, and a tool's schemas say what views do to its output.
 //!
 //! The filter asks the same decision that the call obeys. Everything that stays is byte for byte the upstream's,
-//! except that a schema which a view, a token or a null would break is widened (`schema`).
+//! except for the words about a resource, which are text like any other, and that a schema which a view, a token or a null would break is widened (`schema`).
 
 use safeguard_policy::decide::ListedViews;
-use safeguard_wire::json::{Splice, Tree, Value};
+use safeguard_policy::field::TextView;
+use safeguard_wire::json::{Kind, Splice, Tree, Value, quote};
 
+use super::answer::WITHHELD_TEXT;
 use super::schema::{Side, Widening};
 use super::shapes::Shapes;
 use super::{RewriteError, Workshop};
@@ -76,6 +78,9 @@ pub fn filter(
                 splice.remove(item);
                 continue;
             };
+            if list == List::Resources {
+                words(item, &shown, workshop, &mut splice);
+            }
             if list == List::Tools {
                 let output = member(item, "outputSchema")?;
                 shapes.learn(&name, output);
@@ -100,4 +105,34 @@ fn member<'t>(value: Value<'t>, name: &str) -> Result<Option<Value<'t>>, Rewrite
     value
         .get(name)
         .map_err(|_| RewriteError::Upstream("duplicate_members"))
+}
+
+/// What is said of a resource in words names whom it is about (`Jane Doe, summary`): it is text, and obeys the rule's
+/// view of text. A name must be there, so it is replaced; a title and a description go.
+fn words<'t>(item: Value<'t>, shown: &ListedViews, workshop: &Workshop, splice: &mut Splice<'t>) {
+    if shown.text == TextView::Reveal {
+        return;
+    }
+    for member in item.children() {
+        let name = member.key().unwrap_or_default();
+        if ["uri", "mimeType", "size"].contains(&name.as_ref()) && is_scalar(member) {
+            continue;
+        }
+        let judged = match (shown.text, member.string()) {
+            (TextView::Detect, Some(text)) => workshop.prose.judge(&text, &shown.views).text,
+            _ => Some(WITHHELD_TEXT.to_owned()),
+        };
+        match judged {
+            None => {}
+            Some(text) if name == "name" => splice.replace(member, quote(&text)),
+            Some(text) if shown.text == TextView::Detect && member.kind() == Kind::String => {
+                splice.replace(member, quote(&text));
+            }
+            Some(_) => splice.remove(member),
+        }
+    }
+}
+
+fn is_scalar(value: Value<'_>) -> bool {
+    !matches!(value.kind(), Kind::Array | Kind::Object)
 }

@@ -13,6 +13,7 @@ fn shown(permit: &Permit) -> ListedViews {
     ListedViews {
         views: Arc::clone(&permit.views),
         places: Arc::clone(&permit.places),
+        text: permit.text,
     }
 }
 
@@ -131,4 +132,42 @@ fn a_tool_is_listed_exactly_if_a_call_of_it_could_be_permitted() {
             .collect();
         assert_eq!(seen, could, "{role}");
     }
+}
+
+#[test]
+fn words_about_a_resource_obey_the_view_of_text() {
+    let item = json!({ "uri": "patient://p-1/summary", "name": "Jane Doe", "title": "Jane Doe", "description": "of 123-45-6789", "mimeType": "text/plain", "size": 7, "_meta": { "who": "Jane Doe" } });
+    let text = json!({ "jsonrpc": "2.0", "id": 1, "result": { "resources": [item] } }).to_string();
+    let seen = |view: &str| {
+        let world =
+            World::with(|text| text.replace("text: withhold  ", &format!("text: {view}  ")));
+        let permit = world.permit(
+            "nurse",
+            &Action::Resource {
+                uri: "patient://p-1/summary",
+            },
+        );
+        let tree = Tree::parse(text.as_bytes(), &LIMITS).unwrap();
+        let seen = filter(
+            &tree,
+            List::Resources,
+            &world.workshop,
+            &Shapes::default(),
+            |_| Some(shown(&permit)),
+        )
+        .unwrap();
+        serde_json::from_slice::<Value>(&seen).unwrap()["result"]["resources"][0].clone()
+    };
+    assert_eq!(seen("reveal"), item);
+    assert_eq!(
+        seen("withhold"),
+        json!({ "uri": "patient://p-1/summary", "name": "[withheld]", "mimeType": "text/plain", "size": 7 })
+    );
+    let detected = seen("detect");
+    assert_eq!(detected["description"], json!("of ***-**-6789"));
+    assert_eq!(
+        detected["name"],
+        json!("Jane Doe"),
+        "no detector finds a name"
+    );
 }
