@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use crate::names::fold;
 use crate::path::Root;
 use crate::policy::FieldClass;
 
@@ -207,6 +208,15 @@ impl FieldPlace {
         self.steps.iter().filter(is_filter).count()
     }
 
+    /// Whether a member of this name, folded, can be the last step.
+    pub(crate) fn ends_like(&self, folded: &[u8]) -> bool {
+        match self.steps.last() {
+            Some(PlaceStep::Member(name)) => fold(name).as_bytes() == folded,
+            Some(PlaceStep::Choice(prefix)) => folded.starts_with(fold(prefix).as_bytes()),
+            Some(PlaceStep::Filter { .. }) | None => false,
+        }
+    }
+
     /// Whether a member of this name can be the last step.
     #[must_use]
     pub fn may_end_at(&self, member: &str) -> bool {
@@ -215,6 +225,12 @@ impl FieldPlace {
 }
 
 impl PlaceStep {
+    /// Whether it is a condition and no member.
+    #[must_use]
+    pub fn is_filter(&self) -> bool {
+        matches!(self, Self::Filter { .. })
+    }
+
     /// Whether a member of this name is this step.
     #[must_use]
     pub fn names(&self, member: &str) -> bool {

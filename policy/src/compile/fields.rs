@@ -62,6 +62,14 @@ impl Fields {
         }
     }
 
+    /// The names that the operator wrote, folded; those of presets are not among them.
+    pub(super) fn operators_names(&self) -> impl Iterator<Item = (&[u8], FieldClass)> {
+        let classes = self.classes.iter();
+        classes
+            .filter(|(name, _)| self.places.contains_key(*name))
+            .map(|(name, class)| (&**name, *class))
+    }
+
     /// Gives a name a meaning if it has none.
     pub(super) fn claim_free(&mut self, name: &str, class: FieldClass) {
         let folded: Box<[u8]> = fold(name).as_bytes().into();

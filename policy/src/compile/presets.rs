@@ -9,7 +9,7 @@ use crate::document::tree::{Node, Place};
 use crate::document::yaml;
 use crate::finding::codes;
 use crate::names::nearest;
-use crate::place::FieldPlace;
+use crate::place::{Anchor, FieldPlace, PlaceStep};
 use crate::policy::{FieldClass, FieldId, Policy};
 
 /// Each preset by its name and version, and its text.
@@ -84,17 +84,48 @@ fn meaning(text: &str, class: FieldClass, fields: &mut Fields) {
         return;
     }
     if let Ok(place) = FieldPlace::parse(text, class) {
-        fields.place_free(place, text);
+        let shows = class == FieldClass::NotPhi && fields.hides(&place);
+        if !shows {
+            fields.place_free(place, text);
+        }
     }
 }
 
+/// Whether two places can lead to one value: from there upwards they say the same, as far as both say anything.
+fn may_meet(one: &FieldPlace, other: &FieldPlace) -> bool {
+    let upwards = |place: &FieldPlace| -> Vec<PlaceStep> {
+        let named = place.steps.iter().rev();
+        named.filter(|step| !step.is_filter()).cloned().collect()
+    };
+    let (ours, theirs) = (upwards(one), upwards(other));
+    let meets = |(a, b): (&PlaceStep, &PlaceStep)| match (a, b) {
+        (PlaceStep::Choice(a), PlaceStep::Choice(b)) => a.starts_with(&**b) || b.starts_with(&**a),
+        (step, PlaceStep::Member(name)) | (PlaceStep::Member(name), step) => step.names(name),
+        _ => false,
+    };
+    let apart = matches!((&one.anchor, &other.anchor), (Anchor::Resource(Some(a)), Anchor::Resource(Some(b))) if a != b);
+    !apart && ours.iter().zip(&theirs).all(meets)
+}
+
 impl Fields {
-    /// The number of a field, which is made if there is none of this name; none if there are too many.
+    /// Whether what stands at a place is already PHI, by its place or by a name that the operator wrote. A preset that
+    /// calls the place no PHI must not show it: places beat names.
+    fn hides(&self, place: &FieldPlace) -> bool {
+        let is_phi = |class: &FieldClass| matches!(class, FieldClass::Phi(_));
+        let mut placed = self.paths.iter().filter(|own| is_phi(&own.class));
+        let mut named = self.operators_names();
+        placed.any(|own| may_meet(own, place))
+            || named.any(|(name, class)| is_phi(&class) && place.ends_like(name))
+    }
+
+    /// The number of a field, which is made if there is none of this name; none if there are too many. A field of the
+    /// operator's that has the name among its others is meant, too: its views hold for what the preset adds.
     fn own(&mut self, name: &str, group: Option<&str>, preset: &'static str) -> Option<FieldId> {
         let known = self
             .ids()
             .find(|(_, own)| crate::names::same(own, name))
-            .map(|(id, _)| id);
+            .map(|(id, _)| id)
+            .or_else(|| self.aliased(name));
         if let Some(id) = known {
             if let Some(empty) = self
                 .groups

@@ -440,3 +440,78 @@ fn a_name_that_means_something_else_is_not_explained_as_a_field() {
     let rest = fields.iter().filter(|field| field.field != "name");
     assert!(rest.clone().count() > 10 && rest.clone().all(|field| field.own_name));
 }
+
+/// The example's policy with FHIR's preset and another meaning in place of `diagnosis: … also: [diagnoses]`.
+fn beside_fhir(fields: &str) -> Policy {
+    let presets = "phi:\n  presets: [safe-harbor@1, fhir-r4@1]\n  domain";
+    let mut sources = with("policy.yaml", PHI, presets);
+    for source in &mut sources {
+        source.text = source.text.replace("also: [diagnoses]", fields);
+    }
+    load(&sources, &example_env()).configuration.unwrap().policy
+}
+
+/// The meanings of a place as it is written.
+fn placed(policy: &Policy, text: &str) -> Vec<FieldClass> {
+    let wanted = crate::FieldPlace::parse(text, FieldClass::NotPhi).unwrap();
+    let all = policy.places().all();
+    let same = all.filter(|own| own.anchor == wanted.anchor && own.steps == wanted.steps);
+    same.map(|own| own.class).collect()
+}
+
+#[test]
+fn a_preset_shows_nothing_that_the_operator_calls_phi_by_name() {
+    let policy = beside_fhir("also: [diagnoses, code, language]");
+    for place in [
+        "Observation.code",
+        "DiagnosticReport.code",
+        "Resource.language",
+    ] {
+        assert_eq!(placed(&policy, place), [], "{place}");
+    }
+    assert_eq!(placed(&policy, "Resource.status"), [FieldClass::NotPhi]);
+    assert_eq!(placed(&policy, "extension.url"), [FieldClass::NotPhi]);
+}
+
+#[test]
+fn a_preset_shows_nothing_that_the_operator_calls_phi_by_place() {
+    let policy = beside_fhir(
+        "also: [Patient.language, Resource.code, \"resource.meta.versionId\", Encounter.type]",
+    );
+    for place in [
+        "Resource.language",
+        "Observation.code",
+        "Resource.meta.versionId",
+        "Encounter.type",
+    ] {
+        assert!(
+            !placed(&policy, place).contains(&FieldClass::NotPhi),
+            "{place}"
+        );
+    }
+    for place in [
+        "Resource.status",
+        "Encounter.class",
+        "AllergyIntolerance.type",
+        "Bundle.type",
+    ] {
+        assert_eq!(placed(&policy, place), [FieldClass::NotPhi], "{place}");
+    }
+}
+
+#[test]
+fn a_presets_field_that_the_operator_has_under_another_name_is_his() {
+    let policy = beside_fhir("also: [diagnoses, fax]");
+    let diagnosis = FieldClass::Phi(id(&policy, "diagnosis"));
+    assert_eq!(policy.classify("fax_number"), diagnosis);
+    assert!(policy.fields().all(|(_, name)| name != "fax"));
+}
+
+#[test]
+fn a_preset_keeps_its_structure_where_the_operator_says_nothing_of_it() {
+    let policy = phi("presets: [safe-harbor@1, fhir-r4@1]");
+    let (_, not_phi) = preset("fhir-r4@1");
+    for place in not_phi {
+        assert_eq!(placed(&policy, &place), [FieldClass::NotPhi], "{place}");
+    }
+}
