@@ -381,7 +381,15 @@ async fn every_sdk_accepts_every_transformed_result() {
         "medications": ["lisinopril"], "test_results": { "inr": 2.5 }, "status": "active", "visits": [3, 7],
     }] });
     let upstream = Upstream::start(strict_tool(), move |request: &Recorded| {
-        (request.message()["method"] == "tools/call").then(|| Reply::Result(structured(&content)))
+        let message = request.message();
+        match message["method"].as_str() {
+            // A server of this revision, whatever newer one a client asks for.
+            Some("initialize") => Some(Reply::Result(json!({
+                "protocolVersion": "2025-11-25", "serverInfo": {"name": "strict", "version": "1"}, "capabilities": {"tools": {}},
+            }))),
+            Some("tools/call") => Some(Reply::Result(structured(&content))),
+            _ => None,
+        }
     })
     .await;
     let sidecar = Sidecar::start(Setup::new(&upstream.url())).await;

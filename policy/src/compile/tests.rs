@@ -461,10 +461,10 @@ fn placed(policy: &Policy, text: &str) -> Vec<FieldClass> {
 
 #[test]
 fn a_preset_shows_nothing_that_the_operator_calls_phi_by_name() {
-    let policy = beside_fhir("also: [diagnoses, code, language]");
+    let policy = beside_fhir("also: [diagnoses, priority, language]");
     for place in [
-        "Observation.code",
-        "DiagnosticReport.code",
+        "MedicationRequest.priority",
+        "ServiceRequest.priority",
         "Resource.language",
     ] {
         assert_eq!(placed(&policy, place), [], "{place}");
@@ -476,25 +476,20 @@ fn a_preset_shows_nothing_that_the_operator_calls_phi_by_name() {
 #[test]
 fn a_preset_shows_nothing_that_the_operator_calls_phi_by_place() {
     let policy = beside_fhir(
-        "also: [Patient.language, Resource.code, \"resource.meta.versionId\", Encounter.type]",
+        "also: [Patient.language, Resource.priority, \"resource.meta.versionId\", AllergyIntolerance.type]",
     );
     for place in [
         "Resource.language",
-        "Observation.code",
+        "MedicationRequest.priority",
         "Resource.meta.versionId",
-        "Encounter.type",
+        "AllergyIntolerance.type",
     ] {
         assert!(
             !placed(&policy, place).contains(&FieldClass::NotPhi),
             "{place}"
         );
     }
-    for place in [
-        "Resource.status",
-        "Encounter.class",
-        "AllergyIntolerance.type",
-        "Bundle.type",
-    ] {
+    for place in ["Resource.status", "Patient.identifier.type", "Bundle.type"] {
         assert_eq!(placed(&policy, place), [FieldClass::NotPhi], "{place}");
     }
 }
