@@ -14,9 +14,12 @@ const CANARY: &str = "Quillfeather-40718265";
 
 /// A record with the canary under a name of PHI, in text, deeper, and under a name that says nothing.
 fn record() -> Value {
-    let plain =
-        json!({ "ssn": CANARY, "note": CANARY, CANARY: 1, "deep": [{ "Diagnoses": [CANARY] }] });
-    json!({ "record": plain, "text": plain.to_string(), "twice": json!([plain.to_string()]).to_string() })
+    // A member's name that can't be an identifier may be a value; one that can be is taken for a name.
+    let sentence = format!("seen by {CANARY}");
+    let deep = json!([{ "Diagnoses": [CANARY] }]);
+    let plain = json!({ "ssn": CANARY, "note": CANARY, sentence: 1, "deep": deep });
+    let twice = json!([plain.to_string()]).to_string();
+    json!({ "record": plain, "text": plain.to_string(), "twice": twice })
 }
 
 fn blob() -> String {
@@ -65,7 +68,7 @@ fn other_answers() -> Vec<Value> {
         json!({ "error": { "code": -32000, "message": record().to_string(), "data": CANARY } }),
         json!({ "error": { "code": -32000, "message": "m", "vendor": record() } }),
         json!({ "result": { "content": [] }, "vendor": record() }),
-        json!({ "result": { "task": { "taskId": CANARY, "statusMessage": CANARY } } }),
+        json!({ "result": { "task": { "taskId": "t", "statusMessage": CANARY, "vendor": record() } } }),
     ]
 }
 

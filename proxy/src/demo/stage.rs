@@ -183,10 +183,14 @@ fn certificates(directory: &Path) -> Result<(), DevError> {
 /// Where ports are looked for: below those that the kernel gives to whoever connects meanwhile (32768 on).
 const PORTS: RangeInclusive<u16> = 12_000..=15_999;
 
+/// How many ports apart two demos with neighbouring process ids begin to look for free ones.
+const APART: usize = 97;
+
 /// Two addresses on loopback that were free a moment ago, both bound at once so that they differ.
 fn free_addresses() -> io::Result<(SocketAddr, SocketAddr)> {
-    // Demos that start together begin at different places.
-    let first = usize::try_from(std::process::id()).unwrap_or_default() % PORTS.len();
+    // Demos that start together have ids next to each other: they begin far enough apart to meet no port of another's.
+    let id = usize::try_from(std::process::id()).unwrap_or_default();
+    let first = id.wrapping_mul(APART) % PORTS.len();
     let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok();
     let ports = PORTS.cycle().skip(first).take(PORTS.len());
     let mut free = ports.filter_map(free);
