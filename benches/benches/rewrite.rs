@@ -47,7 +47,7 @@ fn workshop(work: Work) -> Workshop {
     let texts = [("bench.yaml", yaml(work, &places))];
     let configuration = parsed(&texts, &Variables::default())
         .unwrap_or_else(|findings| panic!("the bench's configuration:\n{findings}"));
-    safeguard::settings::live(configuration)
+    safeguard::settings::live(configuration, None)
         .expect("a configuration that can run")
         .workshop
 }

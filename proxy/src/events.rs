@@ -5,9 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use safeguard_audit::{
-    Event, EventName, FieldAction, Mcp, NotDurable, Outcome, Pending, Subject, Trail,
-};
+use safeguard_audit::{Event, EventName, Mcp, NotDurable, Outcome, Pending, Subject, Trail};
 use safeguard_policy::decide::{Denial, Permit};
 use safeguard_policy::policy::{Operation, Rule};
 use uuid::Uuid;
@@ -276,23 +274,6 @@ impl Recorder {
                 self.about_call(name, Outcome::Failure, call, live)
                     .reason(reason),
             );
-        }
-    }
-
-    /// Counts the values that were sealed, by the key that sealed them.
-    pub fn sealed(&self, touched: &Touched, live: &Live, now_unix: i64) {
-        let Some(key) = live.workshop.ring.sealing(now_unix) else {
-            return;
-        };
-        let sealed = touched
-            .counts()
-            .filter(|(action, _)| *action == FieldAction::Sealed);
-        let count: u64 = sealed.map(|(_, count)| u64::from(count)).sum();
-        if count > 0 {
-            self.metrics
-                .key_operations_total
-                .with_label_values(&[&key.kid().to_string()])
-                .inc_by(count);
         }
     }
 

@@ -33,4 +33,5 @@ pub mod settings;
 pub mod sidecar;
 pub mod streams;
 pub mod upstream;
+pub mod wear;
 pub mod workers;

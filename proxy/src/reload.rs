@@ -185,7 +185,8 @@ impl Reloader {
                 return self.refused(trigger, "certificates_unusable", &error.to_string());
             }
         }
-        match settings::live(new) {
+        let before = self.sidecar.live.load();
+        match settings::live(new, Some(&before)) {
             Ok(new) => self.take(new),
             Err(error) => self.refused(trigger, "configuration_invalid", &error.to_string()),
         }

@@ -38,6 +38,7 @@ use crate::session::mcp::{McpLimits, McpSessions};
 use crate::settings::{self, SettingsError};
 use crate::sidecar::Sidecar;
 use crate::upstream::Upstream;
+use crate::wear::Wear;
 use crate::workers::Workers;
 
 /// Which source it was built from: what the build's environment says in `SAFEGUARD_REVISION`.
@@ -375,11 +376,13 @@ async fn admin(listener: TcpListener, sidecar: Arc<Sidecar>, mut stopping: watch
 /// Ends sessions that ran out, so that each end is an event when it happens and not when somebody asks.
 async fn sweep(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    let mut wear = Wear::default();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             _ = stopping.changed() => return,
         }
+        wear.look(&sidecar);
         let ended = sidecar.sessions.sweep(clock::now_unix());
         sidecar.recorder.session_events(&ended, None);
         sidecar.mcp_sessions.sweep();

@@ -213,12 +213,13 @@ pub fn upstream(configuration: &Configuration) -> Result<UpstreamSettings, Setti
     })
 }
 
-/// Everything that a reload replaces.
+/// Everything that a reload replaces; `before` is what it replaces, whose keys count on.
 ///
 /// # Errors
 /// When a key has no value, a ring is unusable, or the public URL is none.
-pub fn live(configuration: Configuration) -> Result<Live, SettingsError> {
-    live_or_waiting(configuration, None)
+pub fn live(configuration: Configuration, before: Option<&Live>) -> Result<Live, SettingsError> {
+    let before = before.map(|live| Arc::clone(&live.workshop.ring));
+    build(configuration, None, before.as_deref())
 }
 
 /// The same, or without keys while a source does not give them: then calls about PHI are refused.
@@ -228,6 +229,14 @@ pub fn live(configuration: Configuration) -> Result<Live, SettingsError> {
 pub fn live_or_waiting(
     configuration: Configuration,
     awaited: Option<&Unresolved>,
+) -> Result<Live, SettingsError> {
+    build(configuration, awaited, None)
+}
+
+fn build(
+    configuration: Configuration,
+    awaited: Option<&Unresolved>,
+    before: Option<&KeyRing>,
 ) -> Result<Live, SettingsError> {
     let face = face(&configuration);
     let issuer = configuration
@@ -256,7 +265,7 @@ pub fn live_or_waiting(
     let policy = Arc::new(configuration.policy);
     let keys = &configuration.keys;
     let workshop = match awaited {
-        None => workshop(Arc::clone(&policy), &keys.phi, &keys.integrity)?,
+        None => workshop(Arc::clone(&policy), &keys.phi, &keys.integrity, before)?,
         Some(_) => idle_workshop(Arc::clone(&policy))?,
     };
     Ok(Live {
@@ -307,6 +316,7 @@ fn workshop(
     policy: Arc<Policy>,
     phi: &[Key],
     integrity: &[Key],
+    before: Option<&KeyRing>,
 ) -> Result<Workshop, SettingsError> {
     let mut keys = Vec::with_capacity(phi.len());
     for key in phi {
@@ -330,7 +340,7 @@ fn workshop(
             })
         })?);
     }
-    workshop_of(policy, keys, macs)
+    workshop_of(policy, keys, macs, before)
 }
 
 /// A workshop whose keys are awaited: a ring that seals nothing and has sealed nothing. Calls about PHI are refused
@@ -341,16 +351,22 @@ fn idle_workshop(policy: Arc<Policy>) -> Result<Workshop, SettingsError> {
         from_unix: i64::MAX,
         key: random_key().map_err(|error| SettingsError::Ring("phi", error.to_string()))?,
     };
-    workshop_of(policy, vec![Entry::DecryptOnly(stand_in)], Vec::new())
+    workshop_of(policy, vec![Entry::DecryptOnly(stand_in)], Vec::new(), None)
 }
 
 fn workshop_of(
     policy: Arc<Policy>,
     keys: Vec<Entry<RingKey>>,
     macs: Vec<Entry<RingMac>>,
+    before: Option<&KeyRing>,
 ) -> Result<Workshop, SettingsError> {
     let ring = KeyRing::with_states(keys);
-    let ring = Arc::new(ring.map_err(|error| SettingsError::Ring("phi", error.to_string()))?);
+    let ring = ring.map_err(|error| SettingsError::Ring("phi", error.to_string()))?;
+    // A configuration that is read anew is no reason to forget how worn a key is.
+    let ring = Arc::new(match before {
+        Some(before) => ring.counting_on(before),
+        None => ring,
+    });
     Workshop::new(policy, ring, RecordMacRing::with_states(macs))
         .map_err(|error| SettingsError::Pattern(error.to_string()))
 }

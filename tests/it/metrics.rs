@@ -5,6 +5,7 @@ use safeguard_tests::configuration::Setup;
 use safeguard_tests::sidecar::{Sidecar, metric_reaches};
 use safeguard_tests::tokens::{physician, sign};
 use safeguard_tests::upstream::{Upstream, structured};
+use safeguard_tests::wait::eventually;
 use serde_json::json;
 
 /// The families that this slice has.
@@ -111,4 +112,34 @@ async fn probes_answer_and_nothing_else_does() {
         let (status, _) = plain_request(&admin, method, path, &[], Vec::new()).await;
         assert_eq!(status, expected, "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn what_a_key_has_done_is_counted_on_over_a_reload() {
+    let upstream = Upstream::answering(json!({"content": []})).await;
+    let mut sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    let mut client = sidecar.client(&sign(&physician("dr.wear"))).await;
+    let name = "safeguard_key_operations_total";
+    let worn = async |sidecar: &Sidecar, least: f64| {
+        eventually("the counted operations", || async {
+            let count = sidecar.metric(name, &[]).await;
+            (count >= least).then_some(count)
+        })
+        .await
+    };
+    // The synthetic patient wears the key as well.
+    let before = worn(&sidecar, 1.0).await;
+    let ssn = json!({"ssn": "123-45-6789"});
+    client.succeed("find_patient", &ssn).await;
+    let after = worn(&sidecar, before + 1.0).await;
+    sidecar.setup.replace(
+        "policy.yaml",
+        "medications: { group: clinical }",
+        "medications: { group: clinical, also: [meds] }",
+    );
+    sidecar.setup.write();
+    sidecar.signal("HUP");
+    sidecar.event("configuration_change", |_| true).await;
+    client.succeed("find_patient", &ssn).await;
+    worn(&sidecar, after + 1.0).await;
 }

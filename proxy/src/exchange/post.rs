@@ -208,9 +208,6 @@ impl Exchange<'_> {
                 return Err(Refusal::Audit);
             }
         }
-        self.sidecar
-            .recorder
-            .sealed(&call.touched, &self.live, caller.now_unix);
         let body = rewritten.body.map_or_else(|| body.clone(), Bytes::from);
         let repeatable = matches!(
             call.permit.operation,
