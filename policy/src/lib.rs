@@ -21,6 +21,7 @@ pub mod finding;
 mod load;
 pub mod names;
 pub mod path;
+mod phi;
 pub mod place;
 pub mod policy;
 pub mod principal;

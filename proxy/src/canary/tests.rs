@@ -60,14 +60,46 @@ fn found(how: How) -> Finding {
 
 #[test]
 fn the_canary_of_a_sound_workshop_sings_under_every_policy() {
-    for change in [
-        ("", ""),
-        ("results: withhold", "results: reveal"),
-        ("format: native", "format: fernet"),
-        ("wrap: object", "wrap: string"),
+    let own_patient = "patient: args.patient_id";
+    for changes in [
+        vec![("", "")],
+        vec![("results: withhold", "results: reveal")],
+        vec![("format: native", "format: fernet")],
+        vec![("format: native", "format: jwe")],
+        vec![("wrap: object", "wrap: string")],
+        vec![("arguments: pass", "arguments: refuse")],
+        vec![
+            (
+                "results: withhold, arguments: pass",
+                "results: detect, arguments: detect",
+            ),
+            ("text: withhold  ", "text: detect  "),
+        ],
+        vec![(
+            "phi:\n  domain",
+            "phi:\n  presets: [safe-harbor@1, fhir-r4@1]\n  domain",
+        )],
+        vec![
+            ("also: [mrn]", "also: [mrn], searchable: upper"),
+            (
+                "ssn: { group: identity",
+                "ssn: { searchable: digits, group: identity",
+            ),
+        ],
+        vec![
+            (
+                "phi:\n  domain",
+                "phi:\n  bind: [patient]\n  tokens: { bind: [patient, session], lasts: 8h }\n  domain",
+            ),
+            ("patient: result.patients[*].patient_id", own_patient),
+            ("patient: result.records[*].patient_id", own_patient),
+        ],
     ] {
-        let world = World::with(|text| text.replace(change.0, change.1));
-        assert_eq!(run(&world.workshop, NOW), Ok(()), "{change:?}");
+        let world = World::with(|text| {
+            let change = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
+            changes.iter().fold(text.to_owned(), change)
+        });
+        assert_eq!(run(&world.workshop, NOW), Ok(()), "{changes:?}");
     }
 }
 

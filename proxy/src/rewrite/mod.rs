@@ -12,6 +12,7 @@ pub mod lists;
 mod marks;
 pub mod prose;
 pub mod record;
+mod redeem;
 pub mod request;
 mod schema;
 pub mod shapes;

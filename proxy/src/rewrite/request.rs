@@ -12,13 +12,14 @@ use safeguard_policy::decide::Permit;
 use safeguard_policy::field::{Unlisted, View};
 use safeguard_policy::policy::{self, FieldClass, FieldId, Operation, Storage};
 use safeguard_policy::{Policy, Root};
-use safeguard_vault::carry::{RedeemError, looks_carried};
+use safeguard_vault::carry::looks_carried;
 use safeguard_vault::search::{Normalize, SearchError};
-use safeguard_vault::{Plaintext, Sealer, Wrap, looks_sealed};
+use safeguard_vault::{Sealer, Wrap, looks_sealed};
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
 
 use super::inside::{self, Inside};
 use super::marks::Marks;
+use super::redeem::Redeemer;
 use super::{Holder, LIMITS, RewriteError, Touched, Workshop, record};
 
 /// A request that may go on.
@@ -161,89 +162,6 @@ fn arguments<'t>(tree: &'t Tree<'_>, path: &[&str]) -> Result<Option<Value<'t>>,
 
 fn parse(text: &[u8]) -> Result<Tree<'_>, RewriteError> {
     Tree::parse(text, &LIMITS).map_err(|_| RewriteError::Invalid("too deep or too large"))
-}
-
-/// Opens what tokens carry, for one call.
-#[derive(Clone, Copy)]
-struct Redeemer<'w> {
-    workshop: &'w Workshop,
-    permit: &'w Permit,
-    holder: Holder<'w>,
-    now_unix: i64,
-}
-
-impl Redeemer<'_> {
-    /// The message with what its tokens carry, which is what a hash covers; none where no token stands in it.
-    fn in_clear(
-        &self,
-        tree: &Tree<'_>,
-        arguments: Option<Value<'_>>,
-    ) -> Result<Option<Vec<u8>>, RewriteError> {
-        let mut splice = Splice::new(tree);
-        if let Some(arguments) = arguments {
-            let marks = self.marks(arguments, true);
-            self.below(arguments, &marks, &mut splice, 0)?;
-        }
-        Ok((!splice.is_empty()).then(|| splice.apply()))
-    }
-
-    fn marks(&self, root: Value<'_>, is_root: bool) -> Marks {
-        let meant = is_root.then_some((Root::Args, root));
-        Marks::of(root, meant, &self.permit.places, &self.workshop.policy)
-    }
-
-    /// Puts what every token carries in its place.
-    fn below<'t>(
-        &self,
-        container: Value<'t>,
-        marks: &Marks,
-        splice: &mut Splice<'t>,
-        level: u32,
-    ) -> Result<(), RewriteError> {
-        for child in container.children() {
-            let class = marks.class(child, FieldClass::Unlisted, &self.workshop.policy);
-            if let FieldClass::Phi(field) = class {
-                if let Some(plain) = self.carried(child, field)? {
-                    splice.replace(child, plain.expose().as_bytes());
-                }
-            } else if child.kind() == Kind::String {
-                let inner = inside::enter(child, level, |root, inner| {
-                    self.below(root, &self.marks(root, false), inner, level + 1)
-                })?;
-                if let Inside::Judged(Some(text)) = inner {
-                    splice.replace(child, text);
-                }
-            } else {
-                self.below(child, marks, splice, level)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What the token carries that stands in a field; none where no token stands there.
-    fn carried(&self, value: Value<'_>, field: FieldId) -> Result<Option<Plaintext>, RewriteError> {
-        let Some(token) = value.string().filter(|text| looks_carried(text)) else {
-            return Ok(None);
-        };
-        // What leaves in bulk leaves by who may see it, not by who carries it.
-        if self.permit.operation == Operation::Export {
-            return Err(RewriteError::Denied("token_in_export"));
-        }
-        let policy = &self.workshop.policy;
-        let binding = self.holder.binding(policy);
-        let binding = binding.ok_or(RewriteError::Denied("token_not_valid"))?;
-        let lasts = policy.phi().tokens.lasts_seconds;
-        let name = policy.field_name(field);
-        let redeemed = self
-            .workshop
-            .carrier
-            .redeem(&token, name, binding, self.now_unix, lasts);
-        match redeemed {
-            Ok(redeemed) => Ok(Some(redeemed.value)),
-            Err(RedeemError::Expired) => Err(RewriteError::Denied("token_expired")),
-            Err(RedeemError::Forged) => Err(RewriteError::Denied("token_not_valid")),
-        }
-    }
 }
 
 /// Where a value stands: what it is judged by if it has no name of its own.
