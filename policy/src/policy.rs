@@ -283,6 +283,12 @@ impl Policy {
         self.searchable.get(field.index()).copied().flatten()
     }
 
+    /// Whether the upstream searches by any field.
+    #[must_use]
+    pub fn has_searchable(&self) -> bool {
+        self.searchable.iter().any(Option::is_some)
+    }
+
     /// The `integrity` section.
     #[must_use]
     pub fn integrity(&self) -> &Integrity {

@@ -303,3 +303,37 @@ async fn an_upstream_whose_storage_is_clear_gets_values() {
         VALUES[0]
     );
 }
+
+#[tokio::test]
+async fn a_search_by_record_number_works_on_a_server_that_holds_none() {
+    for clinic in [Clinic::start().await, Clinic::start_json().await] {
+        let mut setup = Setup::new(&clinic.server.url());
+        setup.replace(
+            "policy.yaml",
+            "also: [mrn]",
+            "also: [mrn], searchable: upper",
+        );
+        let sidecar = Sidecar::start(setup).await;
+        let mut client = sidecar.client(&sign(&physician("dr.search"))).await;
+        client.succeed("store_record", &to_store("p-1")).await;
+        assert_no_value(&clinic.stored_text(), "what the clinic stores");
+        for (spelt, found) in [(VALUES[2], 1), ("mrn 0041789", 1), ("MRN-0041780", 0)] {
+            let query = json!({"medical_record_number": spelt});
+            let patients =
+                client.succeed("find_patient", &query).await["structuredContent"]["patients"]
+                    .clone();
+            assert_eq!(
+                patients.as_array().map(Vec::len),
+                Some(found),
+                "{spelt}: {patients}"
+            );
+        }
+        let record = client
+            .succeed("read_record", &json!({"patient_id": "p-1"}))
+            .await;
+        assert_eq!(
+            record["structuredContent"]["record"]["data"]["medical_record_number"],
+            "MRN0041789"
+        );
+    }
+}

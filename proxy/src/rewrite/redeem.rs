@@ -2,9 +2,10 @@
 
 use safeguard_policy::Root;
 use safeguard_policy::decide::Permit;
-use safeguard_policy::policy::{FieldClass, FieldId, Operation};
+use safeguard_policy::policy::{self, FieldClass, FieldId, Operation, Storage};
 use safeguard_vault::Plaintext;
 use safeguard_vault::carry::{RedeemError, looks_carried};
+use safeguard_vault::search::Normalize;
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
 
 use super::inside::{self, Inside};
@@ -21,7 +22,8 @@ pub(super) struct Redeemer<'w> {
 }
 
 impl Redeemer<'_> {
-    /// The message with what its tokens carry, which is what a hash covers; none where no token stands in it.
+    /// The message as it will open again, with what its tokens carry and its searched values as they are spelt, which
+    /// is what a hash covers; none where that is the message itself.
     pub(super) fn in_clear(
         &self,
         tree: &Tree<'_>,
@@ -41,7 +43,7 @@ impl Redeemer<'_> {
         Marks::of(root, meant, &self.permit.places, &self.workshop.policy)
     }
 
-    /// Puts what every token carries in its place.
+    /// Puts in every field's place what it will open to.
     fn below<'t>(
         &self,
         container: Value<'t>,
@@ -52,9 +54,7 @@ impl Redeemer<'_> {
         for child in container.children() {
             let class = marks.class(child, FieldClass::Unlisted, &self.workshop.policy);
             if let FieldClass::Phi(field) = class {
-                if let Some(plain) = self.carried(child, field)? {
-                    splice.replace(child, plain.expose().as_bytes());
-                }
+                self.as_it_will_open(child, field, splice)?;
             } else if child.kind() == Kind::String {
                 let inner = inside::enter(child, level, |root, inner| {
                     self.below(root, &self.marks(root, false), inner, level + 1)
@@ -65,6 +65,30 @@ impl Redeemer<'_> {
             } else {
                 self.below(child, marks, splice, level)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What a field's value will be when it comes back: what a token carries, spelt as it is searched for.
+    fn as_it_will_open<'t>(
+        &self,
+        value: Value<'t>,
+        field: FieldId,
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
+        let carried = self.carried(value, field)?;
+        let plain = carried
+            .as_ref()
+            .map_or(value.raw(), |plain| plain.expose().as_bytes());
+        let policy = &self.workshop.policy;
+        let spelt = policy
+            .searchable(field)
+            .filter(|_| policy.phi().storage == Storage::Encrypted)
+            .and_then(|how| normalize(how).normalized(plain).ok());
+        match (&spelt, &carried) {
+            (Some(spelt), _) => splice.replace(value, spelt.expose().as_bytes()),
+            (None, Some(_)) => splice.replace(value, plain),
+            (None, None) => {}
         }
         Ok(())
     }
@@ -96,5 +120,15 @@ impl Redeemer<'_> {
             Err(RedeemError::Expired) => Err(RewriteError::Denied("token_expired")),
             Err(RedeemError::Forged) => Err(RewriteError::Denied("token_not_valid")),
         }
+    }
+}
+
+/// The vault's word for how a searched value is spelt.
+pub(super) fn normalize(how: policy::Normalize) -> Normalize {
+    match how {
+        policy::Normalize::Exact => Normalize::Exact,
+        policy::Normalize::Digits => Normalize::Digits,
+        policy::Normalize::Upper => Normalize::Upper,
+        policy::Normalize::Date => Normalize::Date,
     }
 }

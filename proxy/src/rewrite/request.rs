@@ -10,16 +10,16 @@
 use safeguard_audit::FieldAction;
 use safeguard_policy::decide::Permit;
 use safeguard_policy::field::{Unlisted, View};
-use safeguard_policy::policy::{self, FieldClass, FieldId, Operation, Storage};
+use safeguard_policy::policy::{FieldClass, FieldId, Operation, Storage};
 use safeguard_policy::{Policy, Root};
 use safeguard_vault::carry::looks_carried;
-use safeguard_vault::search::{Normalize, SearchError};
+use safeguard_vault::search::SearchError;
 use safeguard_vault::{Sealer, Wrap, looks_sealed};
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
 
 use super::inside::{self, Inside};
 use super::marks::Marks;
-use super::redeem::Redeemer;
+use super::redeem::{Redeemer, normalize};
 use super::{Holder, LIMITS, RewriteError, Touched, Workshop, record};
 
 /// A request that may go on.
@@ -101,7 +101,8 @@ pub fn request(
     }
     // After the walk: of two edits of one value the last is carried out, and these are the sidecar's own.
     if let Some(record) = record {
-        let in_clear = match touched.has(FieldAction::Redeemed) {
+        let differs = touched.has(FieldAction::Redeemed) || workshop.policy.has_searchable();
+        let in_clear = match differs {
             true => redeemer.in_clear(tree, arguments)?,
             false => None,
         };
@@ -468,13 +469,4 @@ fn holds_opaque(uri: &str) -> bool {
         let mut rests = text.char_indices().filter_map(|(at, _)| text.get(at..));
         rests.any(|rest| looks_carried(rest) || looks_sealed(rest))
     })
-}
-
-fn normalize(how: policy::Normalize) -> Normalize {
-    match how {
-        policy::Normalize::Exact => Normalize::Exact,
-        policy::Normalize::Digits => Normalize::Digits,
-        policy::Normalize::Upper => Normalize::Upper,
-        policy::Normalize::Date => Normalize::Date,
-    }
 }

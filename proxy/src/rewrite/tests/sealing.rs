@@ -353,3 +353,18 @@ fn the_metadata_go_where_the_policy_puts_them() {
         );
     }
 }
+
+#[test]
+fn the_hash_of_a_record_covers_its_searched_values_as_they_come_back() {
+    let world = World::with(|text| text.replace("also: [mrn]", "also: [mrn], searchable: upper"));
+    let permit = world.tool("physician", "store_record");
+    let data = json!({ "mrn": "mrn 00-417", "text": json!({ "MRN": "mrn 00-418" }).to_string(), "rows": [{ "mrn": ["a list"] }] });
+    let arguments = json!({ "patient_id": "p-1", "department": "icu", "record": { "data": data } });
+    let stored = world.sent(&permit, &arguments).unwrap()["record"].clone();
+    let shown = read(&world, &stored).unwrap();
+    assert_eq!(shown["record"]["data"]["mrn"], json!("MRN00417"));
+    assert_eq!(
+        shown["record"]["data"]["rows"],
+        json!([{ "mrn": ["a list"] }])
+    );
+}

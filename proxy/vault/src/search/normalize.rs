@@ -3,8 +3,10 @@
 //! A normalization drops separators and case, never what tells one value from another: a text that holds something
 //! else has no normalized form, so that two people's numbers can't become one.
 
-use super::SearchError;
+use super::{SEARCH_VALUE_BYTES_MAX, SearchError};
 use crate::json::{self, Content, Document, Order};
+use crate::plaintext::Plaintext;
+use zeroize::Zeroizing;
 
 /// How a value is normalized. Strings and integers only; an integer stays as it is under each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +36,20 @@ impl Normalize {
             Self::Upper => "upper",
             Self::Date => "date",
         }
+    }
+
+    /// The JSON text of the normalized value: what a searchable value of these bytes opens to.
+    ///
+    /// # Errors
+    /// [`SearchError::NotSearchable`] or [`SearchError::TooLong`], where sealing it searchably fails alike.
+    pub fn normalized(self, value_json: &[u8]) -> Result<Plaintext, SearchError> {
+        if value_json.len() > SEARCH_VALUE_BYTES_MAX {
+            return Err(SearchError::TooLong);
+        }
+        // Room for all at once: a growing buffer would leave copies of the value behind.
+        let mut out = Zeroizing::new(Vec::with_capacity(longest(value_json.len())));
+        self.append(value_json, &mut out)?;
+        Plaintext::from_authenticated(out).map_err(|_| SearchError::NotSearchable)
     }
 
     /// Appends the JSON text of the normalized value; `out` has room for [`longest`] bytes.
