@@ -202,6 +202,12 @@ impl FieldPlace {
         }
     }
 
+    /// Whether another place leads to the same values, whatever it says of them.
+    #[must_use]
+    pub fn leads_where(&self, other: &Self) -> bool {
+        self.anchor == other.anchor && self.steps == other.steps
+    }
+
     /// How many filters it has.
     fn conditions(&self) -> usize {
         let is_filter = |step: &&PlaceStep| matches!(step, PlaceStep::Filter { .. });

@@ -82,11 +82,26 @@ impl Fields {
 
     /// Gives a place a meaning if it has none.
     pub(super) fn place_free(&mut self, place: FieldPlace, text: &str) {
-        let known = |own: &FieldPlace| own.anchor == place.anchor && own.steps == place.steps;
-        if !self.paths.iter().any(known) {
+        if !self.paths.iter().any(|own| own.leads_where(&place)) {
             self.called(text, place.class);
             self.paths.push(place);
         }
+    }
+
+    /// Gives a place the operator's meaning; two meanings of one place are an error.
+    fn claim_place(&mut self, place: Option<FieldPlace>, node: &Node, report: &mut Report<'_>) {
+        let Some(place) = place else { return };
+        let other = |own: &&FieldPlace| own.leads_where(&place) && own.class != place.class;
+        if self.paths.iter().find(other).is_some() {
+            report
+                .error(
+                    codes::NAME_CLASH,
+                    node.place,
+                    format!("the place `{}` already means something else", node.shown()),
+                )
+                .fix("give each place one meaning");
+        }
+        self.paths.push(place);
     }
 
     /// Notes another name or place of a field.
@@ -177,7 +192,7 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
             let Some(alias) = node.text() else { continue };
             if FieldPlace::is_place(alias) {
                 let parsed = place(node, FieldPlace::parse(alias, class), report);
-                fields.paths.extend(parsed);
+                fields.claim_place(parsed, node, report);
                 aliases.push(alias.to_owned());
                 continue;
             }
@@ -196,8 +211,8 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
     for node in phi.items("not_phi") {
         let Some(name) = node.text() else { continue };
         if FieldPlace::is_place(name) {
-            let parsed = FieldPlace::parse(name, FieldClass::NotPhi);
-            fields.paths.extend(place(node, parsed, report));
+            let parsed = place(node, FieldPlace::parse(name, FieldClass::NotPhi), report);
+            fields.claim_place(parsed, node, report);
         } else {
             fields.claim(name, node.shown(), FieldClass::NotPhi, node.place, report);
         }

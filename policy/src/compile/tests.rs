@@ -510,3 +510,19 @@ fn a_preset_keeps_its_structure_where_the_operator_says_nothing_of_it() {
         assert_eq!(placed(&policy, &place), [FieldClass::NotPhi], "{place}");
     }
 }
+
+#[test]
+fn two_meanings_of_one_place_are_told() {
+    let twice = "not_phi: [Patient.language, patient_id, department, status]";
+    let mut sources = with("policy.yaml", MRN, "also: [mrn, Patient.language]");
+    for source in &mut sources {
+        source.text = source
+            .text
+            .replace("not_phi: [patient_id, department, status]", twice);
+    }
+    let wrong = findings(&sources, &example_env());
+    assert!(
+        wrong[0].contains("[name_clash]") && wrong[0].contains("the place `Patient.language`"),
+        "{wrong:?}"
+    );
+}

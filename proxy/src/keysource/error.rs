@@ -36,6 +36,14 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// The same, of a login: a bad or unknown credential is refused, however the source words it.
+    pub(super) fn of_login(self) -> Self {
+        match self {
+            Self::Refused | Self::Missing => Self::Denied,
+            other => other,
+        }
+    }
+
     /// Whether another attempt at once may succeed.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unavailable(_))

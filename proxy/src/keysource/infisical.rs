@@ -129,11 +129,7 @@ impl InfisicalSource {
             .ask(ask)
             .await?
             .well()
-            .map_err(|error| match error {
-                // A login that is malformed or unknown is refused like a wrong one.
-                SourceError::Refused | SourceError::Missing => SourceError::Denied,
-                other => other,
-            })?;
+            .map_err(SourceError::of_login)?;
         let access: Access<'_> = read(&body)?;
         Ok(Token::new(&access.access_token, access.expires_in))
     }

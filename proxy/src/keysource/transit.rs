@@ -109,11 +109,7 @@ impl TransitSource {
             .ask(ask)
             .await?
             .well()
-            .map_err(|error| match error {
-                // A role or secret that it does not know is a bad request to it.
-                SourceError::Refused | SourceError::Missing => SourceError::Denied,
-                other => other,
-            })?;
+            .map_err(SourceError::of_login)?;
         let Login { auth } = read(&body)?;
         let seconds = match auth.lease_duration {
             0 => ENDLESS_KEPT_SECONDS,

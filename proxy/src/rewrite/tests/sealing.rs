@@ -45,15 +45,17 @@ fn bound(more: &str) -> World {
     })
 }
 
+/// An SSN as this caller carries it, in its field.
+fn carried(world: &World, permit: &Permit) -> Value {
+    let shown = world.structured(permit, &json!({ "ssn": CANARY })).unwrap();
+    json!({ "ssn": shown["ssn"] })
+}
+
 #[test]
 fn a_token_serves_only_the_patient_and_the_session_that_it_is_bound_to() {
     let world = bound("tokens: { bind: [patient, session] }");
     let permit = world.tool("care_agent", "look");
-    let token = world
-        .structured(&permit, &json!({ "ssn": CANARY }))
-        .unwrap()["ssn"]
-        .clone();
-    let back = json!({ "ssn": token });
+    let back = carried(&world, &permit);
     assert!(sent_by(&world, &permit, &back, HOLDER, NOW).is_ok());
     let moved = Err(RewriteError::Denied("token_not_valid"));
     let other_session: &[u8] = b"session-2";
@@ -97,11 +99,7 @@ fn a_token_that_nothing_can_bind_is_not_issued() {
 fn a_token_serves_as_long_as_the_policy_says() {
     let world = bound("tokens: { lasts: 8h }");
     let permit = world.tool("care_agent", "look");
-    let token = world
-        .structured(&permit, &json!({ "ssn": CANARY }))
-        .unwrap()["ssn"]
-        .clone();
-    let back = json!({ "ssn": token });
+    let back = carried(&world, &permit);
     assert!(sent_by(&world, &permit, &back, HOLDER, NOW + 8 * 3600).is_ok());
     for late in [NOW + 8 * 3600 + 1, NOW - 61] {
         assert_eq!(
