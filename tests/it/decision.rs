@@ -315,7 +315,8 @@ async fn resources_and_prompts_obey_the_same_decision() {
             if templates.is_empty() {
                 vec![]
             } else {
-                vec!["one".to_owned()]
+                // The rule shows no text, and a resource's name is the server's words about it.
+                vec!["[withheld]".to_owned()]
             },
             "{role}"
         );
