@@ -137,6 +137,7 @@ impl Prose {
                 .site_name(number)
                 .unwrap_or_default()
                 .to_owned(),
+            What::Unsettled => "text".to_owned(),
         }
     }
 }

@@ -43,7 +43,7 @@ use site::Site;
 use text::Text;
 
 /// How often a text is looked at again with the finds of the looks before blanked out, because a find may have hidden
-/// its neighbour. One more look is the rule; the bound is for texts that are made to need more.
+/// its neighbour. One more look is the rule; a text that is made to need more than these is one find, whole.
 const LOOKS_MAX: usize = 8;
 
 /// What a find is written over with before the next look: a byte that no identifier holds and no context word crosses.
@@ -134,6 +134,8 @@ pub enum What {
     Site(u8),
     /// A built-in detector.
     Kind(Kind),
+    /// The whole text: each look found what the one before had not, up to the bound. Nobody knows what is left in it.
+    Unsettled,
 }
 
 /// A place in the text. Its bytes are the caller's; a find holds none of them.
@@ -192,6 +194,11 @@ impl Detectors {
             out.append(&mut more);
             merge(out);
         }
+        out.clear();
+        out.push(Find {
+            what: What::Unsettled,
+            span: 0..text.len(),
+        });
     }
 
     /// One look at a text: candidates in no order, that may overlap.

@@ -30,6 +30,7 @@ pub(super) fn found(text: &str) -> Vec<(&'static str, &str)> {
     let word = |what| match what {
         What::Kind(kind) => Kind::word(kind),
         What::Site(_) => "mrn",
+        What::Unsettled => "text",
     };
     find(text)
         .into_iter()
@@ -352,6 +353,13 @@ fn finds_that_overlap_become_one_under_the_name_of_the_longest() {
         }]
     );
     assert_eq!(detectors.site_name(1), Some("tail"));
+}
+
+/// Found by the fuzzer: each look frees the next date.
+#[test]
+fn a_text_that_never_settles_is_one_find() {
+    let text = "14411=7=733 14:5$\u{1}:.\u{3}&5 .March::5/12, March::5/12, March::5/12, March::5/12, Mar, Mar 92-yea2, Mar 92-y5";
+    assert_eq!(found(text), [("text", text)]);
 }
 
 #[test]

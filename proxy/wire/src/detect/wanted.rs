@@ -64,6 +64,6 @@ const fn bits(what: What) -> (u16, u64) {
     match what {
         What::Kind(kind) => (1 << kind as u16, 0),
         What::Site(number) if number < 64 => (0, 1 << number),
-        What::Site(_) => (0, 0),
+        What::Site(_) | What::Unsettled => (0, 0),
     }
 }
