@@ -54,8 +54,22 @@ pub enum Action<'a> {
         /// `params.arguments`
         args: &'a dyn Arguments,
     },
-    /// Any other method, by its name.
-    Method(&'a str),
+    /// A subscription to a resource, or its end: the method's own rule and the resource's must both permit.
+    Subscription {
+        /// `resources/subscribe`, `resources/unsubscribe`, or `notifications/resources/updated`.
+        method: &'a str,
+        /// `params.uri`
+        uri: &'a str,
+        /// `params`
+        params: &'a dyn Arguments,
+    },
+    /// Any other method, whoever sends it.
+    Method {
+        /// The method.
+        name: &'a str,
+        /// `params`, which the rules of methods call `args`.
+        params: &'a dyn Arguments,
+    },
 }
 
 /// One item of a list, judged by the same decision with its arguments left open.

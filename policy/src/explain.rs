@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::decide::DenialReason;
 use crate::field::{TextView, Unlisted, View};
+use crate::method::ruled_method;
 use crate::place::FieldPlace;
 use crate::policy::{FieldClass, FieldId, Grant, Normalize, Operation, Policy, Rule, StepUp};
 
@@ -59,7 +60,7 @@ pub struct FieldView {
     pub view: View,
 }
 
-/// Explains a tool (or prompt, or resource by its template) for a role and, if given, a purpose.
+/// Explains a tool (or prompt, resource by its template, or method) for a role and, if given, a purpose.
 #[must_use]
 pub fn explain(policy: &Policy, role: &str, tool: &str, purpose: Option<&str>) -> Explanation {
     let grant = policy
@@ -69,7 +70,8 @@ pub fn explain(policy: &Policy, role: &str, tool: &str, purpose: Option<&str>) -
         .or_else(|| {
             let by_template = policy.resources.iter().find(|(t, _)| t.as_str() == tool);
             by_template.map(|(_, grant)| grant)
-        });
+        })
+        .or_else(|| policy.methods.get(ruled_method(tool)?.name));
     let Some(grant) = grant else {
         return unlisted(policy);
     };

@@ -77,6 +77,8 @@ pub mod codes {
     pub const BAD_PATH: &str = "bad_path";
     /// A URI template that is not matched unambiguously.
     pub const BAD_TEMPLATE: &str = "bad_template";
+    /// A rule under `methods` for what has none there.
+    pub const UNKNOWN_METHOD: &str = "unknown_method";
     /// A rule that can never permit anything.
     pub const DEAD_RULE: &str = "dead_rule";
     /// A PHI operation whose patient is not named.

@@ -19,6 +19,7 @@ pub mod explain;
 pub mod field;
 pub mod finding;
 mod load;
+pub mod method;
 pub mod names;
 pub mod path;
 mod phi;

@@ -220,6 +220,8 @@ pub struct Policy {
     pub(crate) tools: HashMap<String, Grant>,
     pub(crate) prompts: HashMap<String, Grant>,
     pub(crate) resources: Vec<(Template, Grant)>,
+    /// By the names of [`crate::method::RULED_METHODS`].
+    pub(crate) methods: HashMap<&'static str, Grant>,
     pub(crate) views: RwLock<HashMap<ViewsKey, Arc<Views>>>,
 }
 
@@ -317,6 +319,14 @@ impl Policy {
     #[must_use]
     pub fn resources(&self) -> Vec<&str> {
         self.resources.iter().map(|(t, _)| t.as_str()).collect()
+    }
+
+    /// Names of the methods that have a rule, sorted.
+    #[must_use]
+    pub fn methods(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.methods.keys().copied().collect();
+        names.sort_unstable();
+        names
     }
 
     /// Names of the roles, in the order of the configuration.

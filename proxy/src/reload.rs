@@ -277,7 +277,13 @@ impl Sections {
 /// What every role may do with everything that the policy lists, as text to compare.
 fn permissions(policy: &Policy) -> String {
     let mut text = String::new();
-    let listed = [policy.tools(), policy.prompts(), policy.resources()].concat();
+    let listed = [
+        policy.tools(),
+        policy.prompts(),
+        policy.resources(),
+        policy.methods(),
+    ]
+    .concat();
     for role in policy.roles() {
         for item in &listed {
             let mut explanation = explain(policy, role, item, None);

@@ -3,6 +3,7 @@
 mod clients;
 mod fields;
 pub(crate) mod hash;
+mod methods;
 mod phi;
 pub(crate) mod presets;
 mod roles;
@@ -60,6 +61,7 @@ pub(crate) fn policy(
         tools: rules.tools,
         prompts: rules.prompts,
         resources: rules.resources,
+        methods: rules.methods,
         views: RwLock::new(HashMap::new()),
     })
 }

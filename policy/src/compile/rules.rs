@@ -7,12 +7,13 @@ use super::fields::Fields;
 use super::phi::{binary_view, text_view};
 use super::roles::Roles;
 use crate::cel::Condition;
-use crate::document::keys::{Key, METHOD, RULE, TOOL};
+use crate::document::keys::{Key, RULE, TOOL};
 use crate::document::read::Section;
 use crate::document::report::Report;
 use crate::document::tree::{Entry, Node, Place, Scalar};
 use crate::field::{BinaryView, TextView};
 use crate::finding::codes;
+use crate::method::RuledMethod;
 use crate::path::{Path, Root, Step};
 use crate::place::FieldPlace;
 use crate::policy::{FieldClass, Grant, Operation, Phi, RoleSet, Rule, StepUp};
@@ -23,14 +24,16 @@ pub(super) struct Rules {
     pub tools: HashMap<String, Grant>,
     pub prompts: HashMap<String, Grant>,
     pub resources: Vec<(Template, Grant)>,
+    pub methods: HashMap<&'static str, Grant>,
 }
 
 /// What a rule is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind<'t> {
+pub(super) enum Kind<'t> {
     Tool,
     Prompt,
     Resource(&'t Template),
+    Method(&'static RuledMethod),
 }
 
 pub(super) fn rules(
@@ -69,11 +72,7 @@ pub(super) fn rules(
     for entry in root.named("resources") {
         resource(entry, (roles, fields), phi, &mut rules.resources, report);
     }
-    for entry in root.named("methods") {
-        // Reserved, reported by the table.
-        let section = Section::new(&entry.value, METHOD);
-        let _ = (section.items("roles"), section.text("patient"));
-    }
+    rules.methods = super::methods::methods(root, (roles, fields), phi, report);
     rules
 }
 
@@ -117,17 +116,17 @@ fn resource(
     }
 }
 
-struct Reader<'t> {
+pub(super) struct Reader<'t> {
     name: String,
     place: Place,
-    section: Section<'t>,
+    pub(super) section: Section<'t>,
     kind: Kind<'t>,
     roles: &'t Roles,
     fields: &'t Fields,
 }
 
 impl<'t> Reader<'t> {
-    fn new(
+    pub(super) fn new(
         of: &str,
         entry: &'t Entry,
         keys: &'static [Key],
@@ -168,11 +167,7 @@ impl<'t> Reader<'t> {
             self.bound(phi, patient.as_ref(), report);
         }
         Some(Grant {
-            rule: Rule {
-                name: Arc::from(self.name.as_str()),
-                file: Arc::from(report.file(self.place)),
-                line: self.place.line,
-            },
+            rule: self.rule(report),
             operation,
             roles,
             patient: patient.map(Arc::new),
@@ -184,6 +179,14 @@ impl<'t> Reader<'t> {
             step_up,
             event: self.section.text("event").map(Arc::from),
         })
+    }
+
+    pub(super) fn rule(&self, report: &Report<'_>) -> Rule {
+        Rule {
+            name: Arc::from(self.name.as_str()),
+            file: Arc::from(report.file(self.place)),
+            line: self.place.line,
+        }
     }
 
     /// Keys of tools that the table reports as reserved.
@@ -240,7 +243,7 @@ impl<'t> Reader<'t> {
     }
 
     /// What is bound to a patient needs one that is known before anything is sealed or opened.
-    fn bound(&self, phi: &Phi, patient: Option<&Path>, report: &mut Report<'_>) {
+    pub(super) fn bound(&self, phi: &Phi, patient: Option<&Path>, report: &mut Report<'_>) {
         let wanted = match (phi.bind_patient, phi.tokens.bind_patient) {
             (true, _) => "phi.bind",
             (false, true) => "phi.tokens.bind",
@@ -259,7 +262,7 @@ impl<'t> Reader<'t> {
             .fix("name the patient by args, uri or claims, or bind to no patient");
     }
 
-    fn roles(&self, operation: Option<Operation>, report: &mut Report<'_>) -> RoleSet {
+    pub(super) fn roles(&self, operation: Option<Operation>, report: &mut Report<'_>) -> RoleSet {
         let Some(node) = self.section.node_of("roles") else {
             return 0;
         };
@@ -299,10 +302,14 @@ impl<'t> Reader<'t> {
         set
     }
 
-    fn patient(&self, operation: Option<Operation>, report: &mut Report<'_>) -> Option<Path> {
+    pub(super) fn patient(
+        &self,
+        operation: Option<Operation>,
+        report: &mut Report<'_>,
+    ) -> Option<Path> {
         let touches = operation.is_some_and(|o| o != Operation::None);
         let Some(node) = self.section.node_of("patient") else {
-            if touches {
+            if touches && self.says_patient() {
                 report
                     .error(
                         codes::MISSING_KEY,
@@ -314,7 +321,7 @@ impl<'t> Reader<'t> {
             return None;
         };
         if node.text()? == "none" {
-            if touches {
+            if touches && self.says_patient() {
                 report
                     .warning(
                         codes::NO_PATIENT,
@@ -334,18 +341,26 @@ impl<'t> Reader<'t> {
                 &[Root::Args, Root::Claims]
             }
             Kind::Tool => &[Root::Args, Root::Result, Root::Claims],
-            Kind::Prompt => &[Root::Args, Root::Claims],
+            Kind::Prompt | Kind::Method(_) => &[Root::Args, Root::Claims],
             Kind::Resource(_) => &[Root::Uri, Root::Result, Root::Claims],
         };
         self.root(&path, node, "patient", allowed, report)?;
         touches.then_some(path)
     }
 
+    /// Whether nothing but this rule can say whose record is touched.
+    fn says_patient(&self) -> bool {
+        match self.kind {
+            Kind::Method(method) => method.names_patient,
+            Kind::Tool | Kind::Prompt | Kind::Resource(_) => true,
+        }
+    }
+
     fn record(&self, operation: Option<Operation>, report: &mut Report<'_>) -> Option<Path> {
         let node = self.section.node_of("record")?;
         let path = self.path(node, report)?;
         let allowed: &[Root] = match (operation?, self.kind) {
-            (_, Kind::Prompt) | (Operation::None | Operation::Delete, _) => &[],
+            (_, Kind::Prompt | Kind::Method(_)) | (Operation::None | Operation::Delete, _) => &[],
             (Operation::Create | Operation::Update, Kind::Tool) => &[Root::Args],
             _ => &[Root::Result],
         };
@@ -432,7 +447,7 @@ impl<'t> Reader<'t> {
         known.then_some(())
     }
 
-    fn when(&self, report: &mut Report<'_>) -> Option<Condition> {
+    pub(super) fn when(&self, report: &mut Report<'_>) -> Option<Condition> {
         let node = self.section.node_of("when")?;
         let text = node.text()?;
         match Condition::compile(text) {
@@ -451,7 +466,7 @@ impl<'t> Reader<'t> {
                                 self.name
                             ),
                         )
-                        .fix("tools and prompts have args, resources have uri, all have claims");
+                        .fix("tools, prompts and methods have args, resources have uri, all have claims");
                 }
                 Some(condition)
             }
@@ -472,7 +487,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn step_up(&self, report: &mut Report<'_>) -> Option<StepUp> {
+    pub(super) fn step_up(&self, report: &mut Report<'_>) -> Option<StepUp> {
         let section = self.section.section("step_up");
         if !section.is_written() {
             return None;

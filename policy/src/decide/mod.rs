@@ -1,7 +1,8 @@
 //! The decision: a policy, a principal, an action and the time in; a permit with its obligations or a denial out.
 //!
 //! # How a call is decided
-//! 1. the rule that names the action; no rule: denied (lifecycle, `ping` and the lists are built in);
+//! 1. the rule that names the action; no rule: denied (lifecycle, `ping` and the lists are built in; a subscription
+//!    needs its method's rule and its resource's);
 //! 2. the client, by the certificate's names; an unknown one is denied;
 //! 3. the second factor, where every login needs one;
 //! 4. the candidates: the token's roles that the rule lists (`any`: all that the policy defines);
@@ -13,6 +14,7 @@
 //! [`visible`] walks the same steps with what a later call may still bring (arguments, a fresh second factor) left
 //! open: a list never hides what a call would permit.
 
+mod method;
 mod request;
 mod select;
 #[cfg(test)]
@@ -24,11 +26,12 @@ use std::sync::Arc;
 pub use crate::action::{Action, Listed};
 use crate::field::{BinaryView, TextView, Views};
 pub use crate::field::{Mask, Unlisted, View};
+pub use crate::method::OPEN_METHODS;
 use crate::path::Path;
 use crate::place::FieldPlace;
 pub use crate::policy::{Operation, Policy, Rule, StepUp};
 pub use crate::principal::Principal;
-pub use request::{ListedViews, OPEN_METHODS, decide, listed, visible};
+pub use request::{ListedViews, decide, listed, still, visible};
 pub(crate) use select::wildcard;
 
 /// What was decided.

@@ -4,43 +4,35 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::method::{method, subscription};
 use super::select::Standing;
 use super::{Action, Decision, Denial, DenialReason, Listed, Permit, Principal};
 use crate::action::Arguments;
 use crate::cel::{Facts, Truth};
-use crate::field::{BinaryView, TextView, Views};
+use crate::field::{TextView, Views};
 use crate::path::{Path, Root, Step};
 use crate::place::FieldPlace;
-use crate::policy::{Grant, Operation, Policy, Rule, StepUp};
+use crate::policy::{Grant, Operation, Policy, StepUp};
 use crate::template::Template;
-
-/// Methods that need no rule: lifecycle, `ping`, the lists (whose items are judged one by one) and notifications of
-/// the client about its own requests.
-pub const OPEN_METHODS: [&str; 9] = [
-    "initialize",
-    "notifications/cancelled",
-    "notifications/initialized",
-    "notifications/progress",
-    "ping",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-    "tools/list",
-];
 
 /// The action's own facts; `None` where a list leaves them open.
 #[derive(Clone, Copy)]
-struct Call<'a> {
-    args: Option<&'a dyn Arguments>,
-    uri: Option<&'a Value>,
-    now_unix: i64,
+pub(super) struct Call<'a> {
+    pub args: Option<&'a dyn Arguments>,
+    pub uri: Option<&'a Value>,
+    pub now_unix: i64,
 }
 
 /// Decides one action. Pure: the same arguments give the same decision.
 #[must_use]
 pub fn decide(policy: &Policy, p: &Principal<'_>, a: &Action<'_>, now_unix: i64) -> Decision {
     let outcome = match *a {
-        Action::Method(name) => return method(policy, p, name),
+        Action::Method { name, params } => method(policy, p, name, params, now_unix),
+        Action::Subscription {
+            method,
+            uri,
+            params,
+        } => subscription(policy, p, (method, uri), params, now_unix),
         Action::Tool { name, args } => named(policy.tools.get(name), p, policy, args, now_unix),
         Action::Prompt { name, args } => named(policy.prompts.get(name), p, policy, args, now_unix),
         Action::Resource { uri } => resource(policy, p, uri, now_unix),
@@ -107,7 +99,37 @@ pub fn listed(
     }
 }
 
-fn denial(grant: Option<&Grant>, reason: DenialReason, step_up: Option<StepUp>) -> Denial {
+/// Decides again what was permitted before and goes on (a task's result, say): whether the same tool, resource or prompt
+/// is still permitted to this principal, and how its answer is shown now. What the call brought was judged then.
+///
+/// # Errors
+/// Why it is not permitted any more.
+pub fn still(
+    policy: &Policy,
+    p: &Principal<'_>,
+    item: &Listed<'_>,
+    now_unix: i64,
+) -> Result<Permit, Denial> {
+    let open = Call {
+        args: None,
+        uri: None,
+        now_unix,
+    };
+    let unknown = || denial(None, DenialReason::NotListed, None);
+    let grant = match *item {
+        Listed::Tool(name) => policy.tools.get(name).ok_or_else(unknown)?,
+        Listed::Prompt(name) => policy.prompts.get(name).ok_or_else(unknown)?,
+        Listed::Resource(uri) => return resource(policy, p, uri, now_unix),
+        Listed::Template(_) => return Err(unknown()),
+    };
+    permitted(policy, p, grant, open)
+}
+
+pub(super) fn denial(
+    grant: Option<&Grant>,
+    reason: DenialReason,
+    step_up: Option<StepUp>,
+) -> Denial {
     Denial {
         reason,
         rule: grant.map(|g| g.rule.clone()),
@@ -131,7 +153,7 @@ fn named(
     permitted(policy, principal, grant, call)
 }
 
-fn resource(
+pub(super) fn resource(
     policy: &Policy,
     principal: &Principal<'_>,
     uri: &str,
@@ -200,7 +222,7 @@ fn patient_in_uri(patient: Option<&Path>, values: &Value) -> Option<String> {
     }
 }
 
-fn permitted(
+pub(super) fn permitted(
     policy: &Policy,
     principal: &Principal<'_>,
     grant: &Grant,
@@ -304,51 +326,4 @@ fn stale(
     }
     let acr = step_up.acr.as_deref();
     (acr.is_some() && acr != principal.acr).then_some(DenialReason::AcrInsufficient)
-}
-
-fn method(policy: &Policy, principal: &Principal<'_>, name: &str) -> Decision {
-    let rule = |name: &str| Rule {
-        name: Arc::from(format!("methods.{name}")),
-        file: Arc::from(""),
-        line: 0,
-    };
-    let refuse = |reason, step_up| {
-        Decision::Denial(Denial {
-            reason,
-            rule: None,
-            step_up,
-        })
-    };
-    if !OPEN_METHODS.contains(&name) {
-        return refuse(DenialReason::NotListed, None);
-    }
-    let (client, at_most) = match policy.client_of(principal.certificate_names) {
-        Some(client) => (Arc::clone(&client.name), client.at_most),
-        None if policy.client_certificates => return refuse(DenialReason::ClientUnknown, None),
-        None => (Arc::from(""), None),
-    };
-    if policy.second_factor && !principal.second_factor {
-        return refuse(DenialReason::SecondFactorMissing, Some(StepUp::default()));
-    }
-    let roles = policy.role_set(principal.roles);
-    let views: Arc<Views> = policy.views_of(roles, at_most, false);
-    Decision::Permit(Permit {
-        rule: rule(name),
-        operation: Operation::None,
-        purpose: None,
-        client,
-        roles: policy
-            .roles_in(roles)
-            .map(|r| Arc::clone(&r.name))
-            .collect(),
-        views,
-        record: None,
-        patient: None,
-        patient_value: None,
-        uri_values: Vec::new(),
-        text: TextView::Reveal,
-        binary: BinaryView::Reveal,
-        places: Arc::new([]),
-        event: None,
-    })
 }

@@ -30,6 +30,16 @@ fn with_tools(tools: &str) -> Policy {
     policy_with(|text| text.replace("\nresources:\n", &format!("\n{tools}resources:\n")))
 }
 
+fn method(policy: &Policy, c: &Caller, name: &str) -> Decision {
+    let params = &Value::Null;
+    decide(
+        policy,
+        &c.principal(),
+        &Action::Method { name, params },
+        NOW,
+    )
+}
+
 struct Caller {
     roles: Vec<String>,
     claims: Value,
@@ -221,7 +231,7 @@ fn an_unknown_client_is_denied_and_sees_nothing() {
             DenialReason::ClientUnknown
         );
         assert!(!c.sees(&policy, "read_record"));
-        let list = decide(&policy, &c.principal(), &Action::Method("tools/list"), NOW);
+        let list = method(&policy, &c, "tools/list");
         assert_eq!(list.denial().unwrap().reason, DenialReason::ClientUnknown);
     }
 }
@@ -467,11 +477,7 @@ fn prompts_have_rules_of_their_own() {
 #[test]
 fn methods_are_denied_unless_they_are_open() {
     let (policy, c) = (policy(), caller(&["nurse"]));
-    let ask = |name: &str| {
-        decide(&policy, &c.principal(), &Action::Method(name), NOW)
-            .permit()
-            .is_some()
-    };
+    let ask = |name: &str| method(&policy, &c, name).permit().is_some();
     for name in OPEN_METHODS {
         assert!(ask(name), "{name}");
     }
@@ -485,6 +491,86 @@ fn methods_are_denied_unless_they_are_open() {
     ] {
         assert!(!ask(name), "{name}");
     }
+}
+
+#[test]
+fn a_method_is_decided_by_its_rule_and_what_belongs_to_it_by_the_same() {
+    let policy = policy_with(|text| {
+        text.to_owned()
+            + "methods:\n  completion/complete: { roles: [physician], patient: args.context.arguments.id, \
+               when: \"args.ref.name == 'letter'\" }\n  tasks/get: { roles: [nurse] }\n"
+    });
+    let ask = |role: &str, name: &str, params: Value| {
+        let c = caller(&[role]);
+        let params = &params;
+        let action = Action::Method { name, params };
+        decide(&policy, &c.principal(), &action, NOW)
+    };
+    let reason = |decision: Decision| decision.denial().map(|d| d.reason);
+    let letter = json!({ "ref": { "name": "letter" }, "context": { "arguments": { "id": "7" } } });
+    let complete = "completion/complete";
+    let permitted = ask("physician", complete, letter.clone());
+    let permit = permitted.permit().unwrap();
+    assert_eq!(permit.rule.name.as_ref(), "methods.completion/complete");
+    assert_eq!(permit.operation, Operation::Read);
+    assert_eq!(permit.purpose.as_deref(), Some("TREAT"));
+    let denied = reason(ask("nurse", complete, letter));
+    assert_eq!(denied, Some(DenialReason::RoleNotAllowed));
+    let other = json!({ "ref": { "name": "x" }, "context": { "arguments": { "id": "7" } } });
+    let denied = reason(ask("physician", complete, other));
+    assert_eq!(denied, Some(DenialReason::ConditionFalse));
+    let nobody = json!({ "ref": { "name": "letter" } });
+    let denied = reason(ask("physician", complete, nobody));
+    assert_eq!(denied, Some(DenialReason::PatientMissing));
+    for method in ["tasks/get", "tasks/result", "notifications/tasks/status"] {
+        assert!(ask("nurse", method, Value::Null).permit().is_some());
+    }
+    let cancel = reason(ask("nurse", "tasks/cancel", Value::Null));
+    assert_eq!(cancel, Some(DenialReason::NotListed));
+}
+
+#[test]
+fn a_subscription_needs_the_methods_rule_and_the_resources() {
+    let rule = "methods:\n  resources/subscribe: { roles: [nurse, billing] }\n";
+    let with_rule = policy_with(|text| text.to_owned() + rule);
+    let ask = |policy: &Policy, role: &str, uri: &str| {
+        let c = caller(&[role]);
+        let action = Action::Subscription {
+            method: "resources/unsubscribe",
+            uri,
+            params: &Value::Null,
+        };
+        decide(policy, &c.principal(), &action, NOW)
+    };
+    let uri = "patient://7/summary";
+    let both = ask(&with_rule, "nurse", uri);
+    assert_eq!(both.permit().unwrap().patient_value.as_deref(), Some("7"));
+    assert!(ask(&policy(), "nurse", uri).denial().is_some());
+    assert!(ask(&with_rule, "physician", uri).denial().is_some());
+    assert!(
+        ask(&with_rule, "nurse", "patient://7/other")
+            .denial()
+            .is_some()
+    );
+}
+
+#[test]
+fn what_goes_on_is_decided_again_for_whoever_asks_now() {
+    let policy = policy();
+    let now = |role: &str| {
+        let c = caller(&[role]);
+        still(&policy, &c.principal(), &Listed::Tool("read_record"), NOW)
+    };
+    let ssn = policy.fields().find(|(_, name)| *name == "ssn").unwrap().0;
+    let physician = now("physician").unwrap().views.of(ssn);
+    assert_ne!(physician, now("nurse").unwrap().views.of(ssn));
+    let denied = still(
+        &policy,
+        &caller(&["auditor"]).principal(),
+        &Listed::Tool("store_record"),
+        NOW,
+    );
+    assert_eq!(denied.unwrap_err().reason, DenialReason::RoleNotAllowed);
 }
 
 #[test]

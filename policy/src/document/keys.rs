@@ -169,7 +169,7 @@ pub(crate) static ROOT: &[Key] = &[
     key("tools", Shape::Named(&Shape::Map(TOOL)), "rules of tools; a tool that is not named is denied and hidden"),
     key("resources", Shape::Named(&Shape::Map(RULE)), "rules of resources, by URI template (RFC 6570 level 1)"),
     key("prompts", Shape::Named(&Shape::Map(RULE)), "rules of prompts"),
-    key("methods", Shape::Named(&Shape::Map(METHOD)), "rules of other methods, denied unless named").permits(),
+    key("methods", Shape::Named(&Shape::Map(METHOD)), "rules of completion, sampling, elicitation, logging, tasks and subscriptions, denied unless named"),
 ];
 
 pub(crate) static AUTHENTICATION: &[Key] = &[
@@ -957,11 +957,41 @@ pub(crate) static TOOL: &[Key] = rule_keys!(
 );
 
 pub(crate) static METHOD: &[Key] = &[
-    key("roles", ROLES, "who may call it"),
+    key(
+        "operation",
+        Shape::Word(OPERATIONS),
+        "what it does with PHI; default: read for completion/complete, sampling/createMessage, elicitation/create and notifications/message, else none",
+    ),
+    key(
+        "roles",
+        ROLES,
+        "who may call it, or be asked or told by the server; `any`: every role of this policy",
+    )
+    .required(),
     key(
         "patient",
         Shape::Text,
-        "the path to whose record it touches, or none",
+        "the path to whose record it touches, or none; only of completion/complete, elsewhere the call, the resource or the task says it",
+    ),
+    key(
+        "text",
+        Shape::Word(TEXT_VIEWS),
+        "text that is no JSON; default phi.text",
+    ),
+    key(
+        "binary",
+        Shape::Word(&[yes("withhold"), yes("reveal")]),
+        "content that can't be read; default phi.binary",
+    ),
+    key(
+        "when",
+        Shape::Text,
+        "a CEL condition over args (the message's params) and claims; an absent name or an error denies",
+    ),
+    key(
+        "step_up",
+        Shape::Map(STEP_UP),
+        "a fresher or stronger authentication that it needs",
     ),
 ];
 

@@ -581,11 +581,6 @@ fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
             "error",
         ),
         (
-            "tools: ",
-            "methods: { x: { roles: [nurse], patient: none } }\ntools: ",
-            "warning",
-        ),
-        (
             "resources:\n",
             "  lab_*: { operation: read, roles: [nurse], patient: args.x }\nresources:\n",
             "warning",

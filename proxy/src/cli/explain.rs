@@ -18,7 +18,7 @@ pub(super) struct ExplainArgs {
     /// The caller's role
     #[arg(long, required_unless_present = "fields")]
     role: Option<String>,
-    /// The tool, the prompt, or the template of a resource
+    /// The tool, the prompt, the template of a resource, or the method (completion/complete)
     #[arg(long, required_unless_present = "fields", conflicts_with = "fields")]
     tool: Option<String>,
     /// Instead of a call, every PHI field: its group, names and places, where it is written, and what each role sees
@@ -69,9 +69,15 @@ pub(super) fn explain(
             "name a --role and a --tool, or ask for --fields".to_owned(),
         ));
     };
-    let known = [policy.tools(), policy.prompts(), policy.resources()].concat();
+    let known = [
+        policy.tools(),
+        policy.prompts(),
+        policy.resources(),
+        policy.methods(),
+    ]
+    .concat();
     if !known.contains(&tool) {
-        return Err(unknown("tool, prompt or resource", tool, &known));
+        return Err(unknown("tool, prompt, resource or method", tool, &known));
     }
     let purpose = arguments.purpose.as_deref();
     let explanation = safeguard_policy::explain(policy, role, tool, purpose);

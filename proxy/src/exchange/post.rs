@@ -112,7 +112,10 @@ impl Exchange<'_> {
         let decision = decide::decide(
             &self.live.policy,
             &caller.principal(),
-            &Action::Method(method),
+            &Action::Method {
+                name: method,
+                params: &serde_json::Value::Null,
+            },
             caller.now_unix,
         );
         let denial = match decision {
