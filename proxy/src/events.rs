@@ -262,6 +262,7 @@ impl Recorder {
             UpstreamError::TooSlow => "upstream_too_slow",
             UpstreamError::TooLarge => "upstream_answer_too_large",
             UpstreamError::Invalid => "upstream_answer_invalid",
+            UpstreamError::Cancelled => "client_cancelled",
         };
         self.not_released(call, live, reason);
     }

@@ -1,5 +1,5 @@
 //! What a request must satisfy before anybody asks who sends it: unambiguous framing, bounded headers, a `Host` and
-//! an `Origin` that are ours, a revision of MCP that is carried here.
+//! an `Origin` that are ours.
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
@@ -18,7 +18,8 @@ pub const HEADERS_MAX: usize = 100;
 pub static SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// `MCP-Protocol-Version` (MCP 2025-11-25, Transports).
 pub static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// `Last-Event-ID` (WHATWG HTML, Server-sent events).
+pub static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The only headers that go up: whatever else a client sends could be a token or PHI, and no upstream needs it.
@@ -40,8 +41,8 @@ pub struct Face {
     pub origins: Vec<String>,
     /// The endpoint's path, without a trailing slash.
     pub path: String,
-    /// The revisions of MCP that the upstream carries.
-    pub revisions: Vec<String>,
+    /// The revisions of MCP that the upstream speaks, where the configuration says so.
+    pub revisions: Option<Vec<String>>,
 }
 
 /// Refuses what two parsers could read in two ways, and what is larger than its bound.
@@ -139,19 +140,6 @@ pub fn without_default_port(authority: &str) -> &str {
     authority.strip_suffix(":443").unwrap_or(authority)
 }
 
-/// Refuses a revision that the upstream does not carry, before it reaches one that dies of it.
-///
-/// # Errors
-/// 400 in plain text, from which newer clients fall back to `initialize`.
-pub fn revision(headers: &HeaderMap, face: &Face) -> Result<(), Refusal> {
-    match text(headers, &PROTOCOL_VERSION)? {
-        Some(version) if !face.revisions.iter().any(|ours| ours == version) => {
-            Err(Refusal::Revision)
-        }
-        _ => Ok(()),
-    }
-}
-
 /// The body of a POST is JSON.
 ///
 /// # Errors
@@ -197,7 +185,7 @@ pub fn trace_id(headers: &HeaderMap) -> Option<String> {
         .then(|| id.to_ascii_lowercase())
 }
 
-/// What of a request's headers goes to the upstream.
+/// What of a request's headers goes to the upstream, whatever its era.
 pub fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut up = HeaderMap::with_capacity(FORWARDED.len());
     for name in FORWARDED {
@@ -211,7 +199,14 @@ pub fn forwarded(headers: &HeaderMap) -> HeaderMap {
     up
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Refusal> {
+/// One header as text.
+///
+/// # Errors
+/// 400 for bytes that are none.
+pub(crate) fn text<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h str>, Refusal> {
     headers
         .get(name)
         .map(HeaderValue::to_str)
@@ -236,7 +231,7 @@ mod tests {
             authority: "agents.example.com".into(),
             origins: vec!["https://agents.example.com".into()],
             path: "/mcp".into(),
-            revisions: vec!["2025-11-25".into()],
+            revisions: None,
         }
     }
 
@@ -277,12 +272,6 @@ mod tests {
         assert_eq!(face(&request(&[]), &ours()), Err(Refusal::ForeignOrigin));
         let foreign = request(&[("host", "agents.example.com"), ("origin", "null")]);
         assert_eq!(face(&foreign, &ours()), Err(Refusal::ForeignOrigin));
-    }
-
-    #[test]
-    fn a_newer_revision_is_refused() {
-        let newer = request(&[("mcp-protocol-version", "2026-07-28")]);
-        assert_eq!(revision(&newer.headers, &ours()), Err(Refusal::Revision));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod control;
 pub mod delivery;
 pub mod demo;
 pub mod downstream;
+pub mod era;
 pub mod events;
 pub mod exchange;
 pub mod gate;

@@ -1,7 +1,7 @@
 //! Every refusal, as one table: HTTP status, JSON-RPC code, the words that the client reads, the metric's label.
 //!
-//! The words are fixed here. None is made of anything that a client, a token or an upstream said, so that no answer
-//! tells more than the caller may know. What happened in detail stands in the audit event of the same reference.
+//! The words are fixed here. None is made of anything that a client, a token or an upstream said (but for the revision
+//! that a client asked for, which its era wants repeated), so that no answer tells more than the caller may know. What happened in detail stands in the audit event of the same reference.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use uuid::Uuid;
 
 use crate::rewrite::RewriteError;
+use crate::rewrite::rounds::UNKNOWN_STATE;
 use crate::upstream::UpstreamError;
 
 /// How long a client should wait when the audit trail or the upstream is out of reach.
@@ -38,6 +39,19 @@ pub enum Refusal {
     MediaType,
     /// A revision of MCP that this endpoint does not carry.
     Revision,
+    /// A revision of MCP that the upstream does not speak, of a client whose era it does (MCP 2026-07-28, Versioning).
+    UnsupportedRevision {
+        /// What it speaks.
+        supported: Vec<String>,
+        /// What the client asked for, in its own words, which were bounded.
+        requested: String,
+    },
+    /// The headers do not say what the body says (MCP 2026-07-28, Server Validation); in words that name the header.
+    HeaderMismatch(&'static str),
+    /// A method that the request's revision does not have.
+    NoSuchMethod,
+    /// A `requestState` that was not given out to this principal for this request, or too long ago.
+    UnknownState,
     /// The body can't be parsed.
     Parse,
     /// The message is ambiguous, or not what its method takes.
@@ -64,6 +78,10 @@ pub enum Refusal {
 mod code {
     pub(super) const PARSE: i32 = -32700;
     pub(super) const INVALID: i32 = -32600;
+    pub(super) const NO_SUCH_METHOD: i32 = -32601;
+    pub(super) const INVALID_PARAMS: i32 = -32602;
+    pub(super) const HEADER_MISMATCH: i32 = -32020;
+    pub(super) const UNSUPPORTED_REVISION: i32 = -32022;
     pub(super) const DENIED: i32 = -32050;
     pub(super) const INTEGRITY: i32 = -32051;
     pub(super) const VAULT: i32 = -32052;
@@ -149,6 +167,30 @@ impl Refusal {
                 "revision",
                 "this revision of MCP is not served here: initialize",
             ),
+            Self::UnsupportedRevision { .. } => row(
+                S::BAD_REQUEST,
+                Some(code::UNSUPPORTED_REVISION),
+                "revision",
+                "Unsupported protocol version",
+            ),
+            Self::HeaderMismatch(what) => row(
+                S::BAD_REQUEST,
+                Some(code::HEADER_MISMATCH),
+                "header_mismatch",
+                what,
+            ),
+            Self::NoSuchMethod => row(
+                S::NOT_FOUND,
+                Some(code::NO_SUCH_METHOD),
+                "no_such_method",
+                "Method not found",
+            ),
+            Self::UnknownState => row(
+                S::NOT_FOUND,
+                Some(code::INVALID_PARAMS),
+                "state",
+                "no such requestState: send the request anew without it",
+            ),
             Self::Parse => row(
                 S::BAD_REQUEST,
                 Some(code::PARSE),
@@ -192,6 +234,13 @@ impl Refusal {
                 "upstream",
                 "the MCP server did not answer in time",
             ),
+            // Nobody reads it.
+            Self::Upstream(UpstreamError::Cancelled) => row(
+                S::BAD_REQUEST,
+                Some(code::UPSTREAM),
+                "cancelled",
+                "the client cancelled the request",
+            ),
             Self::Upstream(_) => row(
                 S::BAD_GATEWAY,
                 Some(code::UPSTREAM),
@@ -234,7 +283,7 @@ impl Refusal {
         let mut headers = HeaderMap::new();
         self.headers(&mut headers);
         let (body, media) = match row.code {
-            Some(code) => (error(id, code, row.message, reference), "application/json"),
+            Some(_) => (self.message(id, reference), "application/json"),
             None => (
                 format!("{}\n", row.message).into_bytes(),
                 "text/plain; charset=utf-8",
@@ -251,7 +300,21 @@ impl Refusal {
     /// The refusal as one JSON-RPC error message, for a stream that is already under way.
     pub fn message(&self, id: Option<&[u8]>, reference: Uuid) -> Vec<u8> {
         let row = self.row();
-        error(id, row.code.unwrap_or(code::DENIED), row.message, reference)
+        let mut data = format!(r#""reference":"{reference}""#).into_bytes();
+        if let Self::UnsupportedRevision {
+            supported,
+            requested,
+        } = self
+        {
+            data.extend_from_slice(br#","supported":["#);
+            for (position, revision) in supported.iter().enumerate() {
+                data.extend_from_slice(if position == 0 { b"" } else { b"," });
+                safeguard_wire::json::quote_into(revision, &mut data);
+            }
+            data.extend_from_slice(br#"],"requested":"#);
+            safeguard_wire::json::quote_into(requested, &mut data);
+        }
+        error(id, row.code.unwrap_or(code::DENIED), row.message, &data)
     }
 
     fn headers(&self, headers: &mut HeaderMap) {
@@ -277,13 +340,15 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-fn error(id: Option<&[u8]>, code: i32, message: &str, reference: Uuid) -> Vec<u8> {
+fn error(id: Option<&[u8]>, code: i32, message: &str, data: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(160);
     body.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
     body.extend_from_slice(id.unwrap_or(b"null"));
     body.extend_from_slice(format!(r#","error":{{"code":{code},"message":"#).as_bytes());
     safeguard_wire::json::quote_into(message, &mut body);
-    body.extend_from_slice(format!(r#","data":{{"reference":"{reference}"}}}}}}"#).as_bytes());
+    body.extend_from_slice(br#","data":{"#);
+    body.extend_from_slice(data);
+    body.extend_from_slice(b"}}}");
     body
 }
 
@@ -307,6 +372,7 @@ impl From<UpstreamError> for Refusal {
 impl From<&RewriteError> for Refusal {
     fn from(error: &RewriteError) -> Self {
         match error {
+            RewriteError::Denied(UNKNOWN_STATE) => Self::UnknownState,
             RewriteError::Denied(_) => Self::Denied,
             RewriteError::Integrity(_) => Self::Integrity,
             RewriteError::Vault(_) => Self::Vault,

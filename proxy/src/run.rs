@@ -266,6 +266,7 @@ fn build(
         trail,
         metrics,
         upstream,
+        learnt: crate::era::Learnt::default(),
         shapes: crate::rewrite::shapes::Shapes::default(),
         limits,
         inflight: AtomicUsize::new(0),

@@ -30,8 +30,6 @@ use crate::session::SessionLimits;
 use crate::sidecar::RequestLimits;
 use crate::upstream::UpstreamSettings;
 
-/// The revisions of MCP that are carried where the configuration names none.
-const REVISIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
 /// Login sessions in the table at once.
 pub const SESSIONS_MAX: usize = 100_000;
 /// MCP sessions in the table at once.
@@ -308,7 +306,7 @@ fn face(configuration: &Configuration) -> Face {
         authority,
         origins,
         path,
-        revisions: REVISIONS.map(str::to_owned).to_vec(),
+        revisions: configuration.upstream.protocol_versions.clone(),
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Sidecar {
     pub metrics: Arc<Metrics>,
     /// The MCP server.
     pub upstream: Upstream,
+    /// What it has said of the revisions that it speaks.
+    pub learnt: crate::era::Learnt,
     /// What its tools' outputs require.
     pub shapes: crate::rewrite::shapes::Shapes,
     /// Bounds.

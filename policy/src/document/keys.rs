@@ -132,6 +132,14 @@ impl Key {
 }
 
 const TEXTS: Shape = Shape::List(&Shape::Text);
+
+/// The revisions of MCP that have been released, but for 2024-11-05 with its other transport.
+const REVISIONS: &[Choice] = &[
+    yes("2025-03-26"),
+    yes("2025-06-18"),
+    yes("2025-11-25"),
+    yes("2026-07-28"),
+];
 const ON_OFF: Shape = Shape::Bool;
 /// Seconds of a deadline: up to an hour.
 const DEADLINE: Shape = Shape::Integer(1, 3600);
@@ -778,10 +786,9 @@ pub(crate) static UPSTREAM: &[Key] = &[
     .permits(),
     key(
         "protocol_versions",
-        TEXTS,
-        "revisions of MCP that may be spoken",
-    )
-    .restricts(),
+        Shape::List(&Shape::Word(REVISIONS)),
+        "revisions of MCP that the server speaks; default those before 2026-07-28, and that one once the server itself has said that it speaks it",
+    ),
     key("tools_lock", Shape::Text, "a file of reviewed tools").restricts(),
 ];
 

@@ -253,11 +253,7 @@ pub(crate) fn upstream(
 ) -> Option<Upstream> {
     let section = root.section("upstream");
     // Reserved, reported by the table.
-    let _ = (
-        section.text("require_loopback"),
-        section.text("tools_lock"),
-        section.items("protocol_versions"),
-    );
+    let _ = (section.text("require_loopback"), section.text("tools_lock"));
     let text = section.text("url")?;
     let place = section.place_of("url");
     let Some(url) = split_url(text) else {
@@ -304,7 +300,25 @@ pub(crate) fn upstream(
         },
         timeout: section.seconds("timeout_seconds")?,
         connect_timeout: section.seconds("connect_timeout_seconds")?,
+        protocol_versions: protocol_versions(section, report),
     })
+}
+
+/// `upstream.protocol_versions`, if it is written: each once, and at least one.
+fn protocol_versions(section: Section<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
+    section.node_of("protocol_versions")?;
+    let versions = section.texts("protocol_versions");
+    let mut seen = std::collections::BTreeSet::new();
+    if versions.is_empty() || !versions.iter().all(|version| seen.insert(version)) {
+        report
+            .error(
+                codes::BAD_VALUE,
+                section.place_of("protocol_versions"),
+                "`upstream.protocol_versions` names no revision, or one twice",
+            )
+            .fix("name each revision that the server speaks once, or leave the key out");
+    }
+    Some(versions)
 }
 
 /// `state.directory`, or the spool's sibling: its name with `-state` behind it.

@@ -315,6 +315,8 @@ pub struct Upstream {
     pub timeout: Duration,
     /// To establish the connection.
     pub connect_timeout: Duration,
+    /// The revisions of MCP that it speaks; none where it is to be learnt.
+    pub protocol_versions: Option<Vec<String>>,
 }
 
 /// `state`

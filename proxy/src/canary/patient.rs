@@ -28,6 +28,7 @@ const URI: &str = "canary://patient";
 const HOLDER: Holder<'_> = Holder {
     patient: Some("canary"),
     session: Some(b"canary"),
+    round: None,
 };
 
 /// What a run found. Names the path, the field and the role; no value.

@@ -12,6 +12,7 @@ use crate::refuse::Refusal;
 use crate::rewrite::Touched;
 use crate::rewrite::answer::Method;
 use crate::rewrite::lists::List;
+use crate::rewrite::rounds::Round;
 
 /// What a client's message asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub enum Asked {
     List(List),
     /// A tool, resource or prompt, by its name or URI.
     Call(Method, String),
+    /// `server/discover`: which revisions are spoken, and what the server offers.
+    Discover,
+    /// `subscriptions/listen`: a stream of notifications of changes.
+    Listen,
     /// Another method, which the policy does not know.
     Other(String),
     /// A notification that may pass.
@@ -62,8 +67,8 @@ impl Asked {
             "tools/call" => Self::Call(Method::Tool, named(params, "name")?),
             "resources/read" => Self::Call(Method::Resource, named(params, "uri")?),
             "prompts/get" => Self::Call(Method::Prompt, named(params, "name")?),
-            // The stateless era's own methods: what falls back, falls back on this answer.
-            "server/discover" | "subscriptions/listen" => return Err(Refusal::Revision),
+            "server/discover" => Self::Discover,
+            "subscriptions/listen" => Self::Listen,
             other => Self::Other(other.to_owned()),
         })
     }
@@ -107,8 +112,23 @@ pub enum Known {
     List(List, Arc<Caller>),
     /// Whatever carries no PHI: lifecycle and ping.
     Plain,
+    /// `initialize`, whose error may tell which revisions the upstream speaks.
+    Initialize,
+    /// `server/discover`.
+    Discover,
+    /// `subscriptions/listen`.
+    Listen(Arc<Listening>),
     /// A request of the server's that was released to the client.
     ServerRequest,
+}
+
+/// A stream of notifications that was permitted.
+#[derive(Debug)]
+pub struct Listening {
+    /// Who listens.
+    pub caller: Arc<Caller>,
+    /// The resources whose changes may be told: those that were asked for, each permitted.
+    pub uris: Vec<String>,
 }
 
 /// A permitted call whose answer is awaited.
@@ -130,6 +150,8 @@ pub struct Call {
     pub touched: Touched,
     /// The JSON-RPC id, as the client wrote it.
     pub request_id: String,
+    /// What the server's state between the rounds of this call is bound to.
+    pub round: Round,
 }
 
 impl Call {

@@ -6,6 +6,7 @@
 
 pub(crate) mod asked;
 mod caller;
+mod modern;
 mod post;
 mod settle;
 mod stream;
@@ -22,6 +23,7 @@ pub use asked::{Asked, Known};
 pub use caller::Caller;
 
 use crate::downstream::Downstream;
+use crate::era::{self, Era, Spoken};
 use crate::gate;
 use crate::listener::Connection;
 use crate::live::Live;
@@ -55,6 +57,8 @@ pub struct Exchange<'s> {
     outcome: &'static str,
     upstream_time: Option<Duration>,
     streamed: bool,
+    /// The era that the request is of, once its body has been read.
+    era: Era,
 }
 
 impl std::fmt::Debug for Exchange<'_> {
@@ -89,6 +93,7 @@ impl<'s> Exchange<'s> {
             outcome: "ok",
             upstream_time: None,
             streamed: false,
+            era: Era::Legacy,
         }
     }
 
@@ -121,6 +126,12 @@ impl<'s> Exchange<'s> {
             took,
             self.upstream_time,
         );
+    }
+
+    /// The revisions that the upstream speaks.
+    fn spoken(&self) -> Spoken<'_> {
+        let configured = self.live.face.revisions.as_deref();
+        Spoken::new(configured, &self.sidecar.learnt)
     }
 
     fn named(&mut self, method: &str) {
@@ -165,7 +176,9 @@ impl<'s> Exchange<'s> {
     ) -> Result<(Arc<Caller>, Option<Bound>, Answer<'s>), Refusal> {
         let headers = &http.req_header().headers;
         let caller = self.caller(headers).await?;
-        gate::revision(headers, &self.live.face)?;
+        if era::claim(headers, self.spoken())? != era::Claim::Legacy {
+            return Err(Refusal::MethodNotAllowed);
+        }
         let session = self.mcp_session(headers, &caller)?;
         let up = gate::forwarded(headers);
         let answer = self.sidecar.upstream.send(method, &up, None, true).await?;

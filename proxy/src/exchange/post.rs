@@ -10,14 +10,16 @@ use safeguard_policy::Root;
 use safeguard_policy::action::Action;
 use safeguard_policy::decide::{self, Decision, Denial, Permit};
 use safeguard_policy::policy::{Operation, Rule};
-use safeguard_wire::json::Tree;
+use safeguard_wire::json::{Tree, Value};
 use safeguard_wire::jsonrpc::{InvalidMessage, Message};
 
 use super::asked::{Call, arguments_of, method_name};
+use super::modern::Headers;
 use super::{Asked, Bound, Caller, Exchange, Known};
 use crate::authn::StepUp;
 use crate::clock;
 use crate::downstream::Downstream;
+use crate::era::{self, Claim, Era};
 use crate::events::Refused;
 use crate::gate;
 use crate::live::KEY_AWAITED;
@@ -25,6 +27,7 @@ use crate::paths::CallArguments;
 use crate::refuse::{Refusal, Reply};
 use crate::rewrite::answer::{Method, patient_of_arguments};
 use crate::rewrite::request::{self, RewrittenRequest, Stamp};
+use crate::rewrite::rounds::Round;
 use crate::rewrite::{Holder, LIMITS, RewriteError};
 use crate::session::mcp::{McpSessionError, PendingError};
 use crate::upstream::{Answer, UpstreamError};
@@ -46,16 +49,19 @@ impl Exchange<'_> {
         let headers = &http.req_header().headers;
         let caller = self.caller(headers).await?;
         gate::media_type(headers)?;
-        gate::revision(headers, &self.live.face)?;
-        let session = self.mcp_session(headers, &caller)?;
-        let forwarded = gate::forwarded(headers);
+        let claim = era::claim(headers, self.spoken())?;
+        // The modern revision has no sessions: an id that comes all the same is nobody's.
+        let session = match claim {
+            Claim::Legacy => self.mcp_session(headers, &caller)?,
+            Claim::Modern | Claim::Unspoken(_) => None,
+        };
+        let mut up = Headers::new(claim, headers, gate::forwarded(headers));
         let limits = self.sidecar.limits;
         let body = Downstream::new(http)
             .body(limits.body_bytes_max, limits.body)
             .await?;
-        let outgoing = self.judge(&caller, body, session.as_ref()).await?;
-        self.send(http, &forwarded, &caller, outgoing, session)
-            .await
+        let outgoing = self.judge(&caller, body, session.as_ref(), &mut up).await?;
+        self.send(http, &up.up, &caller, outgoing, session).await
     }
 
     /// Reads the message and decides it.
@@ -64,6 +70,7 @@ impl Exchange<'_> {
         caller: &Arc<Caller>,
         body: Bytes,
         session: Option<&Bound>,
+        headers: &mut Headers,
     ) -> Result<Outgoing, Refusal> {
         let tree = Tree::parse(&body, &LIMITS).map_err(|_| Refusal::Parse)?;
         let message = Message::parse(tree.root()).map_err(|error| invalid(&error))?;
@@ -76,14 +83,25 @@ impl Exchange<'_> {
             }
             Message::Notification { .. } | Message::Response { .. } => None,
         };
+        self.settle_era(headers, &message)?;
         let asked = Asked::of(&message)?;
+        self.in_era(caller, &message)?;
+        if !matches!(asked, Asked::Call(..)) {
+            self.mirror(headers, &body)
+                .map_err(|error| Refusal::from(&error))?;
+        }
         let plain = |known, repeatable| Outgoing {
             body: body.clone(),
             known,
             repeatable,
         };
         match asked {
-            Asked::Initialize => Ok(plain(Known::Plain, false)),
+            Asked::Initialize => Ok(plain(Known::Initialize, false)),
+            Asked::Discover => Ok(plain(Known::Discover, true)),
+            Asked::Listen => {
+                let listening = self.listen(caller, params_of(&message))?;
+                Ok(plain(Known::Listen(Arc::new(listening)), true))
+            }
             Asked::Ping => Ok(plain(Known::Plain, true)),
             Asked::List(list) => Ok(plain(Known::List(list, Arc::clone(caller)), true)),
             Asked::Notification => Ok(plain(Known::Plain, false)),
@@ -92,7 +110,8 @@ impl Exchange<'_> {
                 .map(|()| plain(Known::Plain, false)),
             Asked::Call(method, name) => {
                 let key = key.unwrap_or_default();
-                self.call(caller, &body, &tree, method, name, key).await
+                self.call(caller, (&body, &tree), method, name, key, headers)
+                    .await
             }
             Asked::Other(method) => Err(self.other(caller, &method)),
             Asked::ForeignNotification(method) => Err(self.other(caller, &method)),
@@ -104,11 +123,22 @@ impl Exchange<'_> {
         let waiting = session.and_then(|bound| bound.session.take(&server_key(id)));
         match waiting {
             Some(Known::ServerRequest) => Ok(()),
-            Some(Known::Call(_) | Known::List(..) | Known::Plain) | None => Err(Refusal::Denied),
+            Some(_) | None => Err(Refusal::Denied),
         }
     }
 
-    fn other(&mut self, caller: &Arc<Caller>, method: &str) -> Refusal {
+    /// A method that the request's revision does not have is answered as such, whatever the policy says of it.
+    fn in_era(&mut self, caller: &Arc<Caller>, message: &Message<'_>) -> Result<(), Refusal> {
+        match message {
+            Message::Request { method, .. } if self.era == Era::Modern && !era::exists(method) => {
+                let _ = self.other(caller, method);
+                Err(Refusal::NoSuchMethod)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn other(&mut self, caller: &Arc<Caller>, method: &str) -> Refusal {
         let decision = decide::decide(
             &self.live.policy,
             &caller.principal(),
@@ -135,11 +165,11 @@ impl Exchange<'_> {
     async fn call(
         &mut self,
         caller: &Arc<Caller>,
-        body: &Bytes,
-        tree: &Tree<'_>,
+        (body, tree): (&Bytes, &Tree<'_>),
         method: Method,
         name: String,
         key: String,
+        headers: &mut Headers,
     ) -> Result<Outgoing, Refusal> {
         let permit = match self.decide(caller, tree, method, &name) {
             Ok(permit) => permit,
@@ -149,6 +179,7 @@ impl Exchange<'_> {
         };
         self.tool = rule_label(&permit.rule);
         let patient = patient(tree, method, &permit).map_err(|error| Refusal::from(&error))?;
+        let round = Round::new(caller.owner(), method_name(method), &name);
         let stamp = Stamp {
             created_by: caller.authenticated.subject(),
             now_micros: clock::now_micros(),
@@ -162,12 +193,18 @@ impl Exchange<'_> {
                 Holder {
                     patient: patient.as_deref(),
                     session: Some(caller.session.hashed_id().as_bytes()),
+                    round: Some(round),
                 },
                 stamp,
                 method == Method::Prompt,
             )
         });
-        let rewritten = match rewritten {
+        let rewritten = rewritten.and_then(|rewritten| {
+            let body = rewritten.body.map_or_else(|| body.clone(), Bytes::from);
+            self.mirror(headers, &body)?;
+            Ok((body, rewritten.touched))
+        });
+        let (body, touched) = match rewritten {
             Ok(rewritten) => rewritten,
             Err(error) => {
                 let about = Refused {
@@ -192,8 +229,9 @@ impl Exchange<'_> {
             patient,
             uri: (method == Method::Resource).then_some(name),
             caller: Arc::clone(caller),
-            touched: rewritten.touched,
+            touched,
             request_id: key,
+            round,
         };
         if call.concerns_phi() {
             // What leaked the synthetic patient's values would leak anybody's.
@@ -211,7 +249,6 @@ impl Exchange<'_> {
                 return Err(Refusal::Audit);
             }
         }
-        let body = rewritten.body.map_or_else(|| body.clone(), Bytes::from);
         let repeatable = matches!(
             call.permit.operation,
             Operation::None | Operation::Search | Operation::Read
@@ -333,11 +370,9 @@ impl Exchange<'_> {
                 })?;
         }
         let began = Instant::now();
-        let answer = self
-            .sidecar
-            .upstream
-            .send(&Verb::POST, forwarded, Some(&body), repeatable)
-            .await;
+        let upstream = &self.sidecar.upstream;
+        let sending = upstream.send(&Verb::POST, forwarded, Some(&body), repeatable);
+        let answer = self.unless_gone(http, sending).await;
         self.upstream_time = Some(began.elapsed());
         let answered = match answer {
             Ok(answer) => {
@@ -350,6 +385,24 @@ impl Exchange<'_> {
             let _ = bound.session.take(key);
         }
         answered
+    }
+
+    /// Waits for the upstream. A modern client that goes has cancelled its request (MCP 2026-07-28, Cancellation): the
+    /// upstream learns it by the end of its connection, at once. A legacy client that goes has not.
+    async fn unless_gone<T>(
+        &self,
+        http: &mut ServerSession,
+        waiting: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        if self.era == Era::Legacy {
+            return waiting.await;
+        }
+        let mut downstream = Downstream::new(http);
+        tokio::select! {
+            biased;
+            done = waiting => done,
+            () = downstream.closed() => Err(UpstreamError::Cancelled),
+        }
     }
 
     async fn answer(
@@ -381,7 +434,8 @@ impl Exchange<'_> {
             (status, "application/json")
                 if status == StatusCode::OK || status.is_client_error() =>
             {
-                let text = match answer.whole(self.sidecar.limits.answer_bytes_max).await {
+                let reading = answer.whole(self.sidecar.limits.answer_bytes_max);
+                let text = match self.unless_gone(http, reading).await {
                     Ok(text) => text,
                     Err(error) => return Err(self.failed(known, error)),
                 };
@@ -482,6 +536,13 @@ fn method_of<'m>(message: &'m Message<'_>) -> &'m str {
     match message {
         Message::Request { method, .. } | Message::Notification { method, .. } => method,
         Message::Response { .. } => "response",
+    }
+}
+
+fn params_of<'t>(message: &Message<'t>) -> Option<Value<'t>> {
+    match message {
+        Message::Request { params, .. } | Message::Notification { params, .. } => *params,
+        Message::Response { .. } => None,
     }
 }
 

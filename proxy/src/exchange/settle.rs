@@ -8,6 +8,7 @@ use safeguard_wire::jsonrpc::{Message, Outcome};
 
 use super::asked::Call;
 use super::{Caller, Exchange, Known};
+use crate::era::MODERN;
 use crate::refuse::Refusal;
 use crate::rewrite::answer::{self, Method, RewrittenAnswer};
 use crate::rewrite::lists::{self, List};
@@ -48,6 +49,15 @@ impl Exchange<'_> {
         }
         match known {
             Known::Plain | Known::ServerRequest => Ok(None),
+            Known::Initialize => {
+                if is_error && self.spoken().learns() && self.sidecar.learnt.from_error(&tree) {
+                    log::info!("the MCP server says that it speaks {MODERN}: its clients may, too");
+                }
+                Ok(None)
+            }
+            Known::Discover => self.settle_discover(&tree),
+            // Its answer is the end of the stream, and says nothing but whose.
+            Known::Listen(_) => Ok(None),
             Known::List(_, _) if is_error => Ok(None),
             Known::List(list, caller) => self.settle_list(*list, caller, &tree).map(Some),
             Known::Call(call) => self.settle_call(call, &tree).await,
@@ -59,7 +69,10 @@ impl Exchange<'_> {
         let (caller, call) = match known {
             Known::Call(call) => (&call.caller, Some(call)),
             Known::List(_, caller) => (caller, None),
-            Known::Plain | Known::ServerRequest => return None,
+            Known::Listen(listening) => (&listening.caller, None),
+            Known::Plain | Known::Initialize | Known::Discover | Known::ServerRequest => {
+                return None;
+            }
         };
         let reason = caller.session.is_over()?;
         if let Some(call) = call {
@@ -111,6 +124,7 @@ impl Exchange<'_> {
             holder: Holder {
                 patient: call.patient.as_deref(),
                 session: Some(call.caller.session.hashed_id().as_bytes()),
+                round: Some(call.round),
             },
             uri: call.uri.as_deref(),
             absence,

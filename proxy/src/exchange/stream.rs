@@ -16,6 +16,8 @@ use safeguard_wire::json::{Kind, Splice, Tree};
 use safeguard_wire::jsonrpc::Message;
 use safeguard_wire::sse::{Event, Framer};
 
+use super::asked::Listening;
+use super::modern;
 use super::post::{put_session, server_key};
 use super::{Bound, Caller, Exchange, Known};
 use crate::downstream::{Downstream, Gone};
@@ -220,9 +222,10 @@ impl Exchange<'_> {
                 }
                 _ => self.foreign("server_request"),
             },
-            Ok(Message::Notification { method, .. }) => {
-                self.judge_notification(&tree, &method, course.known.as_ref())
-            }
+            Ok(Message::Notification { method, .. }) => match &course.known {
+                Some(Known::Listen(listening)) => self.judge_change(&tree, &method, listening),
+                known => self.judge_notification(&tree, &method, known.as_ref()),
+            },
             Err(_) => self.foreign("not_json_rpc"),
         }
     }
@@ -262,7 +265,7 @@ impl Exchange<'_> {
         };
         let permit = match known {
             Some(Known::Call(call)) => Some(&call.permit),
-            Some(Known::Plain | Known::List(..) | Known::ServerRequest) | None => None,
+            Some(_) | None => None,
         };
         let text = permit.is_some_and(|permit| permit.text == TextView::Reveal);
         let unlisted =
@@ -272,6 +275,16 @@ impl Exchange<'_> {
         }
         let words = if text { words } else { "" };
         strip(tree, kept, words)
+    }
+
+    /// A notification on the stream of a subscription.
+    fn judge_change(&self, tree: &Tree<'_>, method: &str, listening: &Listening) -> Verdict {
+        let id = self.request_id.as_deref().unwrap_or_default();
+        match modern::cut(tree, method, listening, id) {
+            None => self.foreign("notification"),
+            Some(splice) if splice.is_empty() => Verdict::Pass,
+            Some(splice) => Verdict::Rewritten(splice.apply()),
+        }
     }
 
     /// Whether any member of a message has the name of a PHI field, or any text of it may hold such a member.

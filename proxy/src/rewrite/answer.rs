@@ -21,7 +21,8 @@ use super::record::Checked;
 use super::shapes::Absence;
 use super::show::Shower;
 use super::view::sealed_token;
-use super::{Holder, LIMITS, RewriteError, Touched, Workshop, record, request};
+use super::{Holder, LIMITS, RewriteError, Touched, Workshop, record, request, rounds};
+use crate::era::private;
 
 /// What stands for a text that the caller may not read.
 pub const WITHHELD_TEXT: &str = "[withheld]";
@@ -119,6 +120,10 @@ fn in_clear<'t>(
     }
     if let Some(result) = result {
         shower.name_withheld(result, &mut splice)?;
+        private(result, &mut splice)?;
+        if let Some(state) = member(result, "requestState")? {
+            rounds::seal(state, call, workshop, &mut splice)?;
+        }
     }
     let body = (!splice.is_empty()).then(|| splice.apply());
     Ok(RewrittenAnswer {

@@ -11,6 +11,7 @@ use super::answer::WITHHELD_TEXT;
 use super::schema::{Side, Widening};
 use super::shapes::Shapes;
 use super::{RewriteError, Workshop};
+use crate::era::private;
 
 /// Which list is filtered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,7 @@ pub fn filter(
         return Ok(tree.text().to_vec());
     };
     let mut splice = Splice::new(tree);
+    private(result, &mut splice)?;
     if let Some(items) = member(result, list.member())? {
         for item in items.children() {
             let name = member(item, list.identifier())?.and_then(Value::string);
@@ -83,8 +85,8 @@ pub fn filter(
             }
             if list == List::Tools {
                 let output = member(item, "outputSchema")?;
-                shapes.learn(&name, output);
                 let input = member(item, "inputSchema")?;
+                shapes.learn(&name, output, input);
                 for (side, schema) in [(Side::Output, output), (Side::Input, input)] {
                     let Some(schema) = schema else { continue };
                     let widening = Widening {

@@ -14,6 +14,7 @@ pub mod prose;
 pub mod record;
 mod redeem;
 pub mod request;
+pub mod rounds;
 mod schema;
 pub mod shapes;
 mod show;
@@ -36,6 +37,7 @@ use safeguard_wire::detect::PatternError;
 use safeguard_wire::json::Limits;
 
 use self::prose::Prose;
+use self::rounds::Round;
 use thiserror::Error;
 
 /// How deep a message may nest, in levels.
@@ -100,6 +102,8 @@ pub struct Holder<'a> {
     pub patient: Option<&'a str>,
     /// What names the login session.
     pub session: Option<&'a [u8]>,
+    /// What the server's state between two rounds of a request is bound to.
+    pub round: Option<Round>,
 }
 
 impl std::fmt::Debug for Holder<'_> {

@@ -9,18 +9,19 @@
 
 use safeguard_audit::FieldAction;
 use safeguard_policy::decide::Permit;
-use safeguard_policy::field::{Unlisted, View};
+use safeguard_policy::field::{BinaryView, Unlisted, View};
 use safeguard_policy::policy::{FieldClass, FieldId, Operation, Storage};
 use safeguard_policy::{Policy, Root};
 use safeguard_vault::carry::looks_carried;
 use safeguard_vault::search::SearchError;
 use safeguard_vault::{Sealer, Wrap, looks_sealed};
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
+use safeguard_wire::mcp::{self, Part, Place, Shape};
 
 use super::inside::{self, Inside};
 use super::marks::Marks;
 use super::redeem::{Redeemer, normalize};
-use super::{Holder, LIMITS, RewriteError, Touched, Workshop, record};
+use super::{Holder, LIMITS, RewriteError, Touched, Workshop, record, rounds};
 
 /// A request that may go on.
 #[derive(Debug)]
@@ -93,11 +94,15 @@ pub fn request(
         touched: &mut touched,
     };
     walk.uri(tree)?;
+    rounds::open(tree, holder.round, workshop, stamp.now_unix(), &mut splice)?;
     let meant = arguments.map(|arguments| (Root::Args, arguments));
     let marks = Marks::of(tree.root(), meant, &permit.places, &workshop.policy);
     walk.beside(tree, arguments, Standing::beside(&marks), &mut splice)?;
     if let Some(arguments) = arguments {
         walk.container(arguments, Standing::arguments(&marks), &mut splice)?;
+    }
+    if let Some(params) = locate(tree, &["params"])? {
+        walk.responses(tree, params, Standing::arguments(&marks), &mut splice)?;
     }
     // After the walk: of two edits of one value the last is carried out, and these are the sidecar's own.
     if let Some(record) = record {
@@ -250,14 +255,62 @@ impl Walk<'_, '_> {
                 continue;
             }
             for member in member.children() {
-                // What is called is the policy's to judge, and was.
-                let is_own = member.is_named("name") || member.is_named("uri");
+                // What is called is the policy's to judge, and was; the server's state is its own.
+                let own = ["name", "uri", "requestState", "inputResponses"];
+                let is_own = own.iter().any(|name| member.is_named(name));
                 if !is_own && Some(member) != arguments {
                     self.child(member, standing, splice)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// What a person or a model answered the server (`inputResponses`): theirs are arguments like any other, the
+    /// protocol's own words around them are not.
+    fn responses<'t>(
+        &mut self,
+        tree: &'t Tree<'_>,
+        params: Value<'t>,
+        standing: Standing<'_>,
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
+        if params
+            .get("inputResponses")
+            .map_err(|_| RewriteError::Invalid("duplicate member"))?
+            .is_none()
+        {
+            return Ok(());
+        }
+        let method = locate(tree, &["method"])?.and_then(Value::string);
+        let places = mcp::request(&method.unwrap_or_default(), params)
+            .map_err(|_| RewriteError::Invalid("duplicate member"))?;
+        let answers = places.iter().filter(|place| place.part == Part::Answer);
+        for place in answers {
+            self.answered(place, standing, splice)?;
+        }
+        Ok(())
+    }
+
+    /// One place of an answer of the client's.
+    fn answered<'t>(
+        &mut self,
+        place: &Place<'t>,
+        standing: Standing<'_>,
+        splice: &mut Splice<'t>,
+    ) -> Result<(), RewriteError> {
+        match place.shape {
+            Shape::Json if place.named => self.child(place.value, standing, splice),
+            Shape::Json | Shape::Text => self.plain(place.value, standing, splice),
+            Shape::Uri if place.value.string().is_some_and(|uri| holds_opaque(&uri)) => {
+                Err(RewriteError::Denied("token_in_uri"))
+            }
+            Shape::Uri => self.scalar(place.value, standing),
+            Shape::Blob if self.permit.binary == BinaryView::Withhold => {
+                Err(RewriteError::Denied("binary_not_readable"))
+            }
+            Shape::Blob | Shape::Opaque => Ok(()),
+        }
     }
 
     fn container<'t>(

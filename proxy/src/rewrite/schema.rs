@@ -18,6 +18,9 @@ use safeguard_wire::json::{Kind, Splice, Value};
 use super::Workshop;
 use super::show::is_name;
 
+/// The member of a property's schema that names the header which mirrors it (MCP 2026-07-28).
+const MIRRORED: &str = "x-mcp-header";
+
 /// Which of a tool's schemas is walked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -230,8 +233,31 @@ impl<'t> Widening<'_, 't> {
             Widen::String => br#",{"type":"string"}]}"#,
             Widen::StringOrNull => br#",{"type":["string","null"]}]}"#,
         };
-        self.splice.wrap(schema, br#"{"anyOf":["#, after);
+        let before = match schema.get(MIRRORED) {
+            Ok(Some(annotation)) => self.hoisted(schema, annotation),
+            Ok(None) | Err(_) => Vec::new(),
+        };
+        self.splice.wrap(
+            schema,
+            &[b"{", before.as_slice(), br#""anyOf":["#].concat(),
+            after,
+        );
         Touched(true)
+    }
+
+    /// What says that a header mirrors an argument, taken from its schema so that it stands beside the choice: it must
+    /// be reached through `properties` alone, at a property of a primitive type. Where a token is of another type than
+    /// the argument, nothing is said to the client, and the sidecar mirrors in its stead.
+    fn hoisted(&mut self, schema: Value<'t>, annotation: Value<'t>) -> Vec<u8> {
+        self.splice.remove(annotation);
+        let kind = schema.get("type").ok().flatten().and_then(Value::string);
+        match kind.as_deref() {
+            Some("string") => {
+                let name = annotation.raw();
+                [br#""type":"string","x-mcp-header":"#, name, b","].concat()
+            }
+            _ => Vec::new(),
+        }
     }
 }
 

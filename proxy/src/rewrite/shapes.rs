@@ -1,4 +1,5 @@
-//! What the last `tools/list` said about each tool's output, so that what is withheld still fits it.
+//! What the last `tools/list` said about each tool: of its output, so that what is withheld still fits it, and of the
+//! arguments that headers mirror.
 //!
 //! A withheld member is left out where the output schema lets it, else it is null, and then the schema that the
 //! client was shown says that it may be (the `lists` module sees to that).
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use safeguard_wire::json::{Kind, Value};
+use safeguard_wire::mirror::Annotations;
 
 /// How many tools' shapes are kept. A policy names far fewer; only listed tools that it names are kept.
 pub const SHAPES_MAX: usize = 4096;
@@ -37,25 +39,46 @@ impl Absence {
     }
 }
 
+/// One tool as last listed.
+#[derive(Debug)]
+struct Shape {
+    absence: Absence,
+    mirrored: Arc<Annotations>,
+}
+
 /// The shapes of the upstream's tools, as last listed.
 #[derive(Debug, Default)]
-pub struct Shapes(RwLock<HashMap<String, Absence>>);
+pub struct Shapes(RwLock<HashMap<String, Shape>>);
 
 impl Shapes {
     /// What may be absent from this tool's output.
     pub fn of(&self, tool: &str) -> Absence {
-        self.0.read().get(tool).cloned().unwrap_or_default()
+        let shapes = self.0.read();
+        let shape = shapes.get(tool);
+        shape.map(|shape| shape.absence.clone()).unwrap_or_default()
     }
 
-    /// Keeps what a listed tool's `outputSchema` requires.
-    pub fn learn(&self, tool: &str, output_schema: Option<Value<'_>>) {
+    /// Which arguments of this tool headers mirror; none where no list has shown it.
+    pub fn mirrored(&self, tool: &str) -> Option<Arc<Annotations>> {
+        let shapes = self.0.read();
+        shapes.get(tool).map(|shape| Arc::clone(&shape.mirrored))
+    }
+
+    /// Keeps what a listed tool's `outputSchema` requires, and what its `inputSchema` says of headers. Annotations that
+    /// are not valid say nothing: clients drop such a tool (MCP 2026-07-28, Custom Headers from Tool Parameters).
+    pub fn learn(&self, tool: &str, output_schema: Option<Value<'_>>, input: Option<Value<'_>>) {
         let absence = match output_schema {
             None => Absence::Anything,
             Some(schema) => required(schema),
         };
+        let mirrored = input.and_then(|schema| Annotations::of_schema(schema).ok());
+        let shape = Shape {
+            absence,
+            mirrored: Arc::new(mirrored.unwrap_or_default()),
+        };
         let mut shapes = self.0.write();
         if shapes.len() < SHAPES_MAX || shapes.contains_key(tool) {
-            shapes.insert(tool.to_owned(), absence);
+            shapes.insert(tool.to_owned(), shape);
         }
     }
 }

@@ -61,6 +61,11 @@ impl Owner {
             client.as_bytes(),
         ]))
     }
+
+    /// The digest, for binding more than a session to its owner.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl std::fmt::Debug for Owner {

@@ -58,6 +58,9 @@ pub enum UpstreamError {
     /// The answer is not what MCP's transport allows.
     #[error("the MCP server's answer is not valid MCP")]
     Invalid,
+    /// Nobody waits for the answer any more: the client cancelled its request by closing its connection.
+    #[error("the client closed the connection, which cancels its request")]
+    Cancelled,
 }
 
 /// The upstream, and the connections to it that wait for their next request.

@@ -126,7 +126,7 @@ fn a_withheld_member_is_left_out_or_null_as_the_output_schema_says() {
     let schema =
         json!({ "properties": { "diagnosis": {} }, "required": ["diagnosis"] }).to_string();
     let tree = Tree::parse(schema.as_bytes(), &LIMITS).unwrap();
-    shapes.learn("look", Some(tree.root()));
+    shapes.learn("look", Some(tree.root()), None);
     for absence in [shapes.of("look"), shapes.of("never listed")] {
         world.absence = absence;
         let seen = world.structured(&permit, &content).unwrap();

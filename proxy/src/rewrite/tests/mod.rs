@@ -35,6 +35,7 @@ const NOW: i64 = 1_800_000_000;
 const HOLDER: Holder<'_> = Holder {
     patient: Some("p-1"),
     session: Some(b"session-1"),
+    round: None,
 };
 
 /// A value that must not be seen.

@@ -7,6 +7,7 @@ fn held<'a>(patient: &'a str, session: &'a [u8]) -> Holder<'a> {
     Holder {
         patient: Some(patient),
         session: Some(session),
+        round: None,
     }
 }
 
