@@ -17,6 +17,7 @@ mod kills;
 mod lies;
 mod matrix;
 mod metrics;
+mod modern;
 mod patients;
 mod phi;
 mod python;

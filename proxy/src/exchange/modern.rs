@@ -5,19 +5,26 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 use safeguard_policy::action::Action;
-use safeguard_policy::decide::{self, Decision};
+use safeguard_policy::decide::{self, Decision, Denial};
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
 use safeguard_wire::jsonrpc::Message;
 use safeguard_wire::mirror::Annotations;
 
-use super::asked::Listening;
+use super::asked::{Call, Listening};
 use super::{Caller, Exchange};
 use crate::era::{self, Claim, Era, Mirrored};
+use crate::metrics::method_label;
+use crate::paths::CallArguments;
 use crate::refuse::Refusal;
 use crate::rewrite::{LIMITS, RewriteError};
+use crate::upstream::UpstreamError;
 
 /// The member of `_meta` that names the subscription which a notification belongs to.
 const SUBSCRIPTION_MEMBER: &str = "io.modelcontextprotocol/subscriptionId";
+/// The method that opens a subscription.
+const LISTEN: &str = "subscriptions/listen";
+/// What a server may ask in place of an answer.
+const QUESTIONS: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
 /// Resources of one subscription.
 const SUBSCRIBED_MAX: usize = 1024;
 
@@ -83,9 +90,14 @@ impl Exchange<'_> {
         caller: &Arc<Caller>,
         params: Option<Value<'_>>,
     ) -> Result<Listening, Refusal> {
-        let method = "subscriptions/listen";
-        self.permitted(caller, &Action::Method(method))
-            .map_err(|()| self.other(caller, method))?;
+        let name = LISTEN;
+        let about = CallArguments::new(params);
+        let action = Action::Method {
+            name,
+            params: &about,
+        };
+        self.permitted(caller, &action)
+            .map_err(|denial| self.deny(caller, method_label(name), "", None, &denial))?;
         let filter = match params {
             Some(params) => params.get("notifications"),
             None => Ok(None),
@@ -96,7 +108,7 @@ impl Exchange<'_> {
             Some(filter) => filter.get(name).map_err(|_| twice.clone()),
             None => Ok(None),
         };
-        // Whose task an id is, nobody has told yet.
+        // Whose task an id is, this stream can't tell.
         if member("taskIds")?.is_some_and(|ids| ids.children().next().is_some()) {
             return Err(Refusal::Denied);
         }
@@ -114,8 +126,13 @@ impl Exchange<'_> {
                     "more than 1024 resources in one subscription",
                 ));
             }
-            self.permitted(caller, &Action::Resource { uri: &uri })
-                .map_err(|()| Refusal::Denied)?;
+            let action = Action::Subscription {
+                method: name,
+                uri: &uri,
+                params: &about,
+            };
+            self.permitted(caller, &action)
+                .map_err(|denial| self.deny(caller, method_label(name), "", None, &denial))?;
             uris.push(uri.into_owned());
         }
         Ok(Listening {
@@ -124,12 +141,53 @@ impl Exchange<'_> {
         })
     }
 
-    fn permitted(&self, caller: &Caller, action: &Action<'_>) -> Result<(), ()> {
+    fn permitted(&self, caller: &Caller, action: &Action<'_>) -> Result<(), Denial> {
         let principal = caller.principal();
         match decide::decide(&self.live.policy, &principal, action, caller.now_unix) {
             Decision::Permit(_) => Ok(()),
-            Decision::Denial(_) => Err(()),
+            Decision::Denial(denial) => Err(denial),
         }
+    }
+
+    /// What the server asks the client's person or model in place of an answer: each by its method's rule. What is in
+    /// the questions is the call's answer, and obeys its views.
+    pub(super) fn questions(&self, call: &Call, tree: &Tree<'_>) -> Result<(), Refusal> {
+        let twice = |_| Refusal::from(UpstreamError::Invalid);
+        let result = tree.root().get("result").map_err(twice)?;
+        let asked = match result {
+            Some(result) => result.get("inputRequests").map_err(twice)?,
+            None => None,
+        };
+        for question in asked.into_iter().flat_map(Value::children) {
+            let method = question
+                .get("method")
+                .map_err(twice)?
+                .and_then(Value::string);
+            let method = method.unwrap_or_default();
+            let about = CallArguments::new(question.get("params").map_err(twice)?);
+            let action = Action::Method {
+                name: &method,
+                params: &about,
+            };
+            let denial = match self.permitted(&call.caller, &action) {
+                Ok(()) if QUESTIONS.contains(&method.as_ref()) => continue,
+                Ok(()) => return Err(UpstreamError::Invalid.into()),
+                Err(denial) => denial,
+            };
+            let id = Some(call.request_id.as_str());
+            let recorder = &self.sidecar.recorder;
+            recorder.denied(
+                &call.caller,
+                &self.live,
+                method_label(&method),
+                "",
+                id,
+                &denial,
+            );
+            recorder.not_released(call, &self.live, "server_request_denied");
+            return Err(Refusal::Denied);
+        }
+        Ok(())
     }
 
     /// Names in the answer to `server/discover` what is carried here, and keeps it out of shared caches.

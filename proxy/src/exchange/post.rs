@@ -138,7 +138,7 @@ impl Exchange<'_> {
         }
     }
 
-    pub(super) fn other(&mut self, caller: &Arc<Caller>, method: &str) -> Refusal {
+    fn other(&mut self, caller: &Arc<Caller>, method: &str) -> Refusal {
         let decision = decide::decide(
             &self.live.policy,
             &caller.principal(),
@@ -315,7 +315,7 @@ impl Exchange<'_> {
     }
 
     /// A denial is an event; one that a fresh login would cure is a challenge.
-    fn deny(
+    pub(super) fn deny(
         &mut self,
         caller: &Arc<Caller>,
         method: &'static str,

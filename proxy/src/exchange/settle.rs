@@ -114,6 +114,7 @@ impl Exchange<'_> {
     }
 
     async fn settle_call(&self, call: &Call, tree: &Tree<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        self.questions(call, tree)?;
         let absence = match call.method {
             Method::Tool => self.sidecar.shapes.of(&call.tool),
             Method::Resource | Method::Prompt => Absence::Anything,
