@@ -557,11 +557,6 @@ fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
         ),
         (
             "upstream:\n",
-            "upstream:\n  protocol_versions: [\"2025-11-25\"]\n",
-            "error",
-        ),
-        (
-            "upstream:\n",
             "upstream:\n  tools_lock: tools.lock\n",
             "error",
         ),
@@ -946,5 +941,18 @@ mod generated {
             let shown = crate::render(&loaded.findings, crate::Colour::Off);
             prop_assert!(!shown.contains("canary"));
         }
+    }
+}
+
+#[test]
+fn revisions_are_named_once_and_by_their_own_names() {
+    let well = |versions: &str| {
+        let text = format!("upstream:\n  protocol_versions: {versions}\n");
+        let loaded = load(&with("policy.yaml", "upstream:\n", &text), &example_env());
+        loaded.configuration.is_some()
+    };
+    assert!(well("[\"2025-11-25\", \"2026-07-28\"]"));
+    for wrong in ["[]", "[\"2025-11-25\", \"2025-11-25\"]", "[\"2026-07-29\"]"] {
+        assert!(!well(wrong), "{wrong}");
     }
 }
