@@ -147,7 +147,7 @@ impl Reloader {
         }
         let parts = changed.parts().join(",");
         log::info!("certificates were reloaded: {parts}");
-        // Who is at the other end of an open stream was judged by the old ones: it asks anew and is judged again.
+        // Who is at the other end of an open stream was judged by the old ones, and is judged again.
         self.sidecar.generation.send_modify(|moved| *moved += 1);
         let event = Event::new(EventName::ConfigurationChange, Outcome::Success)
             .reason("certificates_reloaded");
@@ -248,7 +248,7 @@ impl Reloader {
             false => log::info!("the configuration was reloaded"),
         }
         sidecar.live.store(Arc::new(new));
-        // What was decided under the old policy is not carried on: streams end, and their clients come again.
+        // What was decided under another policy is not carried on: such streams end, and their clients come again.
         sidecar
             .generation
             .send_modify(|generation| *generation += 1);

@@ -58,6 +58,47 @@ async fn an_open_stream_ends_when_its_certificate_is_revoked() {
 }
 
 #[tokio::test]
+async fn an_open_stream_outlives_new_certificates_and_ends_with_its_policy() {
+    const CHANGED: &str = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
+    let (events, receiver) = mpsc::unbounded_channel();
+    let receiver = Mutex::new(Some(receiver));
+    let upstream = Upstream::start(tools_of_the_policy(), move |request: &Recorded| {
+        let mut receiver = receiver.lock().expect("no panic");
+        (request.method == "GET").then(|| Reply::Events(receiver.take().expect("one stream")))
+    })
+    .await;
+    events.send(CHANGED.to_owned()).expect("a receiver");
+    let mut sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    let first = sidecar.client(&sign(&physician("dr.renewed"))).await;
+    let mut stream = open_stream(&sidecar, &first).await;
+
+    let renewed = sidecar.setup.authority.server(&["localhost"]);
+    sidecar
+        .setup
+        .write_tls(&renewed, &sidecar.setup.authority.pem);
+    sidecar.signal("HUP");
+    let reloaded = |event: &serde_json::Value| event["reason"] == "certificates_reloaded";
+    sidecar.event("configuration_change", reloaded).await;
+    events.send(CHANGED.to_owned()).expect("a receiver");
+    assert!(
+        stream.event().await.is_some(),
+        "the peer is trusted as before"
+    );
+
+    let names = "not_phi: [patient_id, department, status]";
+    sidecar
+        .setup
+        .replace("policy.yaml", names, "not_phi: [patient_id, status]");
+    sidecar.setup.write();
+    sidecar.signal("HUP");
+    assert_eq!(
+        stream.event().await,
+        None,
+        "what was decided is not carried on"
+    );
+}
+
+#[tokio::test]
 async fn a_second_login_ends_the_first_and_its_open_streams() {
     let upstream = listening().await;
     let sidecar = Sidecar::start(Setup::new(&upstream.url())).await;

@@ -20,6 +20,7 @@ use super::asked::Listening;
 use super::modern;
 use super::post::{put_session, server_key};
 use super::{Bound, Caller, Exchange, Known};
+use crate::clock;
 use crate::downstream::{Downstream, Gone};
 use crate::refuse::Refusal;
 use crate::rewrite::LIMITS;
@@ -41,8 +42,10 @@ struct Course {
 
 /// What a stream's loop woke up for.
 enum Next {
-    /// The session ended, the policy changed, the client went or the sidecar drains.
+    /// The session ended, the client went or the sidecar drains.
     Over,
+    /// The configuration or the certificates changed.
+    Changed,
     /// The upstream said something, closed or broke.
     Chunk(Result<Option<Bytes>, UpstreamError>),
     /// Nothing happened for a while.
@@ -133,6 +136,9 @@ impl Exchange<'_> {
     ) {
         let mut framer = Framer::new(self.sidecar.limits.event_bytes_max);
         let mut generation = self.sidecar.generation.subscribe();
+        if !self.is_in_force() {
+            return;
+        }
         let mut shutdown = self.shutdown.clone();
         let ended = caller.session.ended();
         tokio::pin!(ended);
@@ -140,7 +146,7 @@ impl Exchange<'_> {
             let next = tokio::select! {
                 biased;
                 _ = &mut ended => Next::Over,
-                _ = generation.changed() => Next::Over,
+                _ = generation.changed() => Next::Changed,
                 // A drain waits for the answer of a call that was begun, not for the server's own words.
                 () = draining(&mut shutdown), if course.known.is_none() => Next::Over,
                 chunk = answer.chunk() => Next::Chunk(chunk),
@@ -148,7 +154,8 @@ impl Exchange<'_> {
                 () = tokio::time::sleep(KEEPALIVE) => Next::Silence,
             };
             let chunk = match next {
-                Next::Over | Next::Chunk(Ok(None)) => return,
+                Next::Changed if self.is_in_force() => continue,
+                Next::Changed | Next::Over | Next::Chunk(Ok(None)) => return,
                 Next::Silence => {
                     if downstream
                         .write(Bytes::from_static(KEEPALIVE_COMMENT), false)
@@ -176,6 +183,15 @@ impl Exchange<'_> {
                 }
             }
         }
+    }
+
+    /// Whether what this stream was judged by still holds: the same configuration with the same keys, and a peer that is
+    /// still trusted. What was decided under another policy is not carried on: the client comes again.
+    fn is_in_force(&self) -> bool {
+        let now = self.sidecar.live.load();
+        let same = now.hash == self.live.hash && !now.keys_differ(&self.live);
+        let peer = self.connection.peer(self.sidecar.tls(), clock::now_unix());
+        same && peer.is_ok()
     }
 
     /// Judges and relays one event.
