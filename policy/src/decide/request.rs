@@ -92,9 +92,14 @@ pub fn listed(
             .filter(|(template, _)| template.same_shape(text))
             .find_map(|(_, grant)| could(grant, open)),
         Listed::Resource(uri) => {
+            // A resource that is named whole leaves nothing open: it has no arguments.
             let (grant, values) = find_resource(policy, uri).ok()?;
-            let uri = Some(&values);
-            could(grant, Call { uri, ..open })
+            let whole = Call {
+                args: Some(&Value::Null),
+                uri: Some(&values),
+                now_unix,
+            };
+            could(grant, whole)
         }
     }
 }

@@ -40,6 +40,7 @@ fn method(policy: &Policy, c: &Caller, name: &str) -> Decision {
     )
 }
 
+#[derive(Clone)]
 struct Caller {
     roles: Vec<String>,
     claims: Value,
@@ -594,8 +595,11 @@ fn views_are_kept_in_bounds_and_alike() {
     assert!(policy.views.read().unwrap().len() <= Policy::VIEWS_KEPT_MAX);
 }
 
-/// A policy of random rules over three roles.
-fn generated(tools: &[(usize, u8, Option<usize>, bool)]) -> Policy {
+/// What a random rule says: operation, roles, condition, step-up.
+type RandomRule = (usize, u8, Option<usize>, bool);
+
+/// A policy of random rules over three roles: a tool `t0`, a prompt `p0` and a resource `r0://{a}` for each.
+fn generated(rules: &[RandomRule]) -> Policy {
     const WHEN: [&str; 6] = [
         "args.a == claims.a",
         "has(args.a) && args.a > 1",
@@ -605,8 +609,7 @@ fn generated(tools: &[(usize, u8, Option<usize>, bool)]) -> Policy {
         "args.list.all(x, x == claims.a)",
     ];
     let operations = ["none", "read", "create", "export"];
-    let mut text = String::from("tools:\n");
-    for (n, (operation, roles, when, step_up)) in tools.iter().enumerate() {
+    let rule = |(operation, roles, when, step_up): &RandomRule, patient: &str| {
         let names: Vec<&str> = ["physician", "nurse", "billing"]
             .into_iter()
             .enumerate()
@@ -614,17 +617,36 @@ fn generated(tools: &[(usize, u8, Option<usize>, bool)]) -> Policy {
             .map(|(_, name)| name)
             .collect();
         let operation = operations[operation % operations.len()];
-        text += &format!(
-            "  t{n}: {{ operation: {operation}, roles: [{}], patient: args.a",
-            names.join(", ")
-        );
-        if let Some(when) = when {
-            text += &format!(", when: \"{}\"", WHEN[when % WHEN.len()]);
+        let when = when.map_or(String::new(), |when| {
+            format!(", when: \"{}\"", WHEN[when % WHEN.len()])
+        });
+        let step_up = if *step_up {
+            ", step_up: { max_age: 60 }"
+        } else {
+            ""
+        };
+        let roles = names.join(", ");
+        format!(
+            "{{ operation: {operation}, roles: [{roles}], patient: {patient}{when}{step_up} }}\n"
+        )
+    };
+    let mut text = String::new();
+    for (section, name, patient) in [
+        ("tools", "t#", "args.a"),
+        ("prompts", "p#", "args.a"),
+        ("resources", "\"r#://{a}\"", "uri.a"),
+    ] {
+        text += &format!("{section}:\n");
+        for (n, random) in rules.iter().enumerate() {
+            let name = name.replace('#', &n.to_string());
+            let own = rule(random, patient);
+            // A resource has no arguments: its conditions read its URI.
+            let own = match section {
+                "resources" => own.replace("args.", "uri."),
+                _ => own,
+            };
+            text += &format!("  {name}: {own}");
         }
-        if *step_up {
-            text += ", step_up: { max_age: 60 }";
-        }
-        text += " }\n";
     }
     policy_with(|original| {
         let (head, _) = original.split_once("tools: ").unwrap();
@@ -632,12 +654,60 @@ fn generated(tools: &[(usize, u8, Option<usize>, bool)]) -> Policy {
     })
 }
 
+/// What a random caller may see in the lists against what it may call.
+fn assert_lists_are_calls(
+    c: &Caller,
+    fresh: &Caller,
+    policy: &Policy,
+    (n, (_, _, when, _)): (usize, &RandomRule),
+    args: &Value,
+) {
+    let (tool, prompt, uri) = (format!("t{n}"), format!("p{n}"), format!("r{n}://x"));
+    let template = format!("r{n}://{{other}}");
+    let called = |c: &Caller, action: &Action<'_>| decide(policy, &c.principal(), action, NOW);
+    let seen = |c: &Caller, item: &Listed<'_>| listed(policy, &c.principal(), item, NOW);
+    let tool_call = Action::Tool { name: &tool, args };
+    let prompt_call = Action::Prompt {
+        name: &prompt,
+        args,
+    };
+    let read = Action::Resource { uri: &uri };
+    for (item, action) in [
+        (Listed::Tool(&tool), tool_call),
+        (Listed::Prompt(&prompt), prompt_call),
+        (Listed::Resource(&uri), read),
+        (Listed::Template(&template), read),
+    ] {
+        let shown = seen(c, &item);
+        assert_eq!(
+            shown.is_some(),
+            seen(fresh, &item).is_some(),
+            "a second factor changes no list: {item:?}"
+        );
+        if let Some(permit) = called(c, &action).permit() {
+            let shown = shown.as_ref().expect("what is permitted is listed");
+            assert!(Arc::ptr_eq(&shown.views, &permit.views), "{item:?}");
+            assert!(!permit.roles.is_empty());
+            assert_eq!(
+                permit.purpose.is_none(),
+                permit.operation == Operation::None
+            );
+        }
+        // Where nothing is open but the second factor, the list is the decision.
+        let whole = matches!(item, Listed::Resource(_)) || when.is_none();
+        if whole && args["a"].as_i64().is_some() {
+            let permitted = called(fresh, &action).permit().is_some();
+            assert_eq!(shown.is_some(), permitted, "{item:?}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_permitted_is_visible_and_what_is_hidden_is_denied(
-        tools in prop::collection::vec((0usize..4, 0u8..8, prop::option::of(0usize..6), any::<bool>()), 1..5),
+    fn a_list_is_what_could_be_called(
+        rules in prop::collection::vec((0usize..4, 0u8..8, prop::option::of(0usize..6), any::<bool>()), 1..5),
         roles in prop::collection::vec(prop::sample::select(vec!["physician", "nurse", "billing", "x"]), 0..3),
         purpose in prop::option::of(prop::sample::select(vec!["TREAT", "HPAYMT", "X"])),
         name in prop::sample::select(vec!["web.healthcare.example.com", "agent.healthcare.example.com", "x.y"]),
@@ -645,30 +715,19 @@ proptest! {
         a in prop::sample::select(vec![json!(1), json!(2), json!("1"), json!(null), json!([1])]),
         b in prop::sample::select(vec![json!(1), json!(2)]),
     ) {
-        let policy = generated(&tools);
-        let mut c = caller(&roles);
-        c.purpose = purpose.map(str::to_owned);
-        c.names = vec![name.to_owned()];
-        c.second_factor = second_factor;
-        c.authenticated_at = age.map(|age| NOW - age);
-        c.claims = json!({ "a": b });
+        let policy = generated(&rules);
+        let mut fresh = caller(&roles);
+        fresh.purpose = purpose.map(str::to_owned);
+        fresh.names = vec![name.to_owned()];
+        fresh.claims = json!({ "a": b });
+        let c = Caller {
+            second_factor,
+            authenticated_at: age.map(|age| NOW - age),
+            ..fresh.clone()
+        };
         for args in [json!({ "a": a, "list": [a] }), json!({}), json!({ "a": b, "list": [b] })] {
-            for n in 0..tools.len() {
-                let tool = format!("t{n}");
-                let permitted = c.call(&policy, &tool, &args).is_ok();
-                let seen = c.sees(&policy, &tool);
-                prop_assert!(seen || !permitted, "{tool} is permitted but hidden");
-                let mut fresh = caller(&roles);
-                fresh.purpose = c.purpose.clone();
-                fresh.names = c.names.clone();
-                fresh.claims = c.claims.clone();
-                prop_assert_eq!(fresh.sees(&policy, &tool), seen, "a second factor changes no list");
-                if !permitted {
-                    continue;
-                }
-                let permit = c.call(&policy, &tool, &args).unwrap();
-                prop_assert!(!permit.roles.is_empty());
-                prop_assert_eq!(permit.purpose.is_none(), permit.operation == Operation::None);
+            for rule in rules.iter().enumerate() {
+                assert_lists_are_calls(&c, &fresh, &policy, rule, &args);
             }
         }
     }
