@@ -83,4 +83,6 @@ pub enum Listed<'a> {
     Template(&'a str),
     /// A prompt's name in `prompts/list`.
     Prompt(&'a str),
+    /// A method that a rule permits; in no list, but what goes on is decided by it again.
+    Method(&'a str),
 }

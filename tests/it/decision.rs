@@ -393,3 +393,46 @@ async fn methods_that_no_rule_names_are_denied() {
     assert_eq!(upstream.requests().len(), known, "nothing denied goes up");
     assert_eq!(code(&mut client, "ping", &json!({})).await, None);
 }
+
+#[tokio::test]
+async fn what_the_policy_denies_is_neither_offered_nor_asked_for() {
+    let offers = json!({"logging": {}, "completions": {}, "resources": {"subscribe": true, "listChanged": true}, "tools": {"listChanged": true}});
+    let said = offers.clone();
+    let upstream = Upstream::start(tools_of_the_policy(), move |request| {
+        (request.message()["method"] == "initialize").then(|| {
+            Reply::Result(json!({"protocolVersion": "2025-11-25", "serverInfo": {"name": "s", "version": "1"}, "capabilities": said}))
+        })
+    })
+    .await;
+    let hello = json!({"protocolVersion": "2025-11-25", "clientInfo": {"name": "c", "version": "1"},
+        "capabilities": {"sampling": {}, "elicitation": {}, "roots": {"listChanged": true}, "experimental": {"x": 1}}});
+    let rules = "methods:\n  logging/setLevel: { roles: any, patient: none }\n  sampling/createMessage: { roles: [physician], patient: none }\n";
+    for (setup, role, offered, asked) in [
+        (
+            Setup::new(&upstream.url()),
+            "physician",
+            json!({"resources": {"listChanged": true}, "tools": {"listChanged": true}}),
+            json!({"experimental": {"x": 1}}),
+        ),
+        (
+            Setup::new(&upstream.url()).extended(rules),
+            "physician",
+            json!({"logging": {}, "resources": {"listChanged": true}, "tools": {"listChanged": true}}),
+            json!({"sampling": {}, "experimental": {"x": 1}}),
+        ),
+        (
+            Setup::new(&upstream.url()).extended(rules),
+            "nurse",
+            json!({"logging": {}, "resources": {"listChanged": true}, "tools": {"listChanged": true}}),
+            json!({"experimental": {"x": 1}}),
+        ),
+    ] {
+        let sidecar = Sidecar::start(setup).await;
+        let token = sign(&claims(&format!("{role}.offers"), role, "TREAT"));
+        let mut client = Client::new(sidecar.connect().await, &token);
+        let answer = client.request("initialize", &hello).await;
+        assert_eq!(answer["result"]["capabilities"], offered, "{role}");
+        let sent = upstream.messages("initialize").pop().expect("a request");
+        assert_eq!(sent["params"]["capabilities"], asked, "{role}");
+    }
+}

@@ -43,7 +43,7 @@ pub(super) fn subscription(
     resource(policy, principal, uri, now_unix)
 }
 
-fn rule_of<'p>(policy: &'p Policy, name: &str) -> Result<&'p Grant, Denial> {
+pub(super) fn rule_of<'p>(policy: &'p Policy, name: &str) -> Result<&'p Grant, Denial> {
     ruled_method(name)
         .and_then(|ruled| policy.methods.get(ruled.name))
         .ok_or_else(|| denial(None, DenialReason::NotListed, None))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::method::{method, subscription};
+use super::method::{method, rule_of, subscription};
 use super::select::Standing;
 use super::{Action, Decision, Denial, DenialReason, Listed, Permit, Principal};
 use crate::action::Arguments;
@@ -86,6 +86,7 @@ pub fn listed(
     match *item {
         Listed::Tool(name) => could(policy.tools.get(name)?, open),
         Listed::Prompt(name) => could(policy.prompts.get(name)?, open),
+        Listed::Method(name) => could(rule_of(policy, name).ok()?, open),
         Listed::Template(text) => policy
             .resources
             .iter()
@@ -124,6 +125,7 @@ pub fn still(
     let grant = match *item {
         Listed::Tool(name) => policy.tools.get(name).ok_or_else(unknown)?,
         Listed::Prompt(name) => policy.prompts.get(name).ok_or_else(unknown)?,
+        Listed::Method(name) => rule_of(policy, name)?,
         Listed::Resource(uri) => return resource(policy, p, uri, now_unix),
         Listed::Template(_) => return Err(unknown()),
     };

@@ -113,9 +113,9 @@ pub enum Known {
     /// Whatever carries no PHI: lifecycle and ping.
     Plain,
     /// `initialize`, whose error may tell which revisions the upstream speaks.
-    Initialize,
+    Initialize(Arc<Caller>),
     /// `server/discover`.
-    Discover,
+    Discover(Arc<Caller>),
     /// `subscriptions/listen`.
     Listen(Arc<Listening>),
     /// A request of the server's that was released to the client.

@@ -6,6 +6,7 @@
 
 pub(crate) mod asked;
 mod caller;
+mod capabilities;
 mod modern;
 mod post;
 mod settle;

@@ -190,12 +190,24 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Names in the answer to `server/discover` what is carried here, and keeps it out of shared caches.
-    pub(super) fn settle_discover(&self, tree: &Tree<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+    /// Names in the answer to `server/discover` what is carried here and could be used, and keeps it out of shared caches.
+    pub(super) fn settle_discover(
+        &self,
+        caller: &Caller,
+        tree: &Tree<'_>,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        if let Some(offered) = self.offered(caller, tree)? {
+            let tree = Tree::parse(&offered, &LIMITS).map_err(|_| UpstreamError::Invalid)?;
+            return Ok(self.discovered(&tree)?.or(Some(offered)));
+        }
+        self.discovered(tree)
+    }
+
+    fn discovered(&self, tree: &Tree<'_>) -> Result<Option<Vec<u8>>, Refusal> {
         let mut splice = Splice::new(tree);
         let result = tree.root().get("result");
-        let result = result.map_err(|_| RewriteError::Upstream("duplicate_members"));
-        if let Some(result) = result.map_err(|error| Refusal::from(&error))? {
+        let result = result.map_err(|_| Refusal::from(UpstreamError::Invalid))?;
+        if let Some(result) = result {
             era::private(result, &mut splice)
                 .and_then(|()| era::own_revisions(result, self.spoken(), &mut splice))
                 .map_err(|error| Refusal::from(&error))?;

@@ -72,6 +72,11 @@ impl Exchange<'_> {
         session: Option<&Bound>,
         headers: &mut Headers,
     ) -> Result<Outgoing, Refusal> {
+        let trimmed = match session {
+            None => self.capable(caller, &headers.claim, &body)?,
+            Some(_) => None,
+        };
+        let body = trimmed.unwrap_or(body);
         let tree = Tree::parse(&body, &LIMITS).map_err(|_| Refusal::Parse)?;
         let message = Message::parse(tree.root()).map_err(|error| invalid(&error))?;
         self.named(method_of(&message));
@@ -96,8 +101,8 @@ impl Exchange<'_> {
             repeatable,
         };
         match asked {
-            Asked::Initialize => Ok(plain(Known::Initialize, false)),
-            Asked::Discover => Ok(plain(Known::Discover, true)),
+            Asked::Initialize => Ok(plain(Known::Initialize(Arc::clone(caller)), false)),
+            Asked::Discover => Ok(plain(Known::Discover(Arc::clone(caller)), true)),
             Asked::Listen => {
                 let listening = self.listen(caller, params_of(&message))?;
                 Ok(plain(Known::Listen(Arc::new(listening)), true))

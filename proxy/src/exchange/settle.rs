@@ -49,13 +49,14 @@ impl Exchange<'_> {
         }
         match known {
             Known::Plain | Known::ServerRequest => Ok(None),
-            Known::Initialize => {
-                if is_error && self.spoken().learns() && self.sidecar.learnt.from_error(&tree) {
+            Known::Initialize(_) if is_error => {
+                if self.spoken().learns() && self.sidecar.learnt.from_error(&tree) {
                     log::info!("the MCP server says that it speaks {MODERN}: its clients may, too");
                 }
                 Ok(None)
             }
-            Known::Discover => self.settle_discover(&tree),
+            Known::Initialize(caller) => self.offered(caller, &tree),
+            Known::Discover(caller) => self.settle_discover(caller, &tree),
             // Its answer is the end of the stream, and says nothing but whose.
             Known::Listen(_) => Ok(None),
             Known::List(_, _) if is_error => Ok(None),
@@ -70,7 +71,7 @@ impl Exchange<'_> {
             Known::Call(call) => (&call.caller, Some(call)),
             Known::List(_, caller) => (caller, None),
             Known::Listen(listening) => (&listening.caller, None),
-            Known::Plain | Known::Initialize | Known::Discover | Known::ServerRequest => {
+            Known::Plain | Known::Initialize(_) | Known::Discover(_) | Known::ServerRequest => {
                 return None;
             }
         };
