@@ -488,7 +488,8 @@ impl Exchange<'_> {
             return Ok(None);
         };
         let id = id.to_str().map_err(|_| UpstreamError::Invalid)?;
-        if !answer.status().is_success() {
+        // The modern revision has no sessions: what an answer says of one is nobody's.
+        if !answer.status().is_success() || self.era == Era::Modern {
             return Ok(None);
         }
         match self.sidecar.mcp_sessions.open(id, caller.owner()) {
