@@ -207,6 +207,45 @@ pub fn explain_fields(policy: &Policy) -> Vec<FieldExplanation> {
     policy.fields().map(of_field).collect()
 }
 
+/// What stands beside the fields: what is reviewed and no PHI, what tools mean by places of their own, and which
+/// software sees less than its callers' roles.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    /// Names and places of `not_phi`, as written, those of presets behind the operator's own.
+    pub not_phi: Vec<String>,
+    /// A tool, one of its places, and the field that stands there; none for what is no PHI. Sorted by tool.
+    pub places: Vec<(String, String, Option<String>)>,
+    /// A client, and the role that caps it.
+    pub caps: Vec<(String, String)>,
+}
+
+/// Explains what stands beside the fields.
+#[must_use]
+pub fn explain_surroundings(policy: &Policy) -> Surroundings {
+    let means = |class| match class {
+        FieldClass::Phi(id) => Some(policy.field_name(id).to_owned()),
+        FieldClass::NotPhi | FieldClass::Unlisted => None,
+    };
+    let of_tool = |tool: &str| {
+        let places = policy
+            .tools
+            .get(tool)
+            .map(|grant| Arc::clone(&grant.places));
+        let places = places.iter().flat_map(|places| places.iter());
+        let shown = places.map(|place| (tool.to_owned(), place.to_string(), means(place.class)));
+        shown.collect::<Vec<_>>()
+    };
+    let cap = |client: &crate::policy::Client| {
+        let role = policy.roles.get(client.at_most?)?;
+        Some((client.name.to_string(), role.name.to_string()))
+    };
+    Surroundings {
+        not_phi: policy.not_phi.clone(),
+        places: policy.tools().into_iter().flat_map(of_tool).collect(),
+        caps: policy.clients.iter().filter_map(cap).collect(),
+    }
+}
+
 /// Whether a text means a field: a place always, a name unless another meaning beat it.
 fn means(policy: &Policy, text: &str, id: FieldId) -> bool {
     FieldPlace::is_place(text) || policy.classify(text) == FieldClass::Phi(id)

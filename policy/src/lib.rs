@@ -33,7 +33,9 @@ pub mod settings;
 pub mod template;
 
 pub use document::{Environment, Source};
-pub use explain::{Explanation, FieldExplanation, explain, explain_fields};
+pub use explain::{
+    Explanation, FieldExplanation, Surroundings, explain, explain_fields, explain_surroundings,
+};
 pub use finding::{Finding, Related, Severity, codes};
 pub use load::places::{Remark, findings_at};
 pub use load::{Loaded, load, load_key_sources};

@@ -56,6 +56,33 @@ pub struct FieldPlace {
     pub class: FieldClass,
 }
 
+/// As it is written, but for `[*]`, which says nothing.
+impl fmt::Display for FieldPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.anchor {
+            Anchor::Resource(Some(name)) => f.write_str(name)?,
+            Anchor::Resource(None) => f.write_str("Resource")?,
+            Anchor::Root(root) => f.write_str(root.as_str())?,
+            Anchor::Anywhere => {}
+        }
+        for (position, step) in self.steps.iter().enumerate() {
+            let dot = if position == 0 && self.anchor == Anchor::Anywhere {
+                ""
+            } else {
+                "."
+            };
+            match step {
+                PlaceStep::Member(name) => write!(f, "{dot}{name}")?,
+                PlaceStep::Choice(name) => write!(f, "{dot}{name}[x]")?,
+                PlaceStep::Filter { members, value } => {
+                    write!(f, "[{}={value}]", members.join("."))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// All places of a policy, by where they begin, so that a message is asked only what can apply to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Places {

@@ -207,6 +207,8 @@ pub struct Policy {
     pub(crate) names: Vec<Vec<String>>,
     /// Where each field is written.
     pub(crate) told: Vec<String>,
+    /// Names and places of what is no PHI, as written.
+    pub(crate) not_phi: Vec<String>,
     pub(crate) classes: Classes,
     pub(crate) places: Places,
     pub(crate) searchable: Vec<Option<Normalize>>,

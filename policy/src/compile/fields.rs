@@ -27,6 +27,8 @@ pub(super) struct Fields {
     pub aliases: Vec<Vec<String>>,
     /// Where a field is written: a place in a file, or a preset.
     pub told: Vec<String>,
+    /// Names and places of what is no PHI, as they are written.
+    pub not_phi: Vec<String>,
     places: HashMap<Box<[u8]>, Place>,
 }
 
@@ -104,8 +106,11 @@ impl Fields {
         self.paths.push(place);
     }
 
-    /// Notes another name or place of a field.
+    /// Notes another name or place of a field, or of what is none.
     fn called(&mut self, text: &str, class: FieldClass) {
+        if class == FieldClass::NotPhi {
+            self.not_phi.push(text.to_owned());
+        }
         if let FieldClass::Phi(id) = class
             && let Some(names) = self.aliases.get_mut(id.index())
             && !names.iter().any(|own| own == text)
@@ -210,6 +215,7 @@ pub(super) fn fields(phi: Section<'_>, report: &mut Report<'_>) -> Fields {
     }
     for node in phi.items("not_phi") {
         let Some(name) = node.text() else { continue };
+        fields.not_phi.push(name.to_owned());
         if FieldPlace::is_place(name) {
             let parsed = place(node, FieldPlace::parse(name, FieldClass::NotPhi), report);
             fields.claim_place(parsed, node, report);

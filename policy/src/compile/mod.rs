@@ -52,6 +52,7 @@ pub(crate) fn policy(
         integrity,
         names: fields.aliases,
         told: fields.told,
+        not_phi: fields.not_phi,
         roles: roles.list,
         role_numbers,
         clients,

@@ -6,7 +6,7 @@ use clap::Args;
 use safeguard_policy::explain::ClientView;
 use safeguard_policy::field::{Unlisted, View};
 use safeguard_policy::names::nearest;
-use safeguard_policy::{Explanation, FieldExplanation, Policy};
+use safeguard_policy::{Explanation, FieldExplanation, Policy, Surroundings, explain_surroundings};
 
 use super::config::{ConfigArgs, Mode, load};
 use super::{CliError, Exit, Terminal};
@@ -122,7 +122,22 @@ fn fields_table(policy: &Policy, only: Option<&str>) -> String {
         }
         wrapped(&mut out, &field.also);
     }
+    around(&mut out, &explain_surroundings(policy));
     out
+}
+
+/// What stands beside the fields.
+fn around(out: &mut String, beside: &Surroundings) {
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "\nnot PHI: whoever may call may see");
+    wrapped(out, &beside.not_phi);
+    for (tool, place, field) in &beside.places {
+        let field = field.as_deref().unwrap_or("not PHI");
+        let _ = writeln!(out, "tool {tool}: {place} is {field}");
+    }
+    for (client, role) in &beside.caps {
+        let _ = writeln!(out, "client {client}: sees at most what {role} sees");
+    }
 }
 
 /// Columns of a line of names.
@@ -155,7 +170,21 @@ fn fields_json(policy: &Policy, only: Option<&str>) -> String {
             })
         })
         .collect();
-    format!("{:#}\n", serde_json::Value::Array(fields))
+    let beside = explain_surroundings(policy);
+    let places: Vec<serde_json::Value> = beside
+        .places
+        .iter()
+        .map(|(tool, place, field)| serde_json::json!({ "tool": tool, "place": place, "field": field }))
+        .collect();
+    let caps: serde_json::Map<String, serde_json::Value> = beside
+        .caps
+        .iter()
+        .map(|(client, role)| (client.clone(), role.as_str().into()))
+        .collect();
+    let all = serde_json::json!({
+        "fields": fields, "not_phi": beside.not_phi, "tools": places, "at_most": caps,
+    });
+    format!("{all:#}\n")
 }
 
 fn unknown(what: &str, name: &str, known: &[&str]) -> CliError {
@@ -312,6 +341,9 @@ mod tests {
         let policy = folder.path().join("policy.yaml");
         let text = std::fs::read_to_string(&policy).unwrap();
         let text = text.replace("phi:\n  domain", "phi:\n  presets: [fhir-r4@1]\n  domain");
+        let rule = "  read_record:\n";
+        let own = "    fields: { \"result.record.code[system=loinc].text\": diagnosis, result.unit: not_phi }\n";
+        let text = text.replace(rule, &format!("{rule}{own}"));
         std::fs::write(&policy, text).unwrap();
         let path = folder.path().to_str().unwrap();
         let shown = run(&["explain", "--config", path, "--fields"], "").out;
@@ -322,6 +354,10 @@ mod tests {
             "patient_ssn",
             "Patient.identifier[system=us-ssn].value",
             "telecom  [contact]  fhir-r4@1",
+            "    patient_id, department, status",
+            "tool read_record: result.record.code[system=loinc].text is diagnosis",
+            "tool read_record: result.unit is not PHI",
+            "client care-agent: sees at most what care_agent sees",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
@@ -334,7 +370,7 @@ mod tests {
         .out;
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(
-            json[0]["views"],
+            json["fields"][0]["views"],
             serde_json::json!({ "nurse": "mask last4" })
         );
     }
