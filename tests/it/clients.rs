@@ -1,6 +1,5 @@
 //! The official SDKs, unmodified, over mTLS with tokens of the real Keycloak: they list, call, read, stream and are denied as the policy says.
 
-use std::process::Stdio;
 use std::sync::Arc;
 
 use rmcp::ServiceExt;
@@ -10,13 +9,12 @@ use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig
 use safeguard_tests::client::Client;
 use safeguard_tests::clinic::{Clinic, Server};
 use safeguard_tests::configuration::Setup;
+use safeguard_tests::keycloak;
+use safeguard_tests::sdk::Sdk;
 use safeguard_tests::sidecar::Sidecar;
 use safeguard_tests::tokens::{claims, physician, sign};
 use safeguard_tests::upstream::{Recorded, Reply, Upstream, structured};
-use safeguard_tests::{keycloak, real};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 use crate::patients::{assert_no_value, data, to_store};
 
@@ -30,89 +28,11 @@ const EVERYTHING: &str = "tools:
   trigger-long-running-operation: { operation: none, roles: any, patient: none }
 ";
 
-/// An SDK as a command that takes steps on its standard input.
-#[derive(Debug, Clone, Copy)]
-enum Sdk {
-    Python,
-    TypeScript1,
-    TypeScript2,
-}
-
-impl Sdk {
-    /// Carries out the steps as the client `chart-web`; the answers.
-    async fn run(self, sidecar: &Sidecar, token: &str, steps: &[Value]) -> Vec<Value> {
-        let folder = sidecar.setup.folder.path();
-        sidecar.web.write(folder, "web");
-        let ca = folder.join("authority.pem");
-        std::fs::write(&ca, &sidecar.setup.authority.pem).expect("a file");
-        let (certificate, key) = (folder.join("web.pem"), folder.join("web.key"));
-        let mut command = match self {
-            Self::Python => {
-                let mut command = Command::new(real::python());
-                command
-                    .arg(real::fixture("clients/client.py"))
-                    .arg(sidecar.url())
-                    .arg(&ca);
-                command
-            }
-            Self::TypeScript1 | Self::TypeScript2 => {
-                let mut command = Command::new("node");
-                command
-                    .arg(real::fixture("clients/client.mjs"))
-                    .arg(real::node_modules());
-                command
-                    .arg(if matches!(self, Self::TypeScript1) {
-                        "1"
-                    } else {
-                        "2"
-                    })
-                    .arg(sidecar.url())
-                    .env("NODE_EXTRA_CA_CERTS", &ca);
-                command
-            }
-        };
-        let mut child = command
-            .arg(&certificate)
-            .arg(&key)
-            .env("MCP_TOKEN", token)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{self:?}: {error}"));
-        let lines: String = steps.iter().map(|step| format!("{step}\n")).collect();
-        child
-            .stdin
-            .take()
-            .expect("a pipe")
-            .write_all(lines.as_bytes())
-            .await
-            .expect("the steps");
-        let output = safeguard_tests::wait::within("an SDK", child.wait_with_output())
-            .await
-            .expect("a process");
-        let text = String::from_utf8(output.stdout).expect("UTF-8");
-        let answers: Vec<_> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("JSON"))
-            .collect();
-        assert_eq!(
-            answers.len(),
-            steps.len(),
-            "{self:?} answers every step: {}\n{}",
-            String::from_utf8_lossy(&output.stderr),
-            sidecar.log()
-        );
-        answers
-    }
-}
-
-fn call(name: &str, arguments: &Value) -> Value {
+pub(crate) fn call(name: &str, arguments: &Value) -> Value {
     json!({"op": "call", "name": name, "arguments": arguments})
 }
 
-fn names(answer: &Value, member: &str) -> Vec<String> {
+pub(crate) fn names(answer: &Value, member: &str) -> Vec<String> {
     let listed = answer["result"][member]
         .as_array()
         .unwrap_or_else(|| panic!("{member}: {answer}"));
@@ -235,7 +155,7 @@ async fn the_second_generation_of_the_typescript_sdk_falls_back_and_works() {
 }
 
 /// rmcp's client of the sidecar, as the client `chart-web`.
-async fn rmcp_client(
+pub(crate) async fn rmcp_client(
     sidecar: &Sidecar,
     token: &str,
 ) -> rmcp::service::RunningService<rmcp::RoleClient, ClientConfig> {
@@ -253,7 +173,7 @@ async fn rmcp_client(
         .expect("the handshake of MCP")
 }
 
-fn rmcp_call(name: &str, arguments: &Value) -> CallToolRequestParams {
+pub(crate) fn rmcp_call(name: &str, arguments: &Value) -> CallToolRequestParams {
     CallToolRequestParams::new(name.to_owned())
         .with_arguments(arguments.as_object().expect("an object").clone())
 }
@@ -297,7 +217,7 @@ async fn the_rust_sdk_works_as_the_policy_says() {
 /// Every SDK against one everything-server: a call, and one whose progress streams.
 async fn everything(server: Server, plain: (&str, Value, &str), streaming: (&str, Value, usize)) {
     let sidecar = Sidecar::start(Setup::new(&server.url()).extended(EVERYTHING)).await;
-    for sdk in [Sdk::Python, Sdk::TypeScript1, Sdk::TypeScript2] {
+    for sdk in Sdk::SECURE {
         let steps = [
             json!({"op": "tools"}),
             call(plain.0, &plain.1),
@@ -401,7 +321,7 @@ async fn every_sdk_accepts_every_transformed_result() {
     ];
     let steps = [json!({"op": "tools"}), call("find_patient", &json!({}))];
     for (role, purpose) in roles {
-        for sdk in [Sdk::Python, Sdk::TypeScript1, Sdk::TypeScript2] {
+        for sdk in Sdk::SECURE {
             let token = sign(&claims(&format!("{role}.{sdk:?}"), role, purpose));
             let answers = sdk.run(&sidecar, &token, &steps).await;
             let result = &answers[1]["result"];

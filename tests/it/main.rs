@@ -6,6 +6,8 @@ mod bounds;
 mod canary;
 mod cli;
 mod clients;
+mod conformance;
+mod crossing;
 mod decision;
 mod demo;
 mod drain;

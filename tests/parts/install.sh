@@ -62,6 +62,16 @@ make_python() {
   "$1/bin/pip" install -q --disable-pip-version-check --require-hashes --no-deps -r "$parts/tools.txt"
 }
 
+make_python1() {
+  python3 -m venv "$1"
+  "$1/bin/pip" install -q --disable-pip-version-check --no-deps -r "$parts/python1.txt"
+}
+
+make_fhir() {
+  python3 -m venv "$1"
+  "$1/bin/pip" install -q --disable-pip-version-check --no-deps --ignore-requires-python -r "$parts/fhir.txt"
+}
+
 # Apart from the rest: it brings sixty packages of its own.
 make_moto() {
   python3 -m venv "$1"
@@ -76,6 +86,12 @@ make_node() {
 make_go_everything() {
   have go || die "needs Go 1.21 or newer (a newer toolchain is fetched by itself): Debian 12's own is too old"
   GOBIN="$1" go install "$GO_EVERYTHING"
+}
+
+# The sources are ours, the SDK and its needs are as go.sum holds them.
+make_go_client() {
+  have go || die "needs Go 1.21 or newer (a newer toolchain is fetched by itself): Debian 12's own is too old"
+  (cd "$root/tests/fixtures/clients/go" && go build -buildvcs=false -trimpath -o "$1/client" .)
 }
 
 # Every build-time option must be given here: a start that differs from its build exits.
@@ -100,9 +116,15 @@ install_parts() {
   moto="$cache/moto-$(digest "$parts/moto.txt")"
   node="$cache/node-$(digest "$parts/package-lock.json")"
   go_everything="$cache/go-everything-$(digest <(echo "$GO_EVERYTHING"))"
+  go_client="$cache/go-client-$(digest "$root"/tests/fixtures/clients/go/*)"
+  python1="$cache/python1-$(digest "$parts/python1.txt")"
+  fhir="$cache/fhir-$(digest "$parts/fhir.txt")"
   keycloak="$cache/keycloak-$(digest <(declare -f make_keycloak) <(echo "$KEYCLOAK"))"
   cached "$(basename "$moto")" make_moto
   cached "$(basename "$node")" make_node
   cached "$(basename "$go_everything")" make_go_everything
+  cached "$(basename "$go_client")" make_go_client
+  cached "$(basename "$python1")" make_python1
+  cached "$(basename "$fhir")" make_fhir
   cached "$(basename "$keycloak")" make_keycloak
 }

