@@ -60,14 +60,14 @@ pub const RULED_METHODS: [RuledMethod; 11] = [
         .also(&["resources/unsubscribe", "notifications/resources/updated"]),
     ruled("subscriptions/listen", Operation::None)
         .also(&["notifications/subscriptions/acknowledged"]),
-    ruled("tasks/get", Operation::None).also(&[
+    ruled("tasks/get", Operation::Read).also(&[
         "tasks/result",
         "tasks/update",
         "notifications/tasks",
         "notifications/tasks/status",
     ]),
-    ruled("tasks/list", Operation::None),
-    ruled("tasks/cancel", Operation::None),
+    ruled("tasks/list", Operation::Read),
+    ruled("tasks/cancel", Operation::Read),
 ];
 
 /// The method whose rule decides a message of this method; none where no rule can.

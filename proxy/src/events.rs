@@ -366,7 +366,7 @@ fn mcp<'a>(method: &'a str, tool: &'a str, request_id: Option<&'a str>) -> Mcp<'
     Mcp {
         method: method.into(),
         tool: (!tool.is_empty()).then(|| tool.into()),
-        request_id: request_id.map(Into::into),
+        request_id: request_id.filter(|id| !id.is_empty()).map(Into::into),
     }
 }
 

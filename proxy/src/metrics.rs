@@ -8,6 +8,7 @@ use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
+use safeguard_policy::method::RULED_METHODS;
 
 /// Buckets of the durations, in seconds: from the sidecar's own tens of microseconds to a slow upstream's seconds.
 const DURATION_BUCKETS: &[f64] = &[
@@ -175,8 +176,13 @@ pub fn method_label(method: &str) -> &'static str {
         "GET",
         "DELETE",
     ];
+    let ruled = RULED_METHODS.iter().flat_map(|ruled| {
+        let also = ruled.also.iter().copied();
+        std::iter::once(ruled.name).chain(also)
+    });
     METHODS
         .into_iter()
+        .chain(ruled)
         .find(|known| *known == method)
         .unwrap_or("other")
 }
@@ -210,5 +216,6 @@ mod tests {
     fn an_unknown_method_has_no_label_of_its_own() {
         assert_eq!(method_label("patients/Jane Doe"), "other");
         assert_eq!(method_label("tools/call"), "tools/call");
+        assert_eq!(method_label("tasks/result"), "tasks/result");
     }
 }

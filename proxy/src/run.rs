@@ -35,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::reload::{Reload, Reloader, Sections};
 use crate::session::SessionTable;
 use crate::session::mcp::{McpLimits, McpSessions};
+use crate::session::tasks::{TaskLimits, Tasks};
 use crate::settings::{self, SettingsError};
 use crate::sidecar::Sidecar;
 use crate::upstream::Upstream;
@@ -262,6 +263,7 @@ fn build(
             sessions_max: settings::MCP_SESSIONS_MAX,
             ..McpLimits::default()
         }),
+        tasks: Tasks::new(TaskLimits::default()),
         recorder: Recorder::new(trail.clone(), Arc::clone(&metrics)),
         trail,
         metrics,
@@ -387,6 +389,7 @@ async fn sweep(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
         let ended = sidecar.sessions.sweep(clock::now_unix());
         sidecar.recorder.session_events(&ended, None);
         sidecar.mcp_sessions.sweep();
+        sidecar.tasks.sweep();
         sidecar.upstream.sweep();
     }
 }

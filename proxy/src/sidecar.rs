@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::authn::Authenticator;
 use crate::downstream::Downstream;
 use crate::events::Recorder;
+use crate::exchange::asked::Call;
 use crate::exchange::{self, Known};
 use crate::gate;
 use crate::listener::Connection;
@@ -32,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::refuse::{Refusal, Reply};
 use crate::session::SessionTable;
 use crate::session::mcp::McpSessions;
+use crate::session::tasks::Tasks;
 use crate::upstream::Upstream;
 
 /// How long an idle kept-alive connection waits for its next request.
@@ -78,6 +80,8 @@ pub struct Sidecar {
     pub sessions: Arc<SessionTable>,
     /// MCP sessions and the calls that wait for an answer in them.
     pub mcp_sessions: McpSessions<Known>,
+    /// Whose tasks are whose, and which calls made them.
+    pub tasks: Tasks<Arc<Call>>,
     /// The audit trail.
     pub trail: Trail,
     /// Events on their way into it.

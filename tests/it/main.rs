@@ -18,6 +18,7 @@ mod keysources;
 mod kills;
 mod lies;
 mod matrix;
+mod methods;
 mod metrics;
 mod modern;
 mod patients;

@@ -967,7 +967,7 @@ pub(crate) static METHOD: &[Key] = &[
     key(
         "operation",
         Shape::Word(OPERATIONS),
-        "what it does with PHI; default: read for completion/complete, sampling/createMessage, elicitation/create and notifications/message, else none",
+        "what it does with PHI; default: read for completion/complete, sampling/createMessage, elicitation/create, notifications/message and tasks/*, else none",
     ),
     key(
         "roles",

@@ -9,10 +9,23 @@ use safeguard_wire::jsonrpc::Message;
 
 use crate::exchange::Caller;
 use crate::refuse::Refusal;
-use crate::rewrite::Touched;
 use crate::rewrite::answer::Method;
 use crate::rewrite::lists::List;
 use crate::rewrite::rounds::Round;
+use crate::rewrite::{Holder, Touched};
+
+/// What a client may ask for where a rule permits it.
+const CLIENT_METHODS: [&str; 9] = [
+    "completion/complete",
+    "logging/setLevel",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "tasks/get",
+    "tasks/result",
+    "tasks/list",
+    "tasks/cancel",
+    "tasks/update",
+];
 
 /// What a client's message asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +42,9 @@ pub enum Asked {
     Discover,
     /// `subscriptions/listen`: a stream of notifications of changes.
     Listen,
-    /// Another method, which the policy does not know.
+    /// Another method that a rule may permit.
+    Method(&'static str),
+    /// Another method, which no rule permits.
     Other(String),
     /// A notification that may pass.
     Notification,
@@ -69,12 +84,15 @@ impl Asked {
             "prompts/get" => Self::Call(Method::Prompt, named(params, "name")?),
             "server/discover" => Self::Discover,
             "subscriptions/listen" => Self::Listen,
-            other => Self::Other(other.to_owned()),
+            other => match CLIENT_METHODS.into_iter().find(|known| *known == other) {
+                Some(known) => Self::Method(known),
+                None => Self::Other(other.to_owned()),
+            },
         })
     }
 }
 
-fn named(params: Option<Value<'_>>, member: &'static str) -> Result<String, Refusal> {
+pub(super) fn named(params: Option<Value<'_>>, member: &'static str) -> Result<String, Refusal> {
     let missing = Refusal::InvalidRequest("params lack the name or uri of what is called");
     let value = params
         .ok_or_else(|| missing.clone())?
@@ -90,7 +108,7 @@ fn named(params: Option<Value<'_>>, member: &'static str) -> Result<String, Refu
 pub(super) fn arguments_of(method: Method) -> &'static [&'static str] {
     match method {
         Method::Tool | Method::Prompt => &["params", "arguments"],
-        Method::Resource => &["params"],
+        Method::Resource | Method::Completion(_) | Method::Other(_) => &["params"],
     }
 }
 
@@ -100,6 +118,8 @@ pub(crate) fn method_name(method: Method) -> &'static str {
         Method::Tool => "tools/call",
         Method::Resource => "resources/read",
         Method::Prompt => "prompts/get",
+        Method::Completion(_) => "completion/complete",
+        Method::Other(name) => name,
     }
 }
 
@@ -155,6 +175,15 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whose call it is, for what is bound to a patient or a login session.
+    pub fn holder(&self) -> Holder<'_> {
+        Holder {
+            patient: self.patient.as_deref(),
+            session: Some(self.caller.session.hashed_id().as_bytes()),
+            round: Some(self.round),
+        }
+    }
+
     /// Whether the call is about PHI, so that it has an intent and an outcome.
     pub fn concerns_phi(&self) -> bool {
         self.permit.operation != Operation::None

@@ -7,15 +7,18 @@
 pub(crate) mod asked;
 mod caller;
 mod capabilities;
+mod methods;
 mod modern;
+mod news;
 mod post;
+mod questions;
 mod settle;
 mod stream;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use uuid::Uuid;
@@ -60,6 +63,8 @@ pub struct Exchange<'s> {
     streamed: bool,
     /// The era that the request is of, once its body has been read.
     era: Era,
+    /// `MCP-Protocol-Version` as it came.
+    revision: Option<HeaderValue>,
 }
 
 impl std::fmt::Debug for Exchange<'_> {
@@ -95,6 +100,7 @@ impl<'s> Exchange<'s> {
             upstream_time: None,
             streamed: false,
             era: Era::Legacy,
+            revision: None,
         }
     }
 
@@ -145,6 +151,11 @@ impl<'s> Exchange<'s> {
     /// Whatever refuses the caller or the upstream.
     pub async fn get(&mut self, http: &mut ServerSession) -> Result<(), Refusal> {
         self.named("GET");
+        self.revision = http
+            .req_header()
+            .headers
+            .get(&gate::PROTOCOL_VERSION)
+            .cloned();
         let (caller, session, answer) = self.without_body(http, &Method::GET).await?;
         if answer.status() == StatusCode::OK
             && answer.media_type() == "text/event-stream"

@@ -14,6 +14,7 @@ use safeguard_wire::json::{Tree, Value};
 use safeguard_wire::jsonrpc::{InvalidMessage, Message};
 
 use super::asked::{Call, arguments_of, method_name};
+use super::methods::{SUBSCRIBE, UNSUBSCRIBE};
 use super::modern::Headers;
 use super::{Asked, Bound, Caller, Exchange, Known};
 use crate::authn::StepUp;
@@ -28,16 +29,16 @@ use crate::refuse::{Refusal, Reply};
 use crate::rewrite::answer::{Method, patient_of_arguments};
 use crate::rewrite::request::{self, RewrittenRequest, Stamp};
 use crate::rewrite::rounds::Round;
-use crate::rewrite::{Holder, LIMITS, RewriteError};
+use crate::rewrite::{LIMITS, RewriteError, Touched, Workshop, client};
 use crate::session::mcp::{McpSessionError, PendingError};
 use crate::upstream::{Answer, UpstreamError};
 
 /// What goes up, and what its answer will be settled by.
-struct Outgoing {
-    body: Bytes,
-    known: Known,
+pub(super) struct Outgoing {
+    pub(super) body: Bytes,
+    pub(super) known: Known,
     /// Whether sending it twice changes nothing.
-    repeatable: bool,
+    pub(super) repeatable: bool,
 }
 
 impl Exchange<'_> {
@@ -47,6 +48,7 @@ impl Exchange<'_> {
     /// Whatever refuses the caller, the message or the upstream; nothing refused reaches the upstream.
     pub async fn post(&mut self, http: &mut ServerSession) -> Result<(), Refusal> {
         let headers = &http.req_header().headers;
+        self.revision = headers.get(&gate::PROTOCOL_VERSION).cloned();
         let caller = self.caller(headers).await?;
         gate::media_type(headers)?;
         let claim = era::claim(headers, self.spoken())?;
@@ -91,7 +93,7 @@ impl Exchange<'_> {
         self.settle_era(headers, &message)?;
         let asked = Asked::of(&message)?;
         self.in_era(caller, &message)?;
-        if !matches!(asked, Asked::Call(..)) {
+        if !matches!(asked, Asked::Call(..) | Asked::Method(_)) {
             self.mirror(headers, &body)
                 .map_err(|error| Refusal::from(&error))?;
         }
@@ -110,9 +112,12 @@ impl Exchange<'_> {
             Asked::Ping => Ok(plain(Known::Plain, true)),
             Asked::List(list) => Ok(plain(Known::List(list, Arc::clone(caller)), true)),
             Asked::Notification => Ok(plain(Known::Plain, false)),
-            Asked::Response(id) => self
-                .response(session, &id)
-                .map(|()| plain(Known::Plain, false)),
+            Asked::Response(id) => self.answered(caller, (&body, &tree), session, &id).await,
+            Asked::Method(name) => {
+                let key = key.unwrap_or_default();
+                self.method(caller, (&body, &tree), name, key, headers)
+                    .await
+            }
             Asked::Call(method, name) => {
                 let key = key.unwrap_or_default();
                 self.call(caller, (&body, &tree), method, name, key, headers)
@@ -120,15 +125,6 @@ impl Exchange<'_> {
             }
             Asked::Other(method) => Err(self.other(caller, &method)),
             Asked::ForeignNotification(method) => Err(self.other(caller, &method)),
-        }
-    }
-
-    /// A client's answer may pass only to a request that the server really made of it.
-    fn response(&self, session: Option<&Bound>, id: &str) -> Result<(), Refusal> {
-        let waiting = session.and_then(|bound| bound.session.take(&server_key(id)));
-        match waiting {
-            Some(Known::ServerRequest) => Ok(()),
-            Some(_) | None => Err(Refusal::Denied),
         }
     }
 
@@ -182,27 +178,35 @@ impl Exchange<'_> {
                 return Err(self.deny(caller, method_name(method), &name, Some(&key), &denial));
             }
         };
-        self.tool = rule_label(&permit.rule);
         let patient = patient(tree, method, &permit).map_err(|error| Refusal::from(&error))?;
-        let round = Round::new(caller.owner(), method_name(method), &name);
+        let call = Call {
+            method,
+            tool: rule_label(&permit.rule),
+            permit,
+            patient,
+            round: Round::new(caller.owner(), method_name(method), &name),
+            uri: (method == Method::Resource).then_some(name),
+            caller: Arc::clone(caller),
+            touched: Touched::default(),
+            request_id: key,
+        };
+        self.go_up(call, (body, tree), headers).await
+    }
+
+    /// Rewrites a permitted request and puts it on record.
+    pub(super) async fn go_up(
+        &mut self,
+        mut call: Call,
+        (body, tree): (&Bytes, &Tree<'_>),
+        headers: &mut Headers,
+    ) -> Result<Outgoing, Refusal> {
+        self.tool.clone_from(&call.tool);
         let stamp = Stamp {
-            created_by: caller.authenticated.subject(),
+            created_by: call.caller.authenticated.subject(),
             now_micros: clock::now_micros(),
         };
-        let rewritten = self.keyed(&permit, || {
-            request::request(
-                tree,
-                arguments_of(method),
-                &permit,
-                &self.live.workshop,
-                Holder {
-                    patient: patient.as_deref(),
-                    session: Some(caller.session.hashed_id().as_bytes()),
-                    round: Some(round),
-                },
-                stamp,
-                method == Method::Prompt,
-            )
+        let rewritten = self.keyed(&call.permit, || {
+            rewrite(tree, &call, &self.live.workshop, stamp)
         });
         let rewritten = rewritten.and_then(|rewritten| {
             let body = rewritten.body.map_or_else(|| body.clone(), Bytes::from);
@@ -211,49 +215,11 @@ impl Exchange<'_> {
         });
         let (body, touched) = match rewritten {
             Ok(rewritten) => rewritten,
-            Err(error) => {
-                let about = Refused {
-                    method: method_name(method),
-                    tool: self.tool.clone(),
-                    permit: &permit,
-                    request_id: &key,
-                    patient: patient.as_deref(),
-                };
-                self.sidecar
-                    .recorder
-                    .request_refused(caller, &self.live, &about, &error);
-                return Err(Refusal::from(&error));
-            }
+            Err(error) => return Err(self.not_sent(&call, &error)),
         };
-        let tool = rule_label(&permit.rule);
-        let writes = permit.operation.writes();
-        let call = Call {
-            method,
-            tool,
-            permit,
-            patient,
-            uri: (method == Method::Resource).then_some(name),
-            caller: Arc::clone(caller),
-            touched,
-            request_id: key,
-            round,
-        };
-        if call.concerns_phi() {
-            // What leaked the synthetic patient's values would leak anybody's.
-            if !self.sidecar.canary.sings() {
-                return Err(Refusal::from(&RewriteError::Vault("canary")));
-            }
-            let recorder = &self.sidecar.recorder;
-            // Law 1: what changes anything upstream waits for its record; a read's record overlaps the upstream.
-            if writes {
-                let intent = recorder.intent(&call, &self.live);
-                intent.durable().await.map_err(|_| Refusal::Audit)?;
-            } else if recorder.note_intent(&call, &self.live).is_err()
-                || !self.sidecar.trail.health().ready()
-            {
-                return Err(Refusal::Audit);
-            }
-        }
+        call.touched = touched;
+        self.on_record(&call, call.permit.operation.writes())
+            .await?;
         let repeatable = matches!(
             call.permit.operation,
             Operation::None | Operation::Search | Operation::Read
@@ -265,8 +231,43 @@ impl Exchange<'_> {
         })
     }
 
+    /// What was permitted can't be sent as it is: an event, and the client's refusal.
+    pub(super) fn not_sent(&self, call: &Call, error: &RewriteError) -> Refusal {
+        let about = Refused {
+            method: method_name(call.method),
+            tool: call.tool.clone(),
+            permit: &call.permit,
+            request_id: &call.request_id,
+            patient: call.patient.as_deref(),
+        };
+        let recorder = &self.sidecar.recorder;
+        recorder.request_refused(&call.caller, &self.live, &about, error);
+        Refusal::from(error)
+    }
+
+    /// Law 1: what changes anything upstream waits for its record; a read's record overlaps the upstream.
+    pub(super) async fn on_record(&self, call: &Call, waits: bool) -> Result<(), Refusal> {
+        if !call.concerns_phi() {
+            return Ok(());
+        }
+        // What leaked the synthetic patient's values would leak anybody's.
+        if !self.sidecar.canary.sings() {
+            return Err(Refusal::from(&RewriteError::Vault("canary")));
+        }
+        let recorder = &self.sidecar.recorder;
+        if waits {
+            let intent = recorder.intent(call, &self.live);
+            intent.durable().await.map_err(|_| Refusal::Audit)?;
+        } else if recorder.note_intent(call, &self.live).is_err()
+            || !self.sidecar.trail.health().ready()
+        {
+            return Err(Refusal::Audit);
+        }
+        Ok(())
+    }
+
     /// While keys are awaited, nothing that needs one is done: no call about PHI, and no argument that must change.
-    fn keyed(
+    pub(super) fn keyed(
         &self,
         permit: &Permit,
         rewrite: impl FnOnce() -> Result<RewrittenRequest, RewriteError>,
@@ -306,6 +307,10 @@ impl Exchange<'_> {
             Method::Prompt => Action::Prompt {
                 name,
                 args: &arguments,
+            },
+            Method::Completion(_) | Method::Other(_) => Action::Method {
+                name: method_name(method),
+                params: &arguments,
             },
         };
         match decide::decide(
@@ -518,12 +523,13 @@ impl Exchange<'_> {
     }
 }
 
-/// The rule's name without its kind: a tool's name, a resource's template.
-fn rule_label(rule: &Rule) -> String {
-    rule.name
-        .split_once('.')
-        .map_or(rule.name.as_ref(), |(_, name)| name)
-        .to_owned()
+/// The rule's name without its kind: a tool's name, a resource's template. A method's name says nothing more.
+pub(super) fn rule_label(rule: &Rule) -> String {
+    match rule.name.split_once('.') {
+        Some(("methods", _)) => String::new(),
+        Some((_, name)) => name.to_owned(),
+        None => rule.name.as_ref().to_owned(),
+    }
 }
 
 /// What a stream's or answer's headers say of the MCP session.
@@ -531,11 +537,6 @@ pub(super) fn put_session(headers: &mut HeaderMap, session: Option<&Bound>) {
     if let Some(value) = session.and_then(|bound| HeaderValue::from_str(&bound.id).ok()) {
         headers.insert(gate::SESSION_ID.clone(), value);
     }
-}
-
-/// A request id of the server's, in the same table as the client's own.
-pub(super) fn server_key(id: &str) -> String {
-    format!("server:{id}")
 }
 
 fn method_of<'m>(message: &'m Message<'_>) -> &'m str {
@@ -563,8 +564,31 @@ fn invalid(error: &InvalidMessage) -> Refusal {
     }
 }
 
+/// The request as it goes up.
+fn rewrite(
+    tree: &Tree<'_>,
+    call: &Call,
+    workshop: &Workshop,
+    stamp: Stamp<'_>,
+) -> Result<RewrittenRequest, RewriteError> {
+    let (method, permit, holder) = (call.method, &call.permit, call.holder());
+    match method {
+        Method::Tool
+        | Method::Resource
+        | Method::Prompt
+        | Method::Other(SUBSCRIBE | UNSUBSCRIBE) => {
+            let path = arguments_of(method);
+            let strings_only = method == Method::Prompt;
+            request::request(tree, path, permit, workshop, holder, stamp, strings_only)
+        }
+        Method::Completion(_) | Method::Other(_) => {
+            client::request(tree, method_name(method), permit, workshop, holder, stamp)
+        }
+    }
+}
+
 /// The patient that the arguments or the URI name.
-fn patient(
+pub(super) fn patient(
     tree: &Tree<'_>,
     method: Method,
     permit: &Permit,

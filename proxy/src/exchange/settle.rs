@@ -1,12 +1,15 @@
 //! Settling one answer: rewritten, recorded durably, and only then released. JSON bodies, event streams and resumed
 //! streams all settle here, by what is known of the call.
 
+use std::sync::Arc;
+
 use safeguard_policy::action::Listed;
 use safeguard_policy::decide;
 use safeguard_wire::json::Tree;
 use safeguard_wire::jsonrpc::{Message, Outcome};
 
 use super::asked::Call;
+use super::methods::{TASK_LIST, TASK_RESULT};
 use super::{Caller, Exchange, Known};
 use crate::era::MODERN;
 use crate::refuse::Refusal;
@@ -14,7 +17,7 @@ use crate::rewrite::answer::{self, Method, RewrittenAnswer};
 use crate::rewrite::lists::{self, List};
 use crate::rewrite::record::Checked;
 use crate::rewrite::shapes::Absence;
-use crate::rewrite::{Holder, LIMITS, RewriteError};
+use crate::rewrite::{LIMITS, RewriteError};
 use crate::upstream::UpstreamError;
 
 impl Exchange<'_> {
@@ -114,32 +117,52 @@ impl Exchange<'_> {
         .map_err(|error| Refusal::from(&error))
     }
 
-    async fn settle_call(&self, call: &Call, tree: &Tree<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+    async fn settle_call(
+        &self,
+        call: &Arc<Call>,
+        tree: &Tree<'_>,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
         self.questions(call, tree)?;
+        if call.method == Method::Other(TASK_LIST)
+            && let Some(own) = self.own_tasks(call, tree)?
+        {
+            let tree = Tree::parse(&own, &LIMITS).map_err(|_| UpstreamError::Invalid)?;
+            return self
+                .shown(call, &tree)
+                .await
+                .map(|shown| shown.or(Some(own.clone())));
+        }
+        self.shown(call, tree).await
+    }
+
+    /// Shows an answer by the caller's views, and keeps whose task it hands out.
+    async fn shown(&self, call: &Arc<Call>, tree: &Tree<'_>) -> Result<Option<Vec<u8>>, Refusal> {
         let absence = match call.method {
             Method::Tool => self.sidecar.shapes.of(&call.tool),
-            Method::Resource | Method::Prompt => Absence::Anything,
+            Method::Other(TASK_RESULT) => self.sidecar.shapes.of(&call.tool),
+            Method::Resource | Method::Prompt | Method::Completion(_) | Method::Other(_) => {
+                Absence::Anything
+            }
         };
         let about = answer::Call {
             method: call.method,
             permit: &call.permit,
-            holder: Holder {
-                patient: call.patient.as_deref(),
-                session: Some(call.caller.session.hashed_id().as_bytes()),
-                round: Some(call.round),
-            },
+            holder: call.holder(),
             uri: call.uri.as_deref(),
             absence,
             now_unix: crate::clock::now_unix(),
         };
         match answer::answer(tree, &about, &self.live.workshop) {
-            Ok(rewritten) => self.release(call, rewritten).await,
+            Ok(rewritten) => {
+                self.keep_task(call, tree)?;
+                self.release(call, rewritten).await
+            }
             Err(error) => Err(self.withhold(call, &error).await),
         }
     }
 
     /// Law 1: the outcome is on disk before the answer is released. The intent is older in the same order, so it is too.
-    async fn release(
+    pub(super) async fn release(
         &self,
         call: &Call,
         rewritten: RewrittenAnswer,
@@ -166,7 +189,7 @@ impl Exchange<'_> {
         Ok(rewritten.body)
     }
 
-    async fn withhold(&self, call: &Call, error: &RewriteError) -> Refusal {
+    pub(super) async fn withhold(&self, call: &Call, error: &RewriteError) -> Refusal {
         let recorded = self
             .sidecar
             .recorder

@@ -18,7 +18,7 @@ use safeguard_wire::sse::{Event, Framer};
 
 use super::asked::Listening;
 use super::modern;
-use super::post::{put_session, server_key};
+use super::post::put_session;
 use super::{Bound, Caller, Exchange, Known};
 use crate::clock;
 use crate::downstream::{Downstream, Gone};
@@ -32,12 +32,23 @@ const KEEPALIVE: Duration = Duration::from_secs(25);
 const KEEPALIVE_COMMENT: &[u8] = b": keepalive\n\n";
 
 /// What is known of a stream while it runs.
-struct Course {
-    session: Option<Bound>,
+pub(super) struct Course {
+    pub(super) caller: Arc<Caller>,
+    pub(super) session: Option<Bound>,
     /// The POST's own request, until its answer came.
-    known: Option<Known>,
+    pub(super) known: Option<Known>,
     /// Whether events carry ids, so that the client may come back for what it missed.
     resumable: bool,
+}
+
+impl Course {
+    /// The patient whom the call is about that this stream answers.
+    pub(super) fn patient(&self) -> Option<String> {
+        match &self.known {
+            Some(Known::Call(call)) => call.patient.clone(),
+            Some(_) | None => None,
+        }
+    }
 }
 
 /// What a stream's loop woke up for.
@@ -58,7 +69,7 @@ async fn draining(shutdown: &mut ShutdownWatch) {
 }
 
 /// What is done with one event.
-enum Verdict {
+pub(super) enum Verdict {
     /// It goes on as it is.
     Pass,
     /// It goes on with other data.
@@ -100,6 +111,7 @@ impl Exchange<'_> {
             return Ok(());
         }
         let mut course = Course {
+            caller: Arc::clone(caller),
             session,
             known,
             resumable: false,
@@ -228,19 +240,12 @@ impl Exchange<'_> {
                 drop(tree);
                 self.judge_answer(&data, &key, course).await
             }
-            Ok(Message::Request { id, method, .. }) => match (method.as_ref(), &course.session) {
-                ("ping", Some(bound)) => {
-                    let key = server_key(&id.key());
-                    match bound.session.begin(&key, Known::ServerRequest) {
-                        Ok(()) => strip(&tree, &[], ""),
-                        Err(_) => self.foreign("too_many_server_requests"),
-                    }
-                }
-                _ => self.foreign("server_request"),
-            },
+            Ok(Message::Request { id, method, .. }) => {
+                self.question(&tree, &id, &method, course).await
+            }
             Ok(Message::Notification { method, .. }) => match &course.known {
                 Some(Known::Listen(listening)) => self.judge_change(&tree, &method, listening),
-                known => self.judge_notification(&tree, &method, known.as_ref()),
+                _ => self.news(&tree, &method, course).await,
             },
             Err(_) => self.foreign("not_json_rpc"),
         }
@@ -270,7 +275,12 @@ impl Exchange<'_> {
 
     /// Progress and list changes pass, with the members that they are made of; what they say in words is text.
     /// Everything else is denied unless named.
-    fn judge_notification(&self, tree: &Tree<'_>, method: &str, known: Option<&Known>) -> Verdict {
+    pub(super) fn judge_notification(
+        &self,
+        tree: &Tree<'_>,
+        method: &str,
+        known: Option<&Known>,
+    ) -> Verdict {
         let (kept, words): (&[&str], &str) = match method {
             "notifications/tools/list_changed"
             | "notifications/resources/list_changed"
@@ -315,7 +325,7 @@ impl Exchange<'_> {
         })
     }
 
-    fn foreign(&self, what: &'static str) -> Verdict {
+    pub(super) fn foreign(&self, what: &'static str) -> Verdict {
         self.sidecar.limit_reached(what);
         log::warn!("an event of the MCP server was not released: {what}");
         Verdict::Drop
@@ -352,7 +362,7 @@ impl Exchange<'_> {
 
 /// A message of the server's own with nothing in it but its envelope and the members of `params` that are kept, and
 /// the one that holds words where those may be read and are no JSON.
-fn strip(tree: &Tree<'_>, kept: &[&str], words: &str) -> Verdict {
+pub(super) fn strip(tree: &Tree<'_>, kept: &[&str], words: &str) -> Verdict {
     let mut splice = Splice::new(tree);
     for member in tree.root().children() {
         let name = member.key().unwrap_or_default();

@@ -13,7 +13,7 @@ use safeguard_policy::policy::{FieldClass, FieldId};
 use safeguard_policy::{Path, Root};
 use safeguard_vault::canonical::canonicalize;
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
-use safeguard_wire::mcp::{self, Place, Shape};
+use safeguard_wire::mcp::{self, Part, Place, Shape};
 
 use super::inside::{self, Inside, Reading};
 use super::marks::Marks;
@@ -38,6 +38,10 @@ pub enum Method {
     Resource,
     /// `prompts/get`
     Prompt,
+    /// `completion/complete`, and what the argument that is completed means.
+    Completion(FieldClass),
+    /// Another method that a rule permits, or a request or notification of the server's, by its name.
+    Other(&'static str),
 }
 
 /// What the rewriting needs to know about the call that is answered.
@@ -119,6 +123,7 @@ fn in_clear<'t>(
         shower.place(place, &mut splice)?;
     }
     if let Some(result) = result {
+        shower.counts(result, &mut splice)?;
         shower.name_withheld(result, &mut splice)?;
         private(result, &mut splice)?;
         if let Some(state) = member(result, "requestState")? {
@@ -135,7 +140,7 @@ fn in_clear<'t>(
     })
 }
 
-fn parse(text: &[u8]) -> Result<Tree<'_>, RewriteError> {
+pub(super) fn parse(text: &[u8]) -> Result<Tree<'_>, RewriteError> {
     Tree::parse(text, &LIMITS).map_err(|_| RewriteError::Upstream("not_json"))
 }
 
@@ -156,6 +161,8 @@ fn places<'t>(method: Method, tree: &'t Tree<'_>) -> Result<Vec<Place<'t>>, Rewr
                 Method::Tool => mcp::tool_result(value),
                 Method::Resource => mcp::resource_result(value),
                 Method::Prompt => mcp::prompt_result(value),
+                Method::Completion(_) => mcp::result("completion/complete", value),
+                Method::Other(name) => mcp::result(name, value),
             }
         } else if value.is_named("error") {
             answered = true;
@@ -178,7 +185,7 @@ fn places<'t>(method: Method, tree: &'t Tree<'_>) -> Result<Vec<Place<'t>>, Rewr
 // ---- first pass: open
 
 /// The message with every sealed value in clear; none where nothing was sealed.
-fn open_message<'t>(
+pub(super) fn open_message<'t>(
     tree: &'t Tree<'_>,
     places: &[Place<'t>],
     call: &Call<'_>,
@@ -198,6 +205,10 @@ fn open_message<'t>(
     };
     for place in places {
         let class = class_of_place(place, workshop);
+        if let Some(FieldClass::Phi(field)) = suggested(place, call.method) {
+            opener.phi(place.value, field, &mut splice, &Marks::default())?;
+            continue;
+        }
         match place.shape {
             Shape::Json => {
                 let is_root = place.value.is_named("structuredContent");
@@ -225,13 +236,24 @@ fn put_inside<'t>(value: Value<'t>, inner: Inside, splice: &mut Splice<'t>) {
     }
 }
 
-/// What a place's own name means, where the sender chose it; structure's names mean nothing.
+/// What a place's own name means, where the sender chose it, or that of what it is about; structure's names mean
+/// nothing.
 pub(super) fn class_of_place(place: &Place<'_>, workshop: &Workshop) -> FieldClass {
-    if place.named {
-        let named = place.value.key();
-        named.map_or(FieldClass::Unlisted, |name| workshop.policy.classify(&name))
-    } else {
-        FieldClass::Unlisted
+    let name = match (&place.subject, place.shape) {
+        _ if place.named => place.value.key(),
+        (Some(subject), Shape::Json) => Some(Cow::Borrowed(subject.as_ref())),
+        _ => None,
+    };
+    name.map_or(FieldClass::Unlisted, |name| workshop.policy.classify(&name))
+}
+
+/// What the argument means that a place suggests a value for; none where it suggests none.
+pub(super) fn suggested(place: &Place<'_>, method: Method) -> Option<FieldClass> {
+    let is_value =
+        place.part == Part::Outcome && place.shape == Shape::Text && place.value.key().is_none();
+    match method {
+        Method::Completion(class) if is_value => Some(class),
+        _ => None,
     }
 }
 
@@ -347,6 +369,9 @@ fn examine(
     if record_path.is_none() && patient_path.is_none() {
         return Ok(Found::default());
     }
+    let Some(result) = outcome(call.method, result)? else {
+        return Ok(Found::default());
+    };
     let differ = "copies_differ";
     let differ = match record_path {
         Some(_) => RewriteError::Integrity(differ),
@@ -386,6 +411,51 @@ fn examine(
     Ok(found)
 }
 
+/// Where the outcome of what was called stands: in the result itself, or in the task that it describes; none where there
+/// is no outcome yet.
+fn outcome(method: Method, result: Value<'_>) -> Result<Option<Value<'_>>, RewriteError> {
+    match method {
+        Method::Tool if is_handle(result)? => Ok(None),
+        Method::Other(name) if name != "tasks/result" => member(result, "result"),
+        Method::Tool
+        | Method::Resource
+        | Method::Prompt
+        | Method::Completion(_)
+        | Method::Other(_) => Ok(Some(result)),
+    }
+}
+
+/// Whether a result is the handle of a task and nothing else (2025-11-25 `task`, the extension's `resultType`). One that
+/// has other members too is judged as an outcome.
+fn is_handle(result: Value<'_>) -> Result<bool, RewriteError> {
+    let task = member(result, "task")?.filter(|task| task.kind() == Kind::Object);
+    let flat = member(result, "resultType")?.and_then(Value::string);
+    let own: &[&str] = match task {
+        Some(_) => &["task", "resultType", "_meta"],
+        None if flat.as_deref() == Some("task") => &HANDLE,
+        None => return Ok(false),
+    };
+    Ok(result
+        .children()
+        .all(|child| own.iter().any(|name| child.is_named(name))))
+}
+
+/// Members of a handle of the tasks extension.
+const HANDLE: [&str; 12] = [
+    "resultType",
+    "taskId",
+    "status",
+    "statusMessage",
+    "createdAt",
+    "lastUpdatedAt",
+    "ttl",
+    "ttlMs",
+    "pollInterval",
+    "pollIntervalMs",
+    "requestState",
+    "_meta",
+];
+
 fn patients(root: Value<'_>, path: &Path) -> Result<Vec<String>, RewriteError> {
     let values = crate::paths::select(root, path)
         .map_err(|_| RewriteError::Upstream("duplicate_members"))?;
@@ -398,10 +468,10 @@ fn patients(root: Value<'_>, path: &Path) -> Result<Vec<String>, RewriteError> {
 /// The texts of an answer's content.
 fn texts<'t>(method: Method, result: Value<'t>) -> Result<Vec<Cow<'t, str>>, RewriteError> {
     let name = match method {
-        Method::Tool => "content",
+        Method::Tool | Method::Other(_) => "content",
         Method::Resource => "contents",
-        // No rule of a prompt reads its result.
-        Method::Prompt => return Ok(Vec::new()),
+        // No rule of a prompt or a completion reads its result.
+        Method::Prompt | Method::Completion(_) => return Ok(Vec::new()),
     };
     let Some(content) = member(result, name)? else {
         return Ok(Vec::new());

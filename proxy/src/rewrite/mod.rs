@@ -7,6 +7,7 @@
 //! releases nothing.
 
 pub mod answer;
+pub mod client;
 mod inside;
 pub mod lists;
 mod marks;
@@ -18,8 +19,10 @@ pub mod rounds;
 mod schema;
 pub mod shapes;
 mod show;
+mod suggest;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod told;
 mod view;
 
 use std::sync::Arc;

@@ -9,14 +9,14 @@
 
 use safeguard_audit::FieldAction;
 use safeguard_policy::decide::Permit;
-use safeguard_policy::field::{BinaryView, Unlisted, View};
+use safeguard_policy::field::{Unlisted, View};
 use safeguard_policy::policy::{FieldClass, FieldId, Operation, Storage};
 use safeguard_policy::{Policy, Root};
 use safeguard_vault::carry::looks_carried;
 use safeguard_vault::search::SearchError;
 use safeguard_vault::{Sealer, Wrap, looks_sealed};
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
-use safeguard_wire::mcp::{self, Part, Place, Shape};
+use safeguard_wire::mcp::{self, Part};
 
 use super::inside::{self, Inside};
 use super::marks::Marks;
@@ -42,7 +42,7 @@ pub struct Stamp<'a> {
 }
 
 impl Stamp<'_> {
-    fn now_unix(&self) -> i64 {
+    pub(super) fn now_unix(&self) -> i64 {
         self.now_micros.div_euclid(1_000_000)
     }
 }
@@ -80,18 +80,14 @@ pub fn request(
     };
     let holders = record::holders(&records, &workshop.policy)?;
     let mut walk = Walk {
-        permit,
         holders: &holders,
-        workshop,
-        wrap: if strings_only {
-            Wrap::String
-        } else {
-            workshop.wrap()
-        },
-        redeemer,
-        now_unix: stamp.now_unix(),
-        sealer: None,
-        touched: &mut touched,
+        ..Walk::new(
+            permit,
+            workshop,
+            (holder, stamp),
+            strings_only,
+            &mut touched,
+        )
     };
     walk.uri(tree)?;
     rounds::open(tree, holder.round, workshop, stamp.now_unix(), &mut splice)?;
@@ -102,7 +98,7 @@ pub fn request(
         walk.container(arguments, Standing::arguments(&marks), &mut splice)?;
     }
     if let Some(params) = locate(tree, &["params"])? {
-        walk.responses(tree, params, Standing::arguments(&marks), &mut splice)?;
+        walk.responses(tree, params, &mut splice)?;
     }
     // After the walk: of two edits of one value the last is carried out, and these are the sidecar's own.
     if let Some(record) = record {
@@ -172,7 +168,7 @@ fn parse(text: &[u8]) -> Result<Tree<'_>, RewriteError> {
 
 /// Where a value stands: what it is judged by if it has no name of its own.
 #[derive(Clone, Copy)]
-struct Standing<'m> {
+pub(super) struct Standing<'m> {
     /// What the values of this tree mean.
     marks: &'m Marks,
     /// Whether it stands under a name of `not_phi`.
@@ -185,7 +181,7 @@ struct Standing<'m> {
 
 impl<'m> Standing<'m> {
     /// Among the arguments.
-    fn arguments(marks: &'m Marks) -> Self {
+    pub(super) fn arguments(marks: &'m Marks) -> Self {
         Self {
             marks,
             not_phi: false,
@@ -195,7 +191,7 @@ impl<'m> Standing<'m> {
     }
 
     /// Beside them.
-    fn beside(marks: &'m Marks) -> Self {
+    pub(super) fn beside(marks: &'m Marks) -> Self {
         Self {
             strict: false,
             ..Self::arguments(marks)
@@ -203,17 +199,49 @@ impl<'m> Standing<'m> {
     }
 }
 
-struct Walk<'w, 't> {
+pub(super) struct Walk<'w, 't> {
     permit: &'w Permit,
     /// Where records get their hash: what the client says of their integrity is replaced, not judged.
     holders: &'w [Value<'t>],
     workshop: &'w Workshop,
     wrap: Wrap,
-    redeemer: Redeemer<'w>,
+    pub(super) redeemer: Redeemer<'w>,
     now_unix: i64,
     /// One a body, made for the first value.
     sealer: Option<Sealer<'w>>,
     touched: &'w mut Touched,
+}
+
+impl<'w, 't> Walk<'w, 't> {
+    /// A walk for one message.
+    pub(super) fn new(
+        permit: &'w Permit,
+        workshop: &'w Workshop,
+        (holder, stamp): (Holder<'w>, Stamp<'_>),
+        strings_only: bool,
+        touched: &'w mut Touched,
+    ) -> Self {
+        let now_unix = stamp.now_unix();
+        Self {
+            permit,
+            holders: &[],
+            workshop,
+            wrap: if strings_only {
+                Wrap::String
+            } else {
+                workshop.wrap()
+            },
+            redeemer: Redeemer {
+                workshop,
+                permit,
+                holder,
+                now_unix,
+            },
+            now_unix,
+            sealer: None,
+            touched,
+        }
+    }
 }
 
 impl Walk<'_, '_> {
@@ -272,7 +300,6 @@ impl Walk<'_, '_> {
         &mut self,
         tree: &'t Tree<'_>,
         params: Value<'t>,
-        standing: Standing<'_>,
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
         if params
@@ -285,35 +312,19 @@ impl Walk<'_, '_> {
         let method = locate(tree, &["method"])?.and_then(Value::string);
         let places = mcp::request(&method.unwrap_or_default(), params)
             .map_err(|_| RewriteError::Invalid("duplicate member"))?;
-        let answers = places.iter().filter(|place| place.part == Part::Answer);
-        for place in answers {
-            self.answered(place, standing, splice)?;
-        }
-        Ok(())
+        let answers: Vec<_> = places
+            .into_iter()
+            .filter(|place| place.part == Part::Answer)
+            .collect();
+        // A form's values are typed: what is sealed in one stays a text.
+        let of_arguments = (self.wrap, self.sealer.take());
+        self.wrap = Wrap::String;
+        let judged = self.places(&answers, splice);
+        (self.wrap, self.sealer) = of_arguments;
+        judged
     }
 
-    /// One place of an answer of the client's.
-    fn answered<'t>(
-        &mut self,
-        place: &Place<'t>,
-        standing: Standing<'_>,
-        splice: &mut Splice<'t>,
-    ) -> Result<(), RewriteError> {
-        match place.shape {
-            Shape::Json if place.named => self.child(place.value, standing, splice),
-            Shape::Json | Shape::Text => self.plain(place.value, standing, splice),
-            Shape::Uri if place.value.string().is_some_and(|uri| holds_opaque(&uri)) => {
-                Err(RewriteError::Denied("token_in_uri"))
-            }
-            Shape::Uri => self.scalar(place.value, standing),
-            Shape::Blob if self.permit.binary == BinaryView::Withhold => {
-                Err(RewriteError::Denied("binary_not_readable"))
-            }
-            Shape::Blob | Shape::Opaque => Ok(()),
-        }
-    }
-
-    fn container<'t>(
+    pub(super) fn container<'t>(
         &mut self,
         container: Value<'t>,
         standing: Standing<'_>,
@@ -340,7 +351,7 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn child<'t>(
+    pub(super) fn child<'t>(
         &mut self,
         child: Value<'t>,
         standing: Standing<'_>,
@@ -366,7 +377,7 @@ impl Walk<'_, '_> {
         )
     }
 
-    fn phi<'t>(
+    pub(super) fn phi<'t>(
         &mut self,
         value: Value<'t>,
         field: FieldId,
@@ -429,7 +440,7 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn plain<'t>(
+    pub(super) fn plain<'t>(
         &mut self,
         value: Value<'t>,
         standing: Standing<'_>,
@@ -487,7 +498,11 @@ impl Walk<'_, '_> {
     }
 
     /// A leaf that is named nowhere follows `unlisted.arguments`.
-    fn scalar(&self, value: Value<'_>, standing: Standing<'_>) -> Result<(), RewriteError> {
+    pub(super) fn scalar(
+        &self,
+        value: Value<'_>,
+        standing: Standing<'_>,
+    ) -> Result<(), RewriteError> {
         if standing.not_phi || !standing.strict {
             return Ok(());
         }
@@ -516,7 +531,7 @@ fn is_sealed(value: Value<'_>) -> bool {
 }
 
 /// Whether a sealed value or an agent's token stands anywhere in a URI, percent-encoded or not.
-fn holds_opaque(uri: &str) -> bool {
+pub(super) fn holds_opaque(uri: &str) -> bool {
     let decoded = percent_encoding::percent_decode_str(uri).decode_utf8_lossy();
     [uri, decoded.as_ref()].iter().any(|text| {
         let mut rests = text.char_indices().filter_map(|(at, _)| text.get(at..));

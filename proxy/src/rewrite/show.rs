@@ -9,20 +9,23 @@ use safeguard_policy::{Policy, Root};
 use safeguard_wire::json::{Kind, Splice, Value, quote};
 use safeguard_wire::mcp::{Place, Shape};
 
-use super::answer::{Call, Method, WITHHELD_MEMBER, WITHHELD_TEXT, class_of_place, marks, member};
+use super::answer::{
+    Call, Method, WITHHELD_MEMBER, WITHHELD_TEXT, class_of_place, marks, member, suggested,
+};
 use super::inside::{self, Inside};
 use super::marks::Marks;
 use super::prose::Left;
 use super::shapes::Absence;
+use super::suggest::is_schema_value;
 use super::view::{self, Shown};
 use super::{RewriteError, Touched, Workshop, record};
 
 /// Walks the places of one message and keeps what it withheld.
 pub(super) struct Shower<'s> {
-    call: &'s Call<'s>,
+    pub(super) call: &'s Call<'s>,
     workshop: &'s Workshop,
     touched: &'s mut Touched,
-    withheld: BTreeSet<String>,
+    pub(super) withheld: BTreeSet<String>,
     /// The tokens of this answer: a value gets the same one in both copies of a result.
     tokens: HashMap<(FieldId, Box<[u8]>), Vec<u8>>,
 }
@@ -64,8 +67,12 @@ impl<'s> Shower<'s> {
         place: &Place<'t>,
         splice: &mut Splice<'t>,
     ) -> Result<(), RewriteError> {
+        if let Some(of) = suggested(place, self.call.method) {
+            return self.suggestion(place.value, of, splice);
+        }
         let of = class_of_place(place, self.workshop);
         match place.shape {
+            Shape::Json if is_schema_value(place) => self.schema_value(place, of, splice),
             Shape::Json => {
                 let is_root = place.value.is_named("structuredContent");
                 self.below_root(place.value, of, is_root, 0, splice)
@@ -88,13 +95,17 @@ impl<'s> Shower<'s> {
         }
         let asked = match self.call.method {
             Method::Resource => self.call.uri,
-            Method::Tool | Method::Prompt => None,
+            Method::Tool | Method::Prompt | Method::Completion(_) | Method::Other(_) => None,
         };
         match asked {
             Some(asked) if place.value.string().as_deref() == Some(asked) => {}
             Some(asked) => {
                 splice.replace(place.value, quote(asked));
                 self.withheld.insert("uri".to_owned());
+            }
+            // A person would be sent nowhere.
+            None if place.value.is_named("url") => {
+                return Err(RewriteError::Denied("url_withheld"));
             }
             None => self.withhold_block(place, "uri", splice),
         }
@@ -139,7 +150,7 @@ impl<'s> Shower<'s> {
     }
 
     /// A text as the caller may see it under `detect`; none where nothing was found in it.
-    fn detected(&mut self, text: &str) -> Option<String> {
+    pub(super) fn detected(&mut self, text: &str) -> Option<String> {
         let workshop = self.workshop;
         let judged = workshop.prose.judge(text, &self.call.permit.views);
         for field in judged.masked {
@@ -217,7 +228,7 @@ impl<'s> Shower<'s> {
     }
 
     /// Judges a whole tree, or a place of the message; `is_root` says whether the rule's record may stand in it.
-    fn below_root<'t>(
+    pub(super) fn below_root<'t>(
         &mut self,
         root: Value<'t>,
         of: FieldClass,
@@ -320,7 +331,7 @@ impl<'s> Shower<'s> {
         }
     }
 
-    fn phi<'t>(
+    pub(super) fn phi<'t>(
         &mut self,
         value: Value<'t>,
         field: FieldId,
@@ -386,15 +397,17 @@ impl<'s> Shower<'s> {
     }
 
     /// Leaves a member out where the schema lets it, else it becomes null; an array's element becomes null.
-    fn withhold<'t>(&self, value: Value<'t>, splice: &mut Splice<'t>) {
+    pub(super) fn withhold<'t>(&self, value: Value<'t>, splice: &mut Splice<'t>) {
         match value.key() {
             Some(name) if self.call.absence.allows(&name) => splice.remove(value),
-            _ => splice.replace(value, b"null"),
+            // Of the values that are suggested, one that may not be seen is not there.
+            None if matches!(self.call.method, Method::Completion(_)) => splice.remove(value),
+            Some(_) | None => splice.replace(value, b"null"),
         }
     }
 
     /// Judges JSON that stands in a string by its members.
-    fn inner_json<'t>(
+    pub(super) fn inner_json<'t>(
         &mut self,
         value: Value<'t>,
         of: FieldClass,

@@ -23,6 +23,11 @@ pub const MCP_SESSION_IDLE: Duration = Duration::from_secs(1800);
 /// Pending calls of one session, by default.
 pub const PENDING_CALLS_MAX: usize = 1024;
 
+/// Questions of the server's that one session may leave open.
+pub const QUESTIONS_MAX: usize = 64;
+/// How long a question may be open: a person answers within it, or the server asks again.
+pub const QUESTION_LIFE: Duration = Duration::from_secs(1800);
+
 /// The bounds of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct McpLimits {
@@ -119,6 +124,8 @@ pub struct McpSession<T> {
     pending_max: usize,
     used: Mutex<Instant>,
     calls: Mutex<HashMap<String, T>>,
+    /// What the server asked the client, by the server's ids: an id space of its own.
+    questions: Mutex<HashMap<String, (Instant, T)>>,
 }
 
 impl<T> McpSessions<T> {
@@ -155,6 +162,7 @@ impl<T> McpSessions<T> {
             pending_max: self.limits.pending_max,
             used: Mutex::new(Instant::now()),
             calls: Mutex::new(HashMap::new()),
+            questions: Mutex::new(HashMap::new()),
         });
         table.sessions.insert(id.to_owned(), Arc::clone(&session));
         table.owners.insert(owner, owned + 1);
@@ -259,6 +267,27 @@ impl<T> McpSession<T> {
     /// Takes a pending call out: its answer came, or nobody waits any more.
     pub fn take(&self, id: &str) -> Option<T> {
         self.calls.lock().remove(id)
+    }
+
+    /// Notes a question of the server's that goes to the client. One that is asked again (on a resumed stream) is one
+    /// question.
+    ///
+    /// # Errors
+    /// [`PendingError::Full`] where [`QUESTIONS_MAX`] of them are open.
+    pub fn ask(&self, id: &str, question: T) -> Result<(), PendingError> {
+        let mut questions = self.questions.lock();
+        questions.retain(|_, (asked, _)| asked.elapsed() < QUESTION_LIFE);
+        if questions.len() >= QUESTIONS_MAX && !questions.contains_key(id) {
+            return Err(PendingError::Full);
+        }
+        questions.insert(id.to_owned(), (Instant::now(), question));
+        Ok(())
+    }
+
+    /// Takes out the question that the client answers; none where none with this id is open.
+    pub fn answered(&self, id: &str) -> Option<T> {
+        let (asked, question) = self.questions.lock().remove(id)?;
+        (asked.elapsed() < QUESTION_LIFE).then_some(question)
     }
 
     /// Pending calls.

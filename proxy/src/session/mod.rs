@@ -12,6 +12,7 @@ mod clock;
 mod live;
 pub mod mcp;
 mod table;
+pub mod tasks;
 
 #[cfg(test)]
 mod tests;

@@ -495,3 +495,23 @@ fn mcp_sessions_and_their_calls_are_bounded() {
     );
     assert_eq!(session.pending(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn questions_of_the_server_are_bounded_answered_once_and_expire() {
+    use super::mcp::{QUESTION_LIFE, QUESTIONS_MAX};
+
+    let sessions: McpSessions<usize> = McpSessions::new(McpLimits::default());
+    let session = sessions.open("s", Owner::new("i", "a", "c")).unwrap();
+    for number in 0..QUESTIONS_MAX {
+        session.ask(&format!("n:{number}"), number).unwrap();
+    }
+    assert_eq!(session.ask("n:64", 64), Err(PendingError::Full));
+    assert_eq!(session.ask("n:1", 7), Ok(()), "asked again");
+    assert_eq!(session.answered("n:1"), Some(7));
+    assert_eq!(session.answered("n:1"), None);
+    session.begin("n:2", 2).unwrap();
+    assert_eq!(session.take("n:2"), Some(2), "the client's ids are others");
+    tokio::time::advance(QUESTION_LIFE).await;
+    assert_eq!(session.answered("n:2"), None);
+    assert_eq!(session.ask("n:64", 64), Ok(()));
+}
