@@ -5,9 +5,11 @@
 //! its ports, its exit codes. `tests/run` starts what outlives one test and says where it is in environment variables;
 //! each test starts the rest itself, in a temporary folder, on loopback ports that it picks.
 
+pub mod arrival;
 pub mod client;
 pub mod clinic;
 pub mod configuration;
+pub mod crowd;
 pub mod database;
 pub mod front;
 pub mod keycloak;

@@ -1,10 +1,11 @@
-//! The long test: load over time in flat memory, an outage of PostgreSQL in the middle of it, and then many ends without warning.
+//! The long test: a crowd that does nothing, how soon frames arrive, load over time in flat memory, an outage of PostgreSQL in the middle of it, and then many ends without warning.
 //!
 //! Run by `tests/soak MINUTES`, which starts the real parts.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use safeguard_tests::clinic::Server;
 use safeguard_tests::configuration::Setup;
 use safeguard_tests::database::Database;
 use safeguard_tests::load::{Load, assert_recorded_once};
@@ -13,6 +14,7 @@ use safeguard_tests::relay::Relay;
 use safeguard_tests::sidecar::Sidecar;
 use safeguard_tests::upstream::{Upstream, structured};
 use safeguard_tests::wait::eventually;
+use safeguard_tests::{arrival, crowd};
 use serde_json::json;
 
 /// Clients that call at once.
@@ -37,6 +39,9 @@ async fn main() -> ExitCode {
         eprintln!("usage: soak MINUTES");
         return ExitCode::from(2);
     };
+    let crowd = idle_crowd().await;
+    println!("{crowd}");
+    println!("{}", arrivals().await);
     let database = Database::create().await;
     let port = database.port();
     let relay = Relay::start(port).await;
@@ -52,7 +57,24 @@ async fn main() -> ExitCode {
     println!("{report}");
     assert!(sidecar.stop().await.success(), "it drains");
     kills(&upstream).await;
-    ExitCode::from(u8::from(!report.is_flat()))
+    ExitCode::from(u8::from(!report.is_flat() || !crowd.is_bounded()))
+}
+
+/// What thousands of clients cost that do nothing.
+async fn idle_crowd() -> crowd::Report {
+    let (upstream, ends) = crowd::listening_upstream().await;
+    let mut sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    let report = crowd::gather(&sidecar, &ends).await;
+    assert!(sidecar.stop().await.success(), "it drains");
+    report
+}
+
+/// When the frames of a real server's stream arrive.
+async fn arrivals() -> arrival::Report {
+    let server = Server::go_stateless().await;
+    let setup = Setup::new(&server.url()).extended(arrival::POLICY);
+    let sidecar = Sidecar::start(setup).await;
+    arrival::measure(&server, &sidecar).await
 }
 
 /// Load for so long, without PostgreSQL in the middle third.
