@@ -26,18 +26,27 @@ struct Suite {
     baseline: usize,
 }
 
+/// Everything that 0.1.16 holds ready for servers.
+const FIRST: Suite = Suite {
+    package: "conformance-2025",
+    arguments: &[],
+    baseline: 40,
+};
+/// What 2025-11-25 requires, frozen at its release, and three scenarios that came later.
+const SESSIONS: Suite = Suite {
+    package: "conformance-2026",
+    arguments: &["--requirements", "2025-11-25"],
+    baseline: 82,
+};
 /// What 2026-07-28 requires, its headers, and scenarios of extensions that the server does not have.
 const STATELESS: Suite = Suite {
     package: "conformance-2026",
     arguments: &["--requirements", "2026-07-28"],
-    baseline: 151,
+    baseline: 153,
 };
 
 /// Extensions that the everything-server does not implement: their scenarios fail without a sidecar, too, and aren't compared.
 const UNSUPPORTED: &str = "tasks-";
-
-/// Completion is denied whatever the policy says: no rule for it is carried out yet.
-const DENIED: &str = "completion-complete";
 
 /// The outcome of each check, by its scenario, its id and how often it came before.
 type Outcomes = BTreeMap<(String, String, usize), (String, Value)>;
@@ -78,7 +87,7 @@ fn outcomes(folder: &Path) -> Outcomes {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.expect("a name").trim_start_matches("server-");
         let scenario = &name[..name.len() - TIME];
-        if scenario.starts_with(UNSUPPORTED) || scenario == DENIED {
+        if scenario.starts_with(UNSUPPORTED) {
             continue;
         }
         let text = std::fs::read_to_string(path.join("checks.json")).expect("results");
@@ -225,6 +234,20 @@ fn permissive() -> String {
 const BOTH_ERAS: &str = "upstream:\n  protocol_versions: [2025-11-25, 2026-07-28]\n";
 
 #[tokio::test]
+async fn conformance_0_1_16_is_the_same_through_the_sidecar() {
+    let server = Server::go_everything().await;
+    let policy = Setup::new(&server.url()).extended(&permissive());
+    is_the_same_through_the_sidecar(&FIRST, server, policy).await;
+}
+
+#[tokio::test]
+async fn conformance_with_2025_11_25_is_the_same_through_the_sidecar() {
+    let server = Server::go_everything().await;
+    let policy = Setup::new(&server.url()).extended(&permissive());
+    is_the_same_through_the_sidecar(&SESSIONS, server, policy).await;
+}
+
+#[tokio::test]
 async fn conformance_with_2026_07_28_is_the_same_through_the_sidecar() {
     let server = Server::go_stateless().await;
     let policy = Setup::new(&server.url())
@@ -252,6 +275,20 @@ fn rewriting(server: &Server) -> Setup {
 async fn assert_sealed(sidecar: &Sidecar) {
     let sealed = sidecar.metric("safeguard_phi_fields_total", &["action=\"sealed\""]);
     assert!(sealed.await > 0.0, "{}", sidecar.metrics().await);
+}
+
+#[tokio::test]
+async fn conformance_0_1_16_is_the_same_where_the_policy_rewrites() {
+    let server = Server::go_everything().await;
+    let policy = rewriting(&server);
+    assert_sealed(&is_the_same_through_the_sidecar(&FIRST, server, policy).await).await;
+}
+
+#[tokio::test]
+async fn conformance_with_2025_11_25_is_the_same_where_the_policy_rewrites() {
+    let server = Server::go_everything().await;
+    let policy = rewriting(&server);
+    assert_sealed(&is_the_same_through_the_sidecar(&SESSIONS, server, policy).await).await;
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use crate::sidecar::Sidecar;
 use crate::tokens::{physician, sign};
 
 /// The rules that the tool needs.
-pub const POLICY: &str = "tools:\n  test_tool_with_progress: { operation: none, roles: any, patient: none }\n";
+pub const POLICY: &str =
+    "tools:\n  test_tool_with_progress: { operation: none, roles: any, patient: none }\n";
 /// How often each way is gone.
 const TIMES: usize = 30;
 /// The tool's frames: three of its progress, 50 milliseconds apart, and the answer.
@@ -28,7 +29,10 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "frames of a 50 ms progress, median of {TIMES} calls, in ms:")?;
+        write!(
+            f,
+            "frames of a 50 ms progress, median of {TIMES} calls, in ms:"
+        )?;
         for (direct, through) in self.direct.iter().zip(&self.through) {
             let (direct, through) = (direct.as_secs_f64() * 1e3, through.as_secs_f64() * 1e3);
             write!(f, " {direct:.1}->{through:.1} ({:+.1})", through - direct)?;
@@ -83,14 +87,21 @@ async fn arrivals(
         body.len()
     );
     let begun = Instant::now();
-    socket.write_all(request.as_bytes()).await.expect("a request");
+    socket
+        .write_all(request.as_bytes())
+        .await
+        .expect("a request");
     socket.flush().await.expect("a request");
     let (mut text, mut times) = (Vec::new(), Vec::new());
     while times.len() < FRAMES {
         let read = socket.read_buf(&mut text).await.expect("an answer");
         let now = begun.elapsed();
         let frames = String::from_utf8_lossy(&text).matches("data: {").count();
-        assert!(read > 0, "it ended early: {}", String::from_utf8_lossy(&text));
+        assert!(
+            read > 0,
+            "it ended early: {}",
+            String::from_utf8_lossy(&text)
+        );
         times.resize(frames.min(FRAMES), now);
     }
     times

@@ -68,7 +68,11 @@ impl fmt::Display for Report {
             self.stream()
         )?;
         writeln!(f, "streams closed: {} KiB", kib(self.gone))?;
-        let words = if self.is_bounded() { "bounded" } else { "NOT BOUNDED" };
+        let words = if self.is_bounded() {
+            "bounded"
+        } else {
+            "NOT BOUNDED"
+        };
         write!(f, "{words}")
     }
 }
@@ -154,7 +158,11 @@ async fn tell(ends: &Ends, streams: &mut [(Answer, Connection)]) {
     let news = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
     let event = format!("data: {news}\n\n");
     let ends = std::mem::take(&mut *ends.lock().expect("no panic"));
-    assert_eq!(ends.len(), streams.len(), "a stream of the server's for each");
+    assert_eq!(
+        ends.len(),
+        streams.len(),
+        "a stream of the server's for each"
+    );
     for end in &ends {
         end.send(event.clone()).expect("an open stream");
     }

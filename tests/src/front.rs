@@ -22,6 +22,8 @@ const HEAD_MAX: usize = 64 * 1024;
 pub struct Passed {
     /// The first line of the request.
     pub request: String,
+    /// The revision of MCP that it named in its header.
+    pub revision: Option<String>,
     /// The HTTP status of the answer.
     pub status: u16,
 }
@@ -84,6 +86,14 @@ impl Front {
             .clone()
     }
 
+    /// The statuses of all that named the revision 2026-07-28.
+    #[must_use]
+    pub fn newest(&self) -> Vec<u16> {
+        let newest = |one: &Passed| one.revision.as_deref() == Some("2026-07-28");
+        let passed = self.passed().into_iter().filter(newest);
+        passed.map(|one| one.status).collect()
+    }
+
     /// Asserts that something passed and that no answer was a server's fault.
     ///
     /// # Panics
@@ -103,6 +113,11 @@ impl Way {
             return Ok(());
         };
         let request = head.lines().next().unwrap_or_default().to_owned();
+        let revision = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let named = name.eq_ignore_ascii_case("mcp-protocol-version");
+            named.then(|| value.trim().to_owned())
+        });
         let mut far = open_tls(&self.target, self.tls.clone(), &["http/1.1"]).await?;
         far.write_all(self.request_head(&head).as_bytes()).await?;
         far.write_all(&body).await?;
@@ -114,7 +129,7 @@ impl Way {
             _left = copy(&mut near_read, &mut far_write) => Ok(()),
             answered = async {
                 let Some((head, body)) = read_head(&mut far_read).await? else { return Ok(()) };
-                self.note(request, &head);
+                self.note(request, revision, &head);
                 near_write.write_all(answer_head(&head).as_bytes()).await?;
                 near_write.write_all(&body).await?;
                 copy(&mut far_read, &mut near_write).await?;
@@ -124,11 +139,15 @@ impl Way {
         }
     }
 
-    fn note(&self, request: String, head: &str) {
+    fn note(&self, request: String, revision: Option<String>, head: &str) {
         let status = head.split(' ').nth(1).and_then(|text| text.parse().ok());
         let status = status.unwrap_or_default();
         let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        passed.push(Passed { request, status });
+        passed.push(Passed {
+            request,
+            revision,
+            status,
+        });
     }
 
     fn request_head(&self, head: &str) -> String {

@@ -84,6 +84,15 @@ impl Sdk {
         self.converse(self.command(url), steps, &String::new).await
     }
 
+    /// Whether it asks for the newest revision before any other.
+    #[must_use]
+    pub fn asks_for_the_newest(self) -> bool {
+        matches!(
+            self,
+            Self::Python | Self::TypeScript2 | Self::Go | Self::Inspector
+        )
+    }
+
     /// Whether it can carry out a step of this kind.
     #[must_use]
     pub fn knows(self, step: &Value) -> bool {
