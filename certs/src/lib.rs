@@ -11,6 +11,7 @@
 //!   [`ServerTls::trust_epoch`], so that open connections are judged again.
 //! * No file is read beyond [`FILE_BYTES_MAX`]; no error holds a byte of a key.
 
+mod client;
 pub mod dev;
 mod identity;
 mod material;
@@ -28,6 +29,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use client::{ClientTls, ClientTlsSettings};
 pub use identity::PeerIdentity;
 pub use material::{KeyPermissions, TlsError};
 pub use names::{AllowedNames, PatternError};

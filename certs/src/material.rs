@@ -65,10 +65,12 @@ pub enum TlsError {
     },
     /// Other users may read or change the key.
     #[error(
-        "tls.key_file: {} has mode {mode:04o}, so other users may read or change the key; run `chmod 600 {}` (a Kubernetes Secret: `defaultMode: 0440` with an fsGroup)",
+        "{setting}: {} has mode {mode:04o}, so other users may read or change the key; run `chmod 600 {}` (a Kubernetes Secret: `defaultMode: 0440` with an fsGroup)",
         .path.display(), .path.display()
     )]
     KeyPermissions {
+        /// The configuration's key.
+        setting: &'static str,
         /// The file.
         path: PathBuf,
         /// Its permission bits.
@@ -76,10 +78,12 @@ pub enum TlsError {
     },
     /// Certificate and key are not a pair.
     #[error(
-        "tls.key_file: {} is not the key of the first certificate in {}; the server's certificate must come first, and both files from one issuance",
+        "{setting}: {} is not the key of the first certificate in {}; the certificate itself must come first, and both files from one issuance",
         key.display(), certificate.display()
     )]
     Mismatch {
+        /// The configuration's key.
+        setting: &'static str,
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
@@ -229,10 +233,18 @@ fn server(
             utc(until)
         ));
     }
-    permissions(settings, &files.key, warnings)?;
-    let key = private_key(&settings.key_file, &files.key.bytes)?;
+    let key_setting = "tls.key_file";
+    permissions(
+        key_setting,
+        &settings.key_file,
+        settings.key_permissions,
+        &files.key,
+        warnings,
+    )?;
+    let key = private_key(key_setting, &settings.key_file, &files.key.bytes)?;
     let certified = CertifiedKey::new(chain, key);
     certified.keys_match().map_err(|_| TlsError::Mismatch {
+        setting: key_setting,
         certificate: path.clone(),
         key: settings.key_file.clone(),
     })?;
@@ -268,8 +280,10 @@ fn judge_server(certificate: &X509Certificate<'_>, path: &Path, warnings: &mut V
 
 /// The owner alone; and the group, reading only, of a file that root owns: so Kubernetes hands
 /// secrets to a user that is not root.
-fn permissions(
-    settings: &TlsSettings,
+pub(crate) fn permissions(
+    setting: &'static str,
+    path: &Path,
+    judged: KeyPermissions,
     key: &Content,
     warnings: &mut Vec<String>,
 ) -> Result<(), TlsError> {
@@ -278,10 +292,11 @@ fn permissions(
         return Ok(());
     }
     let error = TlsError::KeyPermissions {
-        path: settings.key_file.clone(),
+        setting,
+        path: path.to_owned(),
         mode: key.mode,
     };
-    match settings.key_permissions {
+    match judged {
         KeyPermissions::Enforce => Err(error),
         KeyPermissions::Warn => {
             warnings.push(error.to_string());
@@ -290,8 +305,12 @@ fn permissions(
     }
 }
 
-fn private_key(path: &Path, pem: &[u8]) -> Result<Arc<dyn rustls::sign::SigningKey>, TlsError> {
-    let bad = |why: &str| content("tls.key_file", path, why.to_owned());
+pub(crate) fn private_key(
+    setting: &'static str,
+    path: &Path,
+    pem: &[u8],
+) -> Result<Arc<dyn rustls::sign::SigningKey>, TlsError> {
+    let bad = |why: &str| content(setting, path, why.to_owned());
     let mut key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         bad("holds no private key in PEM (PKCS#8, SEC1 or PKCS#1, not encrypted); convert it with `openssl pkey`")
     })?;
@@ -458,7 +477,7 @@ fn uncovered(cas: &[CertificateDer<'static>], covered: &[Vec<u8>]) -> Vec<String
         .collect()
 }
 
-fn certificates(
+pub(crate) fn certificates(
     setting: &'static str,
     path: &Path,
     pem: &[u8],
@@ -489,7 +508,7 @@ fn validity(certificate: &X509Certificate<'_>) -> (i64, i64) {
     )
 }
 
-fn content(setting: &'static str, path: &Path, why: String) -> TlsError {
+pub(crate) fn content(setting: &'static str, path: &Path, why: String) -> TlsError {
     TlsError::Content {
         setting,
         path: path.to_owned(),

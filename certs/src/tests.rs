@@ -1,5 +1,6 @@
 //! Handshakes in memory against [`ServerTls`], with certificates from the development CA.
 
+mod client;
 mod material;
 mod reload;
 
@@ -21,8 +22,8 @@ use tempfile::TempDir;
 use crate::dev::{Authority, Issued, Leaf, Role, Validity};
 use crate::watch::now_unix;
 use crate::{
-    KeyPermissions, Mutual, Peer, PeerError, Reason, ServerTls, Suite, TlsSettings, classify,
-    provider,
+    KeyPermissions, Mutual, Peer, PeerError, Reason, ServerTls, Suite, TlsError, TlsSettings,
+    classify, provider,
 };
 
 const WEB: &str = "web.healthcare.example.com";

@@ -135,6 +135,7 @@ const TEXTS: Shape = Shape::List(&Shape::Text);
 
 /// The revisions of MCP that have been released, but for 2024-11-05 with its other transport.
 const REVISIONS: &[Choice] = &[
+    yes("2024-11-05"),
     yes("2025-03-26"),
     yes("2025-06-18"),
     yes("2025-11-25"),
@@ -759,9 +760,26 @@ pub(crate) static UPSTREAM: &[Key] = &[
     key(
         "url",
         Shape::Text,
-        "http on loopback: the MCP endpoint of the server in the same pod",
+        "the MCP endpoint of the server: http on loopback, https, or unix:/path/of/socket:/mcp",
     )
     .required(),
+    key(
+        "tls",
+        Shape::Map(UPSTREAM_TLS),
+        "of an https url: whom it trusts, and the certificate that it shows",
+    ),
+    key(
+        "transport",
+        Shape::Word(&[yes("streamable"), yes("sse")]),
+        "Streamable HTTP, or sse: the HTTP+SSE transport of 2024-11-05, whose stream is at url",
+    )
+    .default("streamable"),
+    key(
+        "batches",
+        Shape::Word(&[yes("refuse"), yes("allow")]),
+        "JSON-RPC batches of clients of 2025-03-26, the only revision that has them; allow: each element is judged by itself",
+    )
+    .default("refuse"),
     key(
         "timeout_seconds",
         DEADLINE,
@@ -792,6 +810,41 @@ pub(crate) static UPSTREAM: &[Key] = &[
     key("tools_lock", Shape::Text, "a file of reviewed tools").restricts(),
 ];
 
+pub(crate) static UPSTREAM_TLS: &[Key] = &[
+    key(
+        "ca_file",
+        Shape::Text,
+        "PEM: the authorities that the server's certificate must come from; no other is trusted",
+    )
+    .required(),
+    key(
+        "certificate",
+        Shape::Text,
+        "PEM: the certificate shown to the server, then its intermediates; needed unless it is on loopback",
+    ),
+    key("key", Shape::Text, "PEM: its private key"),
+    key(
+        "server_name",
+        Shape::Text,
+        "the name that the server's certificate must carry; default the host of url",
+    ),
+];
+
+pub(crate) static CORS: &[Key] = &[
+    key(
+        "origins",
+        TEXTS,
+        "origins whose pages may call the endpoint and read its answers: scheme, host and port, each exactly",
+    )
+    .required(),
+    key(
+        "preflight_without_certificate",
+        Shape::Bool,
+        "whether a handshake without a client certificate is let through to a preflight and to the resource metadata, and to nothing else: browsers show none there",
+    )
+    .default("false"),
+];
+
 pub(crate) static LISTEN: &[Key] = &[
     key("address", Shape::Address, "where the listener binds").required(),
     key(
@@ -804,6 +857,11 @@ pub(crate) static LISTEN: &[Key] = &[
         "allowed_origins",
         TEXTS,
         "origins that browsers may come from beside that of public_url; default none",
+    ),
+    key(
+        "cors",
+        Shape::Map(CORS),
+        "what browsers are told, so that pages of other origins can be MCP clients; default nothing",
     ),
     key(
         "limits",

@@ -9,6 +9,7 @@ mod key_sources;
 mod keys;
 mod transport;
 mod types;
+mod upstream;
 
 pub use types::*;
 
@@ -21,7 +22,8 @@ pub use key_sources::{
 };
 pub(crate) use key_sources::{is_reference, key_sources};
 pub(crate) use keys::keys;
-pub(crate) use transport::{admin, listen, state, tls, upstream};
+pub(crate) use transport::{admin, listen, state, tls};
+pub(crate) use upstream::upstream;
 
 use crate::document::report::Report;
 use crate::document::tree::Place;

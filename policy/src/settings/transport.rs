@@ -1,13 +1,12 @@
-//! `tls`, `listen`, `admin`, `upstream`, `state`.
+//! `tls`, `listen`, `admin`, `state`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::types::{Admin, CipherSuite, Limits, Listen, MutualTls, Spool, State, Tls, Upstream};
+use super::types::{Admin, CipherSuite, Cors, Limits, Listen, MutualTls, Spool, State, Tls};
 use super::{SwitchedOff, is_dns_pattern};
 use crate::document::read::Section;
 use crate::document::report::Report;
-use crate::document::tree::Node;
 use crate::finding::codes;
 
 /// The parts of a URL that matter here.
@@ -157,17 +156,8 @@ fn suites(section: Section<'_>, report: &mut Report<'_>) -> Vec<CipherSuite> {
 pub(crate) fn listen(root: Section<'_>, report: &mut Report<'_>) -> Option<Listen> {
     let section = root.section("listen");
     let limits = limits(section.section("limits"));
-    for node in section.items("allowed_origins") {
-        let origin = node.text().map(split_url);
-        if let Some(None) = origin {
-            bad_origin(node, report);
-        } else if origin
-            .flatten()
-            .is_some_and(|url| !url.path.is_empty() || !matches!(url.scheme, "http" | "https"))
-        {
-            bad_origin(node, report);
-        }
-    }
+    origins(section, "allowed_origins", "listen.allowed_origins", report);
+    let cors = cors(section.section("cors"), report);
     let text = section.text("public_url")?;
     let Some(url) = split_url(text).filter(|url| url.scheme == "https") else {
         report
@@ -198,18 +188,36 @@ pub(crate) fn listen(root: Section<'_>, report: &mut Report<'_>) -> Option<Liste
             None => host,
         },
         allowed_origins: section.texts("allowed_origins"),
+        cors,
         limits: limits?,
     })
 }
 
-fn bad_origin(node: &Node, report: &mut Report<'_>) {
-    report
-        .error(
-            codes::BAD_VALUE,
-            node.place,
-            "`listen.allowed_origins` has an entry that is no origin",
-        )
-        .fix("write scheme, host and port only, as in https://app.example.com");
+/// Says which entries of a list are no origins.
+fn origins(section: Section<'_>, name: &'static str, path: &str, report: &mut Report<'_>) {
+    for node in section.items(name) {
+        let Some(text) = node.text() else { continue };
+        let origin = split_url(text)
+            .is_some_and(|url| url.path.is_empty() && matches!(url.scheme, "http" | "https"));
+        if !origin {
+            report
+                .error(
+                    codes::BAD_VALUE,
+                    node.place,
+                    format!("`{path}` has an entry that is no origin"),
+                )
+                .fix("write scheme, host and port only, as in https://app.example.com");
+        }
+    }
+}
+
+fn cors(section: Section<'_>, report: &mut Report<'_>) -> Option<Cors> {
+    origins(section, "origins", "listen.cors.origins", report);
+    let cors = Cors {
+        origins: section.texts("origins"),
+        preflight_without_certificate: section.flag("preflight_without_certificate"),
+    };
+    section.is_written().then_some(cors)
 }
 
 fn limits(section: Section<'_>) -> Option<Limits> {
@@ -244,81 +252,6 @@ pub(crate) fn admin(
             .fix("give each a port of its own");
     }
     Some(Admin { address })
-}
-
-pub(crate) fn upstream(
-    root: Section<'_>,
-    listen: Option<&Listen>,
-    report: &mut Report<'_>,
-) -> Option<Upstream> {
-    let section = root.section("upstream");
-    // Reserved, reported by the table.
-    let _ = (section.text("require_loopback"), section.text("tools_lock"));
-    let text = section.text("url")?;
-    let place = section.place_of("url");
-    let Some(url) = split_url(text) else {
-        report
-            .error(codes::BAD_VALUE, place, "`upstream.url` is no URL")
-            .fix("write it as http://127.0.0.1:3000/mcp");
-        return None;
-    };
-    if url.scheme == "https" {
-        report
-            .error(
-                codes::NOT_BUILT,
-                place,
-                "`upstream.url` is https: not built yet",
-            )
-            .fix("run the server in the same pod and write http://127.0.0.1:PORT/path");
-    } else if url.scheme != "http" || !is_loopback_name(url.host) {
-        report
-            .error(
-                codes::WEAK_TRANSPORT,
-                place,
-                "`upstream.url` is not http on loopback",
-            )
-            .fix("run the server in the same pod and write http://127.0.0.1:PORT/path");
-    }
-    let port = url.port.unwrap_or(80);
-    if listen.is_some_and(|l| l.address.port() == port) {
-        report
-            .error(
-                codes::CONTRADICTION,
-                place,
-                "`upstream.url` has the port of listen.address: the sidecar would call itself",
-            )
-            .fix("give the server a port of its own");
-    }
-    Some(Upstream {
-        url: text.to_owned(),
-        host: url.host.to_owned(),
-        port,
-        path: if url.path.is_empty() {
-            "/".to_owned()
-        } else {
-            url.path.to_owned()
-        },
-        timeout: section.seconds("timeout_seconds")?,
-        connect_timeout: section.seconds("connect_timeout_seconds")?,
-        protocol_versions: protocol_versions(section, report),
-    })
-}
-
-/// `upstream.protocol_versions`, if it is written: each once, and at least one.
-fn protocol_versions(section: Section<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
-    section.node_of("protocol_versions")?;
-    let versions = section.texts("protocol_versions");
-    let mut seen = std::collections::BTreeSet::new();
-    if versions.is_empty() || !versions.iter().all(|version| seen.insert(version)) {
-        report
-            .error(
-                codes::BAD_VALUE,
-                section.place_of("protocol_versions"),
-                "`upstream.protocol_versions` names no revision, or one twice",
-            )
-            .fix("name each revision that the server speaks once, or leave the key out");
-    }
-    Some(versions)
 }
 
 /// `state.directory`, or the spool's sibling: its name with `-state` behind it.

@@ -264,8 +264,19 @@ pub struct Listen {
     pub host: String,
     /// Origins (scheme, host and port) that browsers may come from beside that of `public_url`.
     pub allowed_origins: Vec<String>,
+    /// What pages of other origins may do; none: nothing.
+    pub cors: Option<Cors>,
     /// Bounds.
     pub limits: Limits,
+}
+
+/// `listen.cors`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cors {
+    /// Origins (scheme, host and port) whose pages may call and read.
+    pub origins: Vec<String>,
+    /// Whether a handshake without a client certificate is let through to preflights and resource metadata alone.
+    pub preflight_without_certificate: bool,
 }
 
 /// `listen.limits`
@@ -305,10 +316,12 @@ pub struct Admin {
 pub struct Upstream {
     /// The URL as written.
     pub url: String,
-    /// Host as written: `127.0.0.1`, `::1` (no brackets) or `localhost`.
-    pub host: String,
-    /// Port, 80 if not written.
-    pub port: u16,
+    /// Where it listens.
+    pub place: UpstreamPlace,
+    /// How it speaks.
+    pub transport: UpstreamTransport,
+    /// Whether batches of 2025-03-26 are taken apart and let through; else refused.
+    pub batches: bool,
     /// Path, `/` if not written.
     pub path: String,
     /// From the connection to the head of the answer.
@@ -317,6 +330,49 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// The revisions of MCP that it speaks; none where it is to be learnt.
     pub protocol_versions: Option<Vec<String>>,
+}
+
+/// Where the upstream listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamPlace {
+    /// In the clear, on loopback.
+    Http {
+        /// As written: `127.0.0.1`, `::1` (no brackets) or `localhost`.
+        host: String,
+        /// 80 if not written.
+        port: u16,
+    },
+    /// Over TLS 1.3.
+    Https {
+        /// A name, or an address (no brackets).
+        host: String,
+        /// 443 if not written.
+        port: u16,
+        /// Whom it trusts and what it shows.
+        tls: UpstreamTls,
+    },
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+/// `upstream.tls`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// PEM: the only authorities trusted.
+    pub ca_file: PathBuf,
+    /// PEM: certificate and key shown to the server.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The name that the server's certificate must carry, if it is not the host of the URL.
+    pub server_name: Option<String>,
+}
+
+/// `upstream.transport`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamTransport {
+    /// Streamable HTTP: one endpoint.
+    Streamable,
+    /// HTTP+SSE of 2024-11-05: a stream, whose first event names where to post.
+    Sse,
 }
 
 /// `state`
