@@ -29,7 +29,7 @@ pub enum Mutual {
     /// Each must.
     #[default]
     Required,
-    /// One that is shown must be good; none is let in too. For development.
+    /// One that is shown must be good; none is let in too, and the caller must refuse it whatever needs one.
     Optional,
     /// None is asked for. For development.
     Off,
@@ -258,6 +258,12 @@ impl ServerTls {
         }
         shared.warnings.store(Arc::new(material.warnings));
         Ok(changed)
+    }
+
+    /// Whether clients are asked for certificates, by the handshake or by what comes after it.
+    #[must_use]
+    pub fn asks_for_certificates(&self) -> bool {
+        self.shared.trust.is_some()
     }
 
     /// A number that moves whenever peers may be judged differently; never 0. A peer verified under

@@ -47,8 +47,8 @@ pub use schema::schema;
 pub use secret::Secret;
 pub use settings::{
     ALWAYS_DELIVERED, Admin, AuditLogging, Authentication, AwsCredentials, AwsKms, CipherSuite,
-    Configuration, Cors, Identity, Infisical, InfisicalLogin, Jwt, Key, KeyBytes, KeySources, KeyState,
-    Keycloak, Keys, Limits, Listen, Mfa, MfaProvider, MutualTls, Output, Pkcs11, Postgresql,
-    Profile, SELECTABLE_EVENTS, Sessions, SourceKind, SourceText, Spool, State, Tls, Transit,
-    TransitLogin, Upstream, UpstreamPlace, UpstreamTls, UpstreamTransport,
+    Configuration, Cors, Identity, Infisical, InfisicalLogin, Jwt, Key, KeyBytes, KeySources,
+    KeyState, Keycloak, Keys, Limits, Listen, Mfa, MfaProvider, MutualTls, Output, Pkcs11,
+    Postgresql, Profile, SELECTABLE_EVENTS, Sessions, SourceKind, SourceText, Spool, State, Tls,
+    Transit, TransitLogin, Upstream, UpstreamPlace, UpstreamTls, UpstreamTransport,
 };

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
+use crate::cors;
 use crate::refuse::{Refusal, Reply, WRITE_DEADLINE};
 
 /// How much of an unread body is read and thrown away so that the connection can be kept.
@@ -174,7 +175,7 @@ impl<'h> Downstream<'h> {
     }
 
     fn head(&self, status: StatusCode, headers: &HeaderMap) -> Option<Box<ResponseHeader>> {
-        let mut head = ResponseHeader::build_no_case(status, Some(headers.len() + 4)).ok()?;
+        let mut head = ResponseHeader::build_no_case(status, Some(headers.len() + 8)).ok()?;
         for (name, value) in headers {
             head.append_header(name.clone(), value.clone()).ok()?;
         }
@@ -182,6 +183,7 @@ impl<'h> Downstream<'h> {
         if !headers.contains_key(header::CACHE_CONTROL) {
             head.insert_header(header::CACHE_CONTROL, "no-store").ok()?;
         }
+        cors::allow(self.http.req_header(), &mut head)?;
         Some(Box::new(head))
     }
 

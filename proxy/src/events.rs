@@ -261,6 +261,7 @@ impl Recorder {
             UpstreamError::Broken => "upstream_broken",
             UpstreamError::TooSlow => "upstream_too_slow",
             UpstreamError::TooLarge => "upstream_answer_too_large",
+            UpstreamError::Redirected => "upstream_redirected",
             UpstreamError::Invalid => "upstream_answer_invalid",
             UpstreamError::Cancelled => "client_cancelled",
         };

@@ -39,6 +39,8 @@ pub struct Face {
     pub authority: String,
     /// Origins that browsers may come from, in lower case: that of the public URL first.
     pub origins: Vec<String>,
+    /// Origins whose pages may also read what is answered (`listen.cors`), in lower case.
+    pub readers: Vec<String>,
     /// The endpoint's path, without a trailing slash.
     pub path: String,
     /// The revisions of MCP that the upstream speaks, where the configuration says so.
@@ -127,6 +129,7 @@ pub fn face(request: &RequestHeader, face: &Face) -> Result<(), Refusal> {
             if face
                 .origins
                 .iter()
+                .chain(&face.readers)
                 .any(|ours| origin.as_bytes().eq_ignore_ascii_case(ours.as_bytes())) =>
         {
             Ok(())
@@ -230,6 +233,7 @@ mod tests {
         Face {
             authority: "agents.example.com".into(),
             origins: vec!["https://agents.example.com".into()],
+            readers: Vec::new(),
             path: "/mcp".into(),
             revisions: None,
         }

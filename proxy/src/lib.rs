@@ -11,6 +11,7 @@ pub mod canary;
 pub mod cli;
 pub mod clock;
 pub mod control;
+pub mod cors;
 pub mod delivery;
 pub mod demo;
 pub mod downstream;

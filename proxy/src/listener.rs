@@ -50,12 +50,18 @@ impl Connection {
         let owned = |chain: &[CertificateDer<'_>]| {
             chain.iter().map(|one| one.clone().into_owned()).collect()
         };
+        let peer = match chain {
+            Some(chain) => Some(Peer::new(tls, owned(chain), now)),
+            // Let through to a preflight; whatever asks who the peer is learns that it is nobody.
+            None if tls.asks_for_certificates() => Some(Err(PeerError::NoCertificate)),
+            None => None,
+        };
         Self {
             source,
             opened: Instant::now(),
             received: AtomicU64::new(0),
             lingers: AtomicBool::new(false),
-            peer: chain.map(|chain| Peer::new(tls, owned(chain), now)),
+            peer,
         }
     }
 

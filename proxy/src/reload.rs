@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use safeguard_audit::{Event, EventName, Outcome};
-use safeguard_certs::{Changed, Watch};
+use safeguard_certs::{Changed, ClientTls, Watch};
 use safeguard_policy::{Configuration, Policy, explain};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
@@ -112,6 +112,8 @@ impl Reloader {
     ) {
         let mut configuration = Watch::new(config_files);
         let mut certificates = Watch::new(self.sidecar.tls.files());
+        let upstream = self.sidecar.upstream.tls();
+        let mut upstream = Watch::new(upstream.map(ClientTls::files).unwrap_or_default());
         let mut ticks = tokio::time::interval(WATCH_INTERVAL);
         loop {
             let forced = tokio::select! {
@@ -128,8 +130,12 @@ impl Reloader {
                 self.configuration(Trigger::Awaited).await;
                 self.backoff.later();
             }
+            let new_upstream = !upstream.poll().is_empty();
             if new_certificates || forced {
                 self.certificates();
+            }
+            if new_upstream || forced {
+                self.upstream_certificates();
             }
         }
     }
@@ -152,6 +158,21 @@ impl Reloader {
         let event = Event::new(EventName::ConfigurationChange, Outcome::Success)
             .reason("certificates_reloaded");
         self.sidecar.recorder.send(event.detail("changed", parts));
+    }
+
+    fn upstream_certificates(&self) {
+        match self.sidecar.upstream.reload() {
+            Ok(false) => {}
+            Ok(true) => {
+                log::info!("the certificates of upstream.tls were reloaded");
+                let event = Event::new(EventName::ConfigurationChange, Outcome::Success)
+                    .reason("certificates_reloaded");
+                self.sidecar
+                    .recorder
+                    .send(event.detail("changed", "upstream".to_owned()));
+            }
+            Err(error) => self.rejected("certificates_unusable", &error.to_string()),
+        }
     }
 
     fn is_awaited(&self) -> bool {

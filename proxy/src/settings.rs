@@ -1,6 +1,6 @@
 //! From the configuration as checked to the objects that a run is made of. Nothing here opens a socket.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,14 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
-use safeguard_certs::{KeyPermissions, Mutual, Suite, TlsSettings};
-use safeguard_policy::{CipherSuite, Configuration, Key, KeyState, MfaProvider, Policy, Profile};
+use rustls::pki_types::ServerName;
+use safeguard_certs::{
+    ClientTls, ClientTlsSettings, KeyPermissions, Mutual, Suite, TlsError, TlsSettings,
+};
+use safeguard_policy::{
+    CipherSuite, Configuration, Key, KeyState, MfaProvider, Policy, Profile, UpstreamPlace,
+    UpstreamTls,
+};
 use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
 use safeguard_vault::ring::{Entry, KeyRing, RingKey};
 use safeguard_vault::{KeyMaterial, random_key};
@@ -28,10 +34,13 @@ use crate::live::Live;
 use crate::rewrite::Workshop;
 use crate::session::SessionLimits;
 use crate::sidecar::RequestLimits;
-use crate::upstream::UpstreamSettings;
+use crate::upstream::{Place, UpstreamSettings};
 
 /// Login sessions in the table at once.
 pub const SESSIONS_MAX: usize = 100_000;
+/// The `Host` of a server behind a unix socket, which has none. With a port: the rebinding guard of the Python SDK knows
+/// `localhost:*` alone.
+const UNIX_AUTHORITY: &str = "localhost:80";
 /// MCP sessions in the table at once.
 pub const MCP_SESSIONS_MAX: usize = 10_000;
 
@@ -53,6 +62,9 @@ pub enum SettingsError {
     /// The upstream's address is not an address on loopback.
     #[error("upstream.url: `{0}` is not on loopback")]
     Upstream(String),
+    /// The files of the upstream's TLS can't be used.
+    #[error(transparent)]
+    UpstreamTls(#[from] TlsError),
     /// The upstream's path can't stand in a request.
     #[error("upstream.url: `{0}` is no path of a request")]
     UpstreamPath(String),
@@ -68,10 +80,10 @@ pub fn tls(configuration: &Configuration) -> TlsSettings {
         ca_file: tls.ca_file.clone(),
         crl_file: tls.crl_file.clone(),
         suites: tls.cipher_suites.iter().copied().map(suite).collect(),
-        mutual: if tls.mutual_tls.required {
-            Mutual::Required
-        } else {
-            Mutual::Off
+        mutual: match (&configuration.listen.cors, tls.mutual_tls.required) {
+            (_, false) => Mutual::Off,
+            (Some(cors), true) if cors.preflight_without_certificate => Mutual::Optional,
+            (_, true) => Mutual::Required,
         },
         allowed_dns_names: tls.mutual_tls.allowed_dns_names.clone(),
         key_permissions: if strict {
@@ -184,31 +196,72 @@ fn bytes(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Where the upstream is.
+/// Where the upstream is. Reads the files of its TLS.
 ///
 /// # Errors
-/// When its host is not an address on loopback (the loader refuses it first).
+/// When its host is not an address on loopback (the loader refuses it first), or its TLS can't be used.
 pub fn upstream(configuration: &Configuration) -> Result<UpstreamSettings, SettingsError> {
     let upstream = &configuration.upstream;
-    let address = match upstream.host.as_str() {
+    let limits = configuration.listen.limits;
+    let (place, authority) = match &upstream.place {
+        UpstreamPlace::Http { host, port } => loopback(host, *port)?,
+        UpstreamPlace::Https { host, port, tls } => {
+            let name = tls.server_name.as_deref().unwrap_or(host);
+            let name = ServerName::try_from(name.to_owned())
+                .map_err(|_| SettingsError::Upstream(host.clone()))?;
+            let place = Place::Tls {
+                host: host.clone(),
+                port: *port,
+                name,
+                tls: Arc::new(ClientTls::load(upstream_tls(configuration, tls))?),
+            };
+            (
+                place,
+                without_default_port(&authority(host, *port)).to_owned(),
+            )
+        }
+        UpstreamPlace::Unix(path) => (Place::Unix(path.clone()), UNIX_AUTHORITY.to_owned()),
+    };
+    Ok(UpstreamSettings {
+        place,
+        authority: HeaderValue::from_str(&authority)
+            .map_err(|_| SettingsError::Upstream(authority.clone()))?,
+        path: PathAndQuery::from_str(&upstream.path)
+            .map_err(|_| SettingsError::UpstreamPath(upstream.path.clone()))?,
+        connect: upstream.connect_timeout,
+        answer: upstream.timeout,
+        decoded_bytes_max: bytes(limits.answer_bytes_max.max(limits.sse_event_bytes_max)),
+    })
+}
+
+fn loopback(host: &str, port: u16) -> Result<(Place, String), SettingsError> {
+    let address = match host {
         "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
         host => host
             .parse()
             .map_err(|_| SettingsError::Upstream(host.to_owned()))?,
     };
-    let authority = match address {
-        IpAddr::V6(Ipv6Addr::LOCALHOST) => format!("[::1]:{}", upstream.port),
-        _ => format!("{}:{}", upstream.host, upstream.port),
-    };
-    Ok(UpstreamSettings {
-        address: SocketAddr::new(address, upstream.port),
-        authority: HeaderValue::from_str(&authority)
-            .map_err(|_| SettingsError::Upstream(upstream.host.clone()))?,
-        path: PathAndQuery::from_str(&upstream.path)
-            .map_err(|_| SettingsError::UpstreamPath(upstream.path.clone()))?,
-        connect: upstream.connect_timeout,
-        answer: upstream.timeout,
-    })
+    let place = Place::Loopback(SocketAddr::new(address, port));
+    Ok((place, authority(host, port)))
+}
+
+/// Host and port as `Host` has them.
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+fn upstream_tls(configuration: &Configuration, tls: &UpstreamTls) -> ClientTlsSettings {
+    let listener = self::tls(configuration);
+    ClientTlsSettings {
+        ca_file: tls.ca_file.clone(),
+        identity: tls.identity.clone(),
+        suites: listener.suites,
+        key_permissions: listener.key_permissions,
+    }
 }
 
 /// Everything that a reload replaces; `before` is what it replaces, whose keys count on.
@@ -297,6 +350,8 @@ fn face(configuration: &Configuration) -> Face {
             .iter()
             .map(|origin| origin.to_ascii_lowercase()),
     );
+    let readers = listen.cors.iter().flat_map(|cors| &cors.origins);
+    let readers = readers.map(|origin| origin.to_ascii_lowercase()).collect();
     let path = listen
         .path
         .strip_suffix('/')
@@ -305,6 +360,7 @@ fn face(configuration: &Configuration) -> Face {
     Face {
         authority,
         origins,
+        readers,
         path,
         revisions: configuration.upstream.protocol_versions.clone(),
     }

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::authn::Authenticator;
+use crate::cors;
 use crate::downstream::Downstream;
 use crate::events::Recorder;
 use crate::exchange::asked::Call;
@@ -241,6 +242,7 @@ impl Sidecar {
         http: &mut ServerSession,
         exchange: &mut exchange::Exchange<'_>,
     ) -> Result<(), Refusal> {
+        cors::mark(http.req_header_mut(), &exchange.live().face);
         let request = http.req_header();
         gate::framing(
             request,
@@ -251,7 +253,11 @@ impl Sidecar {
         let path = request.uri.path();
         let trimmed = path.strip_suffix('/').unwrap_or(path);
         if let Some(rest) = trimmed.strip_prefix("/.well-known/oauth-protected-resource") {
-            if (rest.is_empty() || rest == face.path) && request.method == Method::GET {
+            let ours = rest.is_empty() || rest == face.path;
+            if let Some(reply) = cors::preflight(request).filter(|_| ours) {
+                return Downstream::new(http).reply(reply).await;
+            }
+            if ours && request.method == Method::GET {
                 let reply = exchange.live().resource_metadata();
                 return Downstream::new(http).reply(reply).await;
             }
@@ -259,6 +265,9 @@ impl Sidecar {
         }
         if trimmed != face.path {
             return Err(Refusal::NotFound);
+        }
+        if let Some(reply) = cors::preflight(request) {
+            return Downstream::new(http).reply(reply).await;
         }
         match request.method {
             Method::POST => exchange.post(http).await,

@@ -11,6 +11,7 @@ mod crossing;
 mod decision;
 mod demo;
 mod drain;
+mod edge;
 mod framing;
 mod http2;
 mod integrity;

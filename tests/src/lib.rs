@@ -11,6 +11,7 @@ pub mod clinic;
 pub mod configuration;
 pub mod crowd;
 pub mod database;
+pub mod detour;
 pub mod front;
 pub mod keycloak;
 pub mod load;

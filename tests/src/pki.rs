@@ -10,7 +10,8 @@ use rcgen::{
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use time::{Duration, OffsetDateTime};
 
 /// A certificate with its key.
@@ -170,6 +171,22 @@ impl Authority {
         .signed_by(&self.issuer)
         .and_then(|list| list.pem())
         .expect("a revocation list")
+    }
+
+    /// A TLS 1.3 server that shows `identity` and lets in only clients that this authority has certified.
+    #[must_use]
+    pub fn server_config(&self, identity: &Identity) -> ServerConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).expect("a CA certificate");
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .build()
+            .expect("an authority");
+        ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("TLS 1.3")
+            .with_client_cert_verifier(clients)
+            .with_single_cert(identity.chain.clone(), identity.key())
+            .expect("a key that fits")
     }
 
     /// A TLS client that trusts this authority's servers, showing `identity` if there is one.

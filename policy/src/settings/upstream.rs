@@ -99,7 +99,9 @@ fn tcp(
         return None;
     };
     let loopback = is_loopback_name(url.host);
-    let port = url.port.unwrap_or(if url.scheme == "https" { 443 } else { 80 });
+    let port = url
+        .port
+        .unwrap_or(if url.scheme == "https" { 443 } else { 80 });
     if loopback && listen.is_some_and(|l| l.address.port() == port) {
         report
             .error(

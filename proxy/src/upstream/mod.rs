@@ -1,12 +1,16 @@
-//! The one upstream: the unmodified MCP server on loopback.
+//! The one upstream: the unmodified MCP server, on loopback, behind a unix socket, or over TLS.
 //!
 //! Connections, and what is written to them, are ours: a request goes out in one system call, nothing of it before the
 //! verdict, its length exact, and never repeated behind our back. Answers are read by Pingora's HTTP/1.1 session.
 
+mod decode;
+mod place;
 mod pool;
+mod redirect;
 mod stream;
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,11 +20,13 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use decode::{Coding, DecodeError, Decoder};
+pub use place::Place;
 use pool::Pool;
-use stream::UpstreamStream;
+use redirect::Redirect;
+use safeguard_certs::{ClientTls, TlsError};
 
 /// Room for a request's head, without what it forwards, in bytes.
 const HEAD_BYTES: usize = 512;
@@ -28,8 +34,8 @@ const HEAD_BYTES: usize = 512;
 /// Where the upstream is and how long it may take.
 #[derive(Clone, Debug)]
 pub struct UpstreamSettings {
-    /// Address and port on loopback.
-    pub address: std::net::SocketAddr,
+    /// Where it listens.
+    pub place: Place,
     /// The `Host` that the upstream expects: its own authority.
     pub authority: HeaderValue,
     /// Path of the MCP endpoint.
@@ -38,6 +44,8 @@ pub struct UpstreamSettings {
     pub connect: Duration,
     /// How long the answer's headers, or the next piece of a whole body, may take.
     pub answer: Duration,
+    /// What one piece of an answer that is encoded all the same may become, in bytes.
+    pub decoded_bytes_max: usize,
 }
 
 /// Why the upstream gave no usable answer. Holds nothing that the upstream said.
@@ -55,6 +63,9 @@ pub enum UpstreamError {
     /// The answer is larger than its bound.
     #[error("the MCP server's answer is larger than `listen.limits.answer_bytes_max`")]
     TooLarge,
+    /// The answer leads elsewhere.
+    #[error("the MCP server redirects elsewhere: `upstream.url` is not where it serves MCP")]
+    Redirected,
     /// The answer is not what MCP's transport allows.
     #[error("the MCP server's answer is not valid MCP")]
     Invalid,
@@ -67,12 +78,14 @@ pub enum UpstreamError {
 pub struct Upstream {
     settings: UpstreamSettings,
     pool: Pool,
+    /// Whether it serves at its path with a slash more, or less.
+    slash: AtomicBool,
 }
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Upstream")
-            .field("address", &self.settings.address)
+            .field("place", &self.settings.place)
             .finish_non_exhaustive()
     }
 }
@@ -83,6 +96,7 @@ impl Upstream {
         Self {
             settings,
             pool: Pool::new(),
+            slash: AtomicBool::new(false),
         }
     }
 
@@ -91,13 +105,36 @@ impl Upstream {
         self.pool.sweep();
     }
 
-    /// Sends one request and reads the answer's headers.
+    /// The TLS material, if it is reached over TLS.
+    pub fn tls(&self) -> Option<&ClientTls> {
+        match &self.settings.place {
+            Place::Tls { tls, .. } => Some(tls),
+            Place::Loopback(_) | Place::Unix(_) => None,
+        }
+    }
+
+    /// Takes renewed TLS material into use: no further request goes out on a connection of the old. Says whether
+    /// anything is different.
+    ///
+    /// # Errors
+    /// When the files can't be used; the old material stays.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let changed = self.tls().map(ClientTls::reload).transpose()?;
+        let changed = changed.unwrap_or(false);
+        if changed {
+            self.pool.clear();
+        }
+        Ok(changed)
+    }
+
+    /// Sends one request to the MCP endpoint and reads the answer's headers. A redirect that only adds or takes a
+    /// slash is followed once, and from then on known.
     ///
     /// `repeatable` says that sending it twice changes nothing: then a pooled connection which the upstream closed
     /// meanwhile is replaced by a new one, once, if not a byte of an answer came.
     ///
     /// # Errors
-    /// When the upstream can't be reached, breaks off or is too slow.
+    /// When the upstream can't be reached, breaks off, is too slow, or redirects elsewhere.
     pub async fn send(
         &self,
         method: &Method,
@@ -105,7 +142,60 @@ impl Upstream {
         body: Option<&[u8]>,
         repeatable: bool,
     ) -> Result<Answer<'_>, UpstreamError> {
-        let request = self.request(method, headers, body);
+        let learnt = self.slash.load(Ordering::Relaxed);
+        let toggled = learnt.then(|| with_slash_toggled(&self.settings.path));
+        let path = match &toggled {
+            Some(Some(path)) => path,
+            Some(None) | None => &self.settings.path,
+        };
+        let (answer, followed) = self
+            .send_to(path, method, headers, body, repeatable)
+            .await?;
+        if followed {
+            self.slash.store(!learnt, Ordering::Relaxed);
+        }
+        Ok(answer)
+    }
+
+    /// The same for a path of the upstream's own naming; says whether a slash was followed.
+    ///
+    /// # Errors
+    /// As [`Upstream::send`].
+    pub async fn send_to(
+        &self,
+        path: &PathAndQuery,
+        method: &Method,
+        headers: &HeaderMap,
+        body: Option<&[u8]>,
+        repeatable: bool,
+    ) -> Result<(Answer<'_>, bool), UpstreamError> {
+        let answer = self.once(path, method, headers, body, repeatable).await?;
+        let judged = |answer: &Answer<'_>, path: &PathAndQuery| {
+            let location = answer.header(&http::header::LOCATION);
+            redirect::judge(answer.status(), location, &self.settings.authority, path)
+        };
+        let to = match judged(&answer, path) {
+            Redirect::None => return Ok((answer, false)),
+            Redirect::Elsewhere => return Err(UpstreamError::Redirected),
+            Redirect::Slash(to) => to,
+        };
+        drop(answer);
+        let answer = self.once(&to, method, headers, body, repeatable).await?;
+        match judged(&answer, &to) {
+            Redirect::None => Ok((answer, true)),
+            Redirect::Elsewhere | Redirect::Slash(_) => Err(UpstreamError::Redirected),
+        }
+    }
+
+    async fn once(
+        &self,
+        path: &PathAndQuery,
+        method: &Method,
+        headers: &HeaderMap,
+        body: Option<&[u8]>,
+        repeatable: bool,
+    ) -> Result<Answer<'_>, UpstreamError> {
+        let request = self.request(path, method, headers, body);
         if let Some(stream) = self.pool.take() {
             match self.exchange(stream, &request).await {
                 Err(UpstreamError::Broken) if repeatable => {}
@@ -116,11 +206,23 @@ impl Upstream {
     }
 
     async fn connect(&self) -> Result<Stream, UpstreamError> {
-        let connecting = TcpStream::connect(self.settings.address);
+        let connecting = self.settings.place.connect();
         match timeout(self.settings.connect, connecting).await {
-            Ok(Ok(socket)) => Ok(Box::new(UpstreamStream::new(socket))),
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(_)) | Err(_) => Err(UpstreamError::Unreachable),
         }
+    }
+
+    /// A path that the upstream named in its own words, if it is one of its own: a path, or a URL of its authority.
+    pub fn own_path(&self, named: &str) -> Option<PathAndQuery> {
+        let uri: http::Uri = named.parse().ok()?;
+        let own = uri.authority().is_none_or(|authority| {
+            let ours = self.settings.authority.as_bytes();
+            authority.as_str().as_bytes().eq_ignore_ascii_case(ours)
+        });
+        uri.path_and_query()
+            .filter(|path| own && path.as_str().starts_with('/'))
+            .cloned()
     }
 
     async fn exchange(
@@ -137,27 +239,36 @@ impl Upstream {
             Ok(read) => read?,
             Err(_) => return Err(UpstreamError::TooSlow),
         }
+        let coding = Coding::of(session.get_header(http::header::CONTENT_ENCODING));
         Ok(Answer {
             upstream: self,
+            decoder: Decoder::new(coding, self.settings.decoded_bytes_max),
+            coding,
             session: Some(session),
         })
     }
 
     /// A request's bytes. No part of its head can hold a line's end: the types see to that.
-    fn request(&self, method: &Method, headers: &HeaderMap, body: Option<&[u8]>) -> Vec<u8> {
+    fn request(
+        &self,
+        path: &PathAndQuery,
+        method: &Method,
+        headers: &HeaderMap,
+        body: Option<&[u8]>,
+    ) -> Vec<u8> {
         let settings = &self.settings;
         let forwarded: usize = headers
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len() + 4)
             .sum();
-        let room = HEAD_BYTES + settings.path.as_str().len() + settings.authority.len() + forwarded;
+        let room = HEAD_BYTES + path.as_str().len() + settings.authority.len() + forwarded;
         let mut request = Vec::with_capacity(room + body.map_or(0, <[u8]>::len));
         request.extend_from_slice(method.as_str().as_bytes());
         request.push(b' ');
-        request.extend_from_slice(settings.path.as_str().as_bytes());
+        request.extend_from_slice(path.as_str().as_bytes());
         request.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         request.extend_from_slice(settings.authority.as_bytes());
-        // What the upstream compresses could not be judged.
+        // What the upstream compresses all the same is decoded, within bounds.
         request.extend_from_slice(b"\r\nAccept-Encoding: identity\r\n");
         for (name, value) in headers {
             request.extend_from_slice(name.as_str().as_bytes());
@@ -174,6 +285,21 @@ impl Upstream {
         request.extend_from_slice(body.unwrap_or_default());
         request
     }
+}
+
+/// A path with the slash at its end taken away, or put there; none for the root, which has no other.
+fn with_slash_toggled(path: &PathAndQuery) -> Option<PathAndQuery> {
+    let (name, query) = (path.path(), path.query());
+    let name = match name.strip_suffix('/') {
+        Some("") => return None,
+        Some(shorter) => shorter.to_owned(),
+        None => format!("{name}/"),
+    };
+    let whole = match query {
+        Some(query) => format!("{name}?{query}"),
+        None => name,
+    };
+    whole.parse().ok()
 }
 
 /// Reads the answer's headers. 1xx answers announce, they do not answer; switching protocols was never asked for.
@@ -203,6 +329,8 @@ fn of_read(error: &pingora::Error) -> UpstreamError {
 pub struct Answer<'u> {
     upstream: &'u Upstream,
     session: Option<HttpSession>,
+    coding: Coding,
+    decoder: Option<Decoder>,
 }
 
 impl std::fmt::Debug for Answer<'_> {
@@ -243,17 +371,32 @@ impl Answer<'_> {
             .to_ascii_lowercase()
     }
 
-    /// Whether the body was encoded although identity was asked for.
+    /// Whether the body is encoded in a way that nobody here can decode.
     pub fn is_encoded(&self) -> bool {
-        self.header(&http::header::CONTENT_ENCODING)
-            .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+        self.coding != Coding::Identity && self.decoder.is_none()
     }
 
-    /// The next piece of the body; none at its end.
+    /// The next piece of the body, decoded; none at its end.
     ///
     /// # Errors
-    /// When the connection breaks or the next piece takes too long.
+    /// When the connection breaks, the next piece takes too long, is not encoded as it says, or becomes too large.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        while let Some(piece) = self.encoded_chunk().await? {
+            let Some(decoder) = &mut self.decoder else {
+                return Ok(Some(piece));
+            };
+            let decoded = decoder.push(&piece).map_err(|error| match error {
+                DecodeError::Malformed => UpstreamError::Invalid,
+                DecodeError::TooLarge => UpstreamError::TooLarge,
+            })?;
+            if !decoded.is_empty() {
+                return Ok(Some(decoded));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn encoded_chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         let Some(session) = self.session.as_mut() else {
             return Ok(None);
         };

@@ -19,7 +19,7 @@ const SHELF_CONNECTIONS_MAX: usize = 128;
 
 /// An unused connection and since when it is one.
 struct Idle {
-    stream: Stream,
+    stream: Box<UpstreamStream>,
     since: Instant,
 }
 
@@ -38,11 +38,11 @@ impl Pool {
     pub(super) fn take(&self) -> Option<Stream> {
         let shelf = self.shelves.get(workers::current())?;
         let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(idle) = shelf.pop() {
+        while let Some(mut idle) = shelf.pop() {
             if idle.since.elapsed() >= IDLE_MAX {
                 // Those below are older still.
                 shelf.clear();
-            } else if is_silent(&idle.stream) {
+            } else if idle.stream.is_silent() {
                 return Some(idle.stream);
             }
         }
@@ -50,13 +50,22 @@ impl Pool {
     }
 
     pub(super) fn put(&self, stream: Stream) {
-        let Some(shelf) = self.shelves.get(workers::current()) else {
+        let shelf = self.shelves.get(workers::current());
+        let (Some(shelf), Ok(stream)) = (shelf, stream.into_any().downcast::<UpstreamStream>())
+        else {
             return;
         };
         let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
         if shelf.len() < SHELF_CONNECTIONS_MAX {
             let since = Instant::now();
             shelf.push(Idle { stream, since });
+        }
+    }
+
+    /// Closes all: what they were opened with holds no more.
+    pub(super) fn clear(&self) {
+        for shelf in &self.shelves {
+            shelf.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
     }
 
@@ -67,9 +76,4 @@ impl Pool {
             shelf.retain(|idle| idle.since.elapsed() < IDLE_MAX);
         }
     }
-}
-
-fn is_silent(stream: &Stream) -> bool {
-    let ours = stream.as_any().downcast_ref::<UpstreamStream>();
-    ours.is_some_and(UpstreamStream::is_silent)
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use safeguard_audit::sink::postgres::read::{self, ReadError};
 use safeguard_certs::ServerTls;
-use safeguard_policy::{Configuration, Output, Postgresql, Remark, Severity, codes};
-use tokio::net::TcpStream;
+use safeguard_policy::{Configuration, Output, Postgresql, Remark, Severity, UpstreamPlace, codes};
 use tokio::time::timeout;
 
 use crate::authn::Authenticator;
@@ -191,16 +190,24 @@ impl Found {
 
     async fn upstream(&mut self, configuration: &Configuration) {
         let upstream = &configuration.upstream;
-        let address = (upstream.host.as_str(), upstream.port);
-        let why = match timeout(upstream.connect_timeout, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => return,
+        let settings = match settings::upstream(configuration) {
+            Ok(settings) => settings,
+            Err(error) => return self.unusable("upstream.tls", error),
+        };
+        let why = match timeout(upstream.connect_timeout, settings.place.reach()).await {
+            Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it took too long".to_owned(),
         };
-        let (host, port) = address;
+        let place = match &upstream.place {
+            UpstreamPlace::Http { host, port } | UpstreamPlace::Https { host, port, .. } => {
+                format!("{host}:{port}")
+            }
+            UpstreamPlace::Unix(path) => path.display().to_string(),
+        };
         self.unreachable(
             "upstream.url",
-            format!("no connection to the MCP server at {host}:{port}: {why}"),
+            format!("no connection to the MCP server at {place}: {why}"),
             "start it, or correct the URL",
         );
     }
