@@ -182,8 +182,14 @@ mod tests {
     #[test]
     fn every_coding_decodes_however_it_is_cut() {
         let plain = br#"{"jsonrpc":"2.0","id":1,"result":{}}"#.repeat(50);
-        // `printf` of 50 such lines through `brotli`, which this workspace has no encoder for: an empty last block.
-        assert_eq!(decode(Coding::Brotli, &[0x06], 1).unwrap(), b"");
+        // The workspace has no encoder of Brotli: one such text as Node.js writes it.
+        let brotli = b"\x8b\x11\x80{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\x03";
+        let once = plain.get(..36);
+        assert_eq!(
+            decode(Coding::Brotli, brotli, 1).as_deref().ok(),
+            once,
+            "Brotli"
+        );
         for (coding, body) in [(Coding::Gzip, gzip(&plain)), (Coding::Zstd, zstd(&plain))] {
             for step in [1, 7, body.len()] {
                 assert_eq!(decode(coding, &body, step).unwrap(), plain, "{coding:?}");
