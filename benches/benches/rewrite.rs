@@ -11,7 +11,7 @@ use safeguard::paths::CallArguments;
 use safeguard::rewrite::answer::{Call, Method, answer};
 use safeguard::rewrite::request::{Stamp, request};
 use safeguard::rewrite::shapes::Absence;
-use safeguard::rewrite::{Holder, LIMITS, Workshop};
+use safeguard::rewrite::{HeldKey, Holder, LIMITS, Workshop};
 use safeguard_benches::configuration::{CLIENT, Places, Variables, Work, parsed, yaml};
 use safeguard_benches::messages::{
     NOW_UNIX, READ, SECRETS, UPDATE, claims, integrity, read_call, ring, sealed_answers,
@@ -32,6 +32,8 @@ const ARGUMENTS: [&str; 2] = ["params", "arguments"];
 const HOLDER: Holder<'_> = Holder {
     patient: Some("p-000123"),
     session: Some(b"2c1f"),
+    round: None,
+    key: HeldKey::Unavailable,
 };
 
 fn workshop(work: Work) -> Workshop {

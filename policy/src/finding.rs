@@ -89,6 +89,8 @@ pub mod codes {
     pub const WEAK_TRANSPORT: &str = "weak_transport";
     /// A searchable field whose equal values tell more than the search needs.
     pub const EQUAL_VALUES: &str = "equal_values";
+    /// A value that the destruction of its patient's key does not reach.
+    pub const NOT_SHREDDED: &str = "not_shredded";
     /// `check --online`: a file that the configuration names can't be used.
     pub const UNUSABLE_FILE: &str = "unusable_file";
     /// `check --online`: a server that the configuration names does not answer, or refuses.

@@ -96,6 +96,15 @@ fn build(
             .as_ref()
             .map_or(0, |a| a.clock_skew.as_secs()),
         mutual_tls: tls.as_ref().map(|t| &t.mutual_tls),
+        directories: [
+            audit
+                .as_ref()
+                .map(|a| ("audit_logging.spool.directory", &*a.spool.directory)),
+            state.as_ref().map(|s| ("state.directory", &*s.directory)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     let policy = compile::policy(root, &around, &mut off, report);
     off.judge(profile, listen.as_ref(), report);

@@ -1,5 +1,7 @@
 //! What the sections `phi` and `integrity` say: how values are sealed, tokens bound, texts read, records hashed.
 
+use std::path::PathBuf;
+
 use crate::field::{BinaryView, Shown, TextView, Unlisted};
 
 /// How the upstream stores PHI fields.
@@ -181,6 +183,15 @@ pub enum Wrap {
     String,
 }
 
+/// `phi.patient_keys`: a data key for each patient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatientKeys {
+    /// Where the wrapped keys are.
+    pub directory: PathBuf,
+    /// Keys that are kept opened in memory.
+    pub cached: usize,
+}
+
 /// `phi`, without its fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phi {
@@ -204,6 +215,8 @@ pub struct Phi {
     pub fernet: FernetReading,
     /// Whether sealed values are bound to the patient of the rule.
     pub bind_patient: bool,
+    /// Keys of patients; none: values are sealed under the ring.
+    pub patient_keys: Option<PatientKeys>,
     /// Tokens for agents.
     pub tokens: Tokens,
     /// Detectors of identifiers in text.

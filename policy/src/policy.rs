@@ -8,8 +8,8 @@ use crate::field::{BinaryView, TextView, View, Views};
 use crate::names::{fold, folded_ascii};
 use crate::path::Path;
 pub use crate::phi::{
-    Detection, FernetReading, Format, Integrity, IntegrityVersion, Normalize, Pattern, Phi,
-    Storage, Tokens, Wrap,
+    Detection, FernetReading, Format, Integrity, IntegrityVersion, Normalize, PatientKeys, Pattern,
+    Phi, Storage, Tokens, Wrap,
 };
 use crate::place::{FieldPlace, Places};
 use crate::template::Template;

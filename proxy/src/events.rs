@@ -17,7 +17,9 @@ use crate::listener::Connection;
 use crate::live::{KEY_AWAITED, Live};
 use crate::metrics::Metrics;
 use crate::rewrite::answer::RewrittenAnswer;
-use crate::rewrite::{RewriteError, Touched};
+use crate::rewrite::{
+    PATIENT_KEY_ABSENT, PATIENT_KEY_DESTROYED, PATIENT_KEY_UNAVAILABLE, RewriteError, Touched,
+};
 use crate::session::{EndReason, EventKind, SessionEvent};
 use crate::upstream::UpstreamError;
 
@@ -352,6 +354,8 @@ fn vault_reason(what: &str) -> &'static str {
         "sealed" => "value_not_sealed",
         "hashed" => "record_not_hashed",
         KEY_AWAITED => "key_source_unavailable",
+        PATIENT_KEY_DESTROYED => "patient_key_destroyed",
+        PATIENT_KEY_ABSENT | PATIENT_KEY_UNAVAILABLE => "patient_key_unavailable",
         "canary" => "canary_leak",
         _ => "value_not_opened",
     }

@@ -24,6 +24,7 @@ pub mod listener;
 pub mod live;
 pub mod metrics;
 pub mod paths;
+pub mod patients;
 pub mod peer_stream;
 pub mod readiness;
 pub mod refuse;

@@ -9,6 +9,7 @@ use safeguard_policy::policy::Storage;
 
 use crate::authn::{Challenges, StepUp};
 use crate::gate::Face;
+use crate::patients::PatientKeys;
 use crate::rewrite::Workshop;
 
 /// Why a PHI value can't be sealed or opened while its key is awaited from its source.
@@ -26,6 +27,8 @@ pub struct Live {
     pub policy: Arc<Policy>,
     /// Keys and names for rewriting.
     pub workshop: Workshop,
+    /// The keys of patients, where the policy gives each one.
+    pub patients: Option<PatientKeys>,
     /// What clients see of this endpoint.
     pub face: Face,
     /// What a missing second factor is asked for with.

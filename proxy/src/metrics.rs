@@ -93,6 +93,10 @@ metrics! {
     key_info: IntGaugeVec("key_info", ["kid", "state"]),
     /// Values sealed, by key.
     key_operations_total: IntCounterVec("key_operations_total", ["kid"]),
+    /// Look-ups of patients' keys, by what they gave: `found`, `created`, `absent`, `destroyed`, `unavailable`.
+    patient_key_lookups_total: IntCounterVec("patient_key_lookups_total", ["result"]),
+    /// Patients' keys that are kept opened in memory.
+    patient_keys_cached: IntGauge("patient_keys_cached"),
     /// Events recorded, by name.
     audit_events_total: IntCounterVec("audit_events_total", ["event"]),
     /// Events delivered to a sink, by result.

@@ -48,6 +48,10 @@ impl Fixed {
             ("admin", format!("{:?}", configuration.admin)),
             ("upstream", format!("{:?}", configuration.upstream)),
             ("state", format!("{:?}", configuration.state)),
+            (
+                "phi.patient_keys",
+                format!("{:?}", configuration.policy.phi().patient_keys),
+            ),
             ("keys.audit", format!("{audit_keys:?}")),
         ])
     }

@@ -85,6 +85,9 @@ pub enum StartError {
         /// Why not.
         error: safeguard_audit::OpenError,
     },
+    /// The directory of the patients' keys does not serve.
+    #[error("phi.patient_keys.directory: {0}")]
+    PatientKeys(#[from] crate::patients::StoreError),
     /// The control socket can't be opened.
     #[error(transparent)]
     Control(#[from] crate::control::BindError),
@@ -249,6 +252,9 @@ fn build(
     let upstream = Upstream::new(settings::upstream(&configuration)?);
     let sessions = SessionTable::new(settings::sessions(&configuration), clock::now_unix());
     let live = settings::live_or_waiting(configuration, awaited)?;
+    if let Some(patients) = &live.patients {
+        patients.store().prepare()?;
+    }
     metrics
         .build_info
         .with_label_values(&[env!("CARGO_PKG_VERSION"), REVISION])

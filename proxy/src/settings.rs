@@ -31,6 +31,7 @@ use crate::gate::{Face, without_default_port};
 use crate::keysource::Unresolved;
 use crate::listener::ListenerLimits;
 use crate::live::Live;
+use crate::patients::PatientKeys;
 use crate::rewrite::Workshop;
 use crate::session::SessionLimits;
 use crate::sidecar::RequestLimits;
@@ -319,12 +320,18 @@ fn build(
         None => workshop(Arc::clone(&policy), &keys.phi, &keys.integrity, before)?,
         Some(_) => idle_workshop(Arc::clone(&policy))?,
     };
+    let phi = policy.phi();
+    let patients = phi.patient_keys.as_ref().map(|settings| {
+        let ring = Arc::clone(&workshop.ring);
+        PatientKeys::new(settings, ring, &phi.domain)
+    });
     Ok(Live {
         hash,
         keys_fingerprint,
         awaited: awaited.map(|why| ArcSwap::from_pointee(why.to_string())),
         policy,
         workshop,
+        patients,
         face,
         second_factor,
         challenges,

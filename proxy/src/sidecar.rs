@@ -31,6 +31,7 @@ use crate::gate;
 use crate::listener::Connection;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::patients::PatientKeys;
 use crate::refuse::{Refusal, Reply};
 use crate::session::SessionTable;
 use crate::session::mcp::McpSessions;
@@ -166,6 +167,9 @@ impl Sidecar {
                 .with_label_values(&[of])
                 .set(until);
         }
+        let patients = &self.live.load().patients;
+        let cached = patients.as_ref().map_or(0, PatientKeys::cached);
+        metrics.patient_keys_cached.set(signed(cached));
         self.refresh_audit_gauges();
     }
 

@@ -4,6 +4,7 @@ mod clients;
 mod fields;
 pub(crate) mod hash;
 mod methods;
+mod patient_keys;
 mod phi;
 pub(crate) mod presets;
 mod roles;
@@ -12,6 +13,7 @@ mod rules;
 mod tests;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::RwLock;
 
 use crate::document::read::Section;
@@ -25,6 +27,8 @@ pub(crate) struct Around<'a> {
     pub second_factor: bool,
     pub clock_skew: u64,
     pub mutual_tls: Option<&'a MutualTls>,
+    /// Directories that hold nothing but their own: the spool's and the state's, by their keys.
+    pub directories: Vec<(&'static str, &'a Path)>,
 }
 
 /// Compiles the policy; everything that is wrong is reported.
@@ -36,6 +40,15 @@ pub(crate) fn policy(
 ) -> Option<Policy> {
     let fields = fields::fields(root.section("phi"), report);
     let phi = phi::phi(root.section("phi"), &fields, off, report);
+    if let Some(phi) = &phi {
+        patient_keys::judge(
+            root.section("phi"),
+            phi,
+            &fields,
+            &around.directories,
+            report,
+        );
+    }
     let integrity = integrity(root.section("integrity"), &fields, report);
     let roles = roles::roles(root, &fields, report);
     let clients = clients::clients(root, &roles, around.mutual_tls, report);

@@ -1,6 +1,7 @@
 //! `phi` beside its fields: how values are sealed, what tokens are bound to, what detectors find.
 
 use super::fields::{Fields, Named};
+use super::patient_keys;
 use crate::document::keys::FIELD;
 use crate::document::read::Section;
 use crate::document::report::Report;
@@ -55,6 +56,7 @@ pub(super) fn phi(
             _ => FernetReading::Strict,
         },
         bind_patient: binds(section.items("bind"), "patient"),
+        patient_keys: patient_keys::read(section),
         tokens,
         detection,
     })

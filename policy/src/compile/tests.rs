@@ -526,3 +526,69 @@ fn two_meanings_of_one_place_are_told() {
         "{wrong:?}"
     );
 }
+
+/// The example's `phi` with keys of patients, and what is to be found about it.
+fn with_patient_keys(before: &str, keys: &str) -> Vec<String> {
+    let all = found(
+        PHI,
+        &format!("phi:\n  {before}patient_keys: {keys}\n  domain"),
+    );
+    let of_rules = "does not know its patient before the answer";
+    all.into_iter().filter(|f| !f.contains(of_rules)).collect()
+}
+
+#[test]
+fn keys_of_patients_have_a_directory_of_their_own() {
+    let bound = "bind: [patient]\n  ";
+    let good = with_patient_keys(bound, "{ directory: /var/lib/safeguard/patient-keys }");
+    assert_eq!(good, Vec::<String>::new());
+    for (directory, words) in [
+        ("keys", "by its absolute path"),
+        ("/", "by its absolute path"),
+        (
+            "/var/lib/safeguard/spool/keys",
+            "`audit_logging.spool.directory`",
+        ),
+        ("/var/lib/safeguard", "`audit_logging.spool.directory`"),
+        ("/var/lib/safeguard/spool-state", "`state.directory`"),
+    ] {
+        let wrong = with_patient_keys(bound, &format!("{{ directory: {directory} }}"));
+        assert!(
+            wrong.iter().any(|f| f.contains(words)),
+            "{directory}: {wrong:?}"
+        );
+    }
+    for cached in ["0", "100001"] {
+        let keys = format!("{{ directory: /keys, cached: {cached} }}");
+        assert_eq!(with_patient_keys(bound, &keys).len(), 1);
+    }
+}
+
+#[test]
+fn keys_of_patients_need_values_that_are_bound_to_them() {
+    let wrong = with_patient_keys("", "{ directory: /keys }");
+    assert!(
+        wrong.len() == 1 && wrong[0].contains("`phi.bind` does not bind them"),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn a_searchable_value_is_said_to_outlast_its_patients_key() {
+    let mut files = with(
+        "policy.yaml",
+        "medical_record_number: { group: identity",
+        "medical_record_number: { searchable: upper, group: identity",
+    );
+    for file in &mut files {
+        file.text = file.text.replace(
+            PHI,
+            "phi:\n  bind: [patient]\n  patient_keys: { directory: /keys }\n  domain",
+        );
+    }
+    let found = findings(&files, &example_env());
+    assert!(
+        found.iter().any(|f| f.starts_with("warning[not_shredded]")),
+        "{found:?}"
+    );
+}

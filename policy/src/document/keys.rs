@@ -594,6 +594,11 @@ pub(crate) static PHI: &[Key] = &[
         "what a sealed value is bound to beside domain and field; default nothing. Values sealed before open no more",
     ),
     key(
+        "patient_keys",
+        Shape::Map(PATIENT_KEYS),
+        "a data key for each patient, kept wrapped in a directory, so that one patient's values can be made unreadable for good; default: none, values are sealed under keys.phi. Needs bind: [patient]",
+    ),
+    key(
         "tokens",
         Shape::Map(TOKENS),
         "what tokens for agents are bound to, and how long they serve",
@@ -663,6 +668,21 @@ pub(crate) static UNLISTED: &[Key] = &[
         "members of arguments; detect: pass unless it looks like an identifier",
     )
     .default("pass"),
+];
+
+pub(crate) static PATIENT_KEYS: &[Key] = &[
+    key(
+        "directory",
+        Shape::Text,
+        "an absolute path; created 0700; one file a patient, named by a pseudonym, shared by all replicas. A file system with hard links, and backed up: a key that is lost is a patient whose values are lost",
+    )
+    .required(),
+    key(
+        "cached",
+        Shape::Integer(1, 100_000),
+        "patients' keys that are kept opened in memory",
+    )
+    .default("1000"),
 ];
 
 pub(crate) static TOKENS: &[Key] = &[

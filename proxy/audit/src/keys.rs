@@ -69,6 +69,15 @@ pub(crate) struct Derived {
     frame: HmacSha256,
     head: HmacSha256,
     seal: Zeroizing<[u8; KEY_BYTES]>,
+    receipt: Zeroizing<[u8; KEY_BYTES]>,
+}
+
+/// From what the key comes that signs receipts: 32 bytes of an audit key's own for this use. No `Debug` of its bytes.
+pub struct ReceiptSeed {
+    /// The audit key's id.
+    pub key_id: String,
+    /// The seed of an Ed25519 key (RFC 8032 §5.1.5).
+    pub seed: Zeroizing<[u8; KEY_BYTES]>,
 }
 
 /// The audit ring, derived by use. The keys themselves are forgotten once it stands.
@@ -108,6 +117,7 @@ impl AuditKeys {
                 frame: mac_with(&expand(&key.bytes, "frame")),
                 head: mac_with(&expand(&key.bytes, "head")),
                 seal: expand(&key.bytes, "seal"),
+                receipt: expand(&key.bytes, "receipt"),
             });
         }
         Ok(Self {
@@ -129,6 +139,21 @@ impl AuditKeys {
         Pseudonym(short)
     }
 
+    /// The seed of what signs receipts at `now_unix` (Unix time in seconds).
+    ///
+    /// # Errors
+    /// [`KeyError::NoneYet`].
+    pub fn receipt_seed(&self, now_unix: i64) -> Result<ReceiptSeed, KeyError> {
+        self.sealing(now_unix).map(Derived::receipt_seed)
+    }
+
+    /// The seed of what signed the receipts of the audit key with this id; none where the ring has no such key.
+    #[must_use]
+    pub fn receipt_seed_of(&self, key_id: &str) -> Option<ReceiptSeed> {
+        let key = self.keys.iter().find(|key| key.id == key_id);
+        key.map(Derived::receipt_seed)
+    }
+
     /// The key that seals now: the latest whose time has come.
     pub(crate) fn sealing(&self, now_unix: i64) -> Result<&Derived, KeyError> {
         let come = self.keys.iter().filter(|key| key.from_unix <= now_unix);
@@ -146,6 +171,13 @@ impl AuditKeys {
 }
 
 impl Derived {
+    fn receipt_seed(&self) -> ReceiptSeed {
+        ReceiptSeed {
+            key_id: self.id.clone(),
+            seed: self.receipt.clone(),
+        }
+    }
+
     pub(crate) fn frame_tag(&self, header: &[u8], hash: &[u8; 32]) -> Tag {
         tag(&self.frame, &[header, hash])
     }
@@ -214,7 +246,7 @@ macro_rules! silent {
         }
     )+};
 }
-silent!(AuditKey, AuditKeys, Derived);
+silent!(AuditKey, AuditKeys, Derived, ReceiptSeed);
 
 pub(crate) fn kid(id: &str) -> Kid {
     let digest = Sha256::digest(id.as_bytes());
@@ -306,6 +338,19 @@ mod tests {
             ring(&[("a", 0, 3)]).pseudonym("MRN-1"),
             before.pseudonym("MRN-1")
         );
+    }
+
+    #[test]
+    fn a_receipt_is_signed_with_a_seed_of_its_own_audit_key() {
+        let keys = ring(&[("a", 0, 1), ("b", 10, 2)]);
+        let (then, now) = (
+            keys.receipt_seed(5).unwrap(),
+            keys.receipt_seed(20).unwrap(),
+        );
+        assert_eq!((&*then.key_id, &*now.key_id), ("a", "b"));
+        assert_ne!(then.seed, now.seed);
+        assert_eq!(keys.receipt_seed_of("a").unwrap().seed, then.seed);
+        assert!(keys.receipt_seed_of("c").is_none());
     }
 
     #[test]

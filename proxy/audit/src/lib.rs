@@ -23,7 +23,7 @@ pub mod verify;
 
 pub use catalogue::{EventName, Severity};
 pub use event::{Detail, Event, FieldAction, FieldTouched, Mcp, Outcome, Subject};
-pub use keys::{AuditKey, AuditKeys, KEY_BYTES, KeyError, PSEUDONYM_BYTES, Pseudonym};
+pub use keys::{AuditKey, AuditKeys, KEY_BYTES, KeyError, PSEUDONYM_BYTES, Pseudonym, ReceiptSeed};
 pub use metrics::{Metrics, SinkMetrics};
 pub use record::{Record, RecordError};
 pub use spool::{OpenError, Retention, SpoolSettings};

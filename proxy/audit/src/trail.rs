@@ -304,6 +304,14 @@ impl Trail {
         self.inner.keys.pseudonym(patient)
     }
 
+    /// The seed of what signs receipts at `now_unix` (Unix time in seconds).
+    ///
+    /// # Errors
+    /// No audit key is in force.
+    pub fn receipt_seed(&self, now_unix: i64) -> Result<crate::ReceiptSeed, crate::KeyError> {
+        self.inner.keys.receipt_seed(now_unix)
+    }
+
     /// The chain of this run.
     #[must_use]
     pub fn chain(&self) -> &str {

@@ -15,7 +15,7 @@ use super::search::Needle;
 use crate::rewrite::answer::{Call, Method, answer};
 use crate::rewrite::request::{Stamp, request};
 use crate::rewrite::shapes::Absence;
-use crate::rewrite::{Holder, LIMITS, RewriteError, Workshop};
+use crate::rewrite::{HeldKey, Holder, LIMITS, RewriteError, Workshop};
 
 /// Fields that are sent through together, so that one message stays far below the bounds of a parse.
 const FIELDS_PER_MESSAGE: usize = 64;
@@ -25,11 +25,14 @@ const VALUE_DIGITS: usize = 32;
 const URI: &str = "canary://patient";
 
 /// Whose values they are, where the policy binds them.
-const HOLDER: Holder<'_> = Holder {
-    patient: Some("canary"),
-    session: Some(b"canary"),
-    round: None,
-};
+fn holder(workshop: &Workshop) -> Holder<'_> {
+    Holder {
+        patient: Some("canary"),
+        session: Some(b"canary"),
+        round: None,
+        key: workshop.own.as_ref().map_or(HeldKey::Absent, HeldKey::Held),
+    }
+}
 
 /// What a run found. Names the path, the field and the role; no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +119,7 @@ impl Rewriter for Workshop {
             now_micros: now_unix.saturating_mul(1_000_000),
         };
         let path = ["params", "arguments"];
-        let rewritten = request(&tree, &path, permit, self, HOLDER, stamp, false)?;
+        let rewritten = request(&tree, &path, permit, self, holder(self), stamp, false)?;
         Ok(rewritten.body.unwrap_or_else(|| text.to_vec()))
     }
 
@@ -131,7 +134,7 @@ impl Rewriter for Workshop {
         let call = Call {
             method,
             permit,
-            holder: HOLDER,
+            holder: holder(self),
             uri: Some(URI),
             absence: Absence::Anything,
             now_unix,
@@ -336,10 +339,12 @@ impl Visit<'_> {
     }
 
     fn sealed(&self) -> Result<Value, RewriteError> {
-        let mut sealer = self.workshop.sealer(Wrap::Object, self.now_unix)?;
+        let mut sealer =
+            self.workshop
+                .sealer(holder(self.workshop), Wrap::Object, self.now_unix)?;
         let mut object = serde_json::Map::new();
         let bound = self.workshop.policy.phi().bind_patient;
-        let patient = HOLDER.patient.filter(|_| bound);
+        let patient = holder(self.workshop).patient.filter(|_| bound);
         for field in self.fields {
             let mut out = Vec::new();
             let text = json!(field.value).to_string();

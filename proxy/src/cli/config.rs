@@ -191,6 +191,19 @@ pub(super) fn trail_keys(configuration: &mut Configuration) -> Result<(), CliErr
         .map_err(|why| CliError::Unavailable(why.to_string()))
 }
 
+/// Has the keys of PHI and of records from their sources.
+///
+/// # Errors
+/// The first that can't be had.
+pub(super) fn data_keys(configuration: &mut Configuration) -> Result<(), CliError> {
+    let sources = &configuration.key_sources;
+    let mut resolver = Resolver::default();
+    let had = resolver.resolve(&mut configuration.keys, Rings::PhiAndIntegrity, sources);
+    runtime()?
+        .block_on(had)
+        .map_err(|why| CliError::Unavailable(why.to_string()))
+}
+
 /// What waits for servers in a command.
 ///
 /// # Errors

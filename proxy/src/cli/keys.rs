@@ -1,6 +1,8 @@
 //! `keys`: a new key, and the rings of a configuration.
 
+mod reseal;
 mod rotate;
+mod shred;
 
 use std::path::PathBuf;
 
@@ -26,6 +28,10 @@ pub(super) enum KeysCommand {
     List(ListArgs),
     /// Make new keys for the rings of a configuration: prints what to add to it, writes the keys to a private file
     Rotate(rotate::RotateArgs),
+    /// Destroy one patient's data key, so that nothing that was sealed under it opens again; prints a signed receipt
+    Shred(shred::ShredArgs),
+    /// Verify the receipt of a destroyed key, on standard input
+    VerifyReceipt(shred::VerifyReceiptArgs),
 }
 
 #[derive(Debug, Args)]
@@ -95,7 +101,14 @@ pub(super) fn keys(command: &KeysCommand, terminal: &mut Terminal<'_>) -> Result
             writeln!(terminal.out, "{}", key.as_str())?;
         }
         KeysCommand::List(arguments) => list(arguments, terminal)?,
+        KeysCommand::Rotate(arguments) if arguments.reseal => {
+            return reseal::reseal(&arguments.config, terminal);
+        }
         KeysCommand::Rotate(arguments) => return rotate::rotate(arguments, terminal),
+        KeysCommand::Shred(arguments) => return shred::shred(arguments, terminal),
+        KeysCommand::VerifyReceipt(arguments) => {
+            return shred::verify_receipt(arguments, terminal);
+        }
     }
     Ok(Exit::Well)
 }

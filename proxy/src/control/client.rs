@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::{ACCESS_DEADLINE, Answer, LINE_BYTES_MAX, LINE_DEADLINE, Request};
 
@@ -34,6 +35,15 @@ pub fn ask(socket: &Path, request: &Request) -> Result<(), ClientError> {
     connect(socket, request).map(drop)
 }
 
+/// Asks for a text.
+///
+/// # Errors
+/// There is no sidecar, or it gave none.
+pub fn ask_for_text(socket: &Path, request: &Request) -> Result<String, ClientError> {
+    let (_, answer) = converse(socket, request)?;
+    answer.text.ok_or(ClientError::NoAnswer)
+}
+
 /// Asks, and waits until the sidecar has ended, for at most `timeout` more.
 ///
 /// # Errors
@@ -55,6 +65,13 @@ pub fn ask_until_the_end(
 }
 
 fn connect(socket: &Path, request: &Request) -> Result<BufReader<UnixStream>, ClientError> {
+    converse(socket, request).map(|(reader, _)| reader)
+}
+
+fn converse(
+    socket: &Path,
+    request: &Request,
+) -> Result<(BufReader<UnixStream>, Answer), ClientError> {
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
         // Neither a socket nor anybody behind it; whatever else stands in the way may hide a sidecar.
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::Nobody(error),
@@ -62,7 +79,7 @@ fn connect(socket: &Path, request: &Request) -> Result<BufReader<UnixStream>, Cl
     })?;
     stream.set_write_timeout(Some(LINE_DEADLINE))?;
     stream.set_read_timeout(Some(LINE_DEADLINE.saturating_add(ACCESS_DEADLINE)))?;
-    let mut line = serde_json::to_vec(request).map_err(|_| ClientError::NoAnswer)?;
+    let mut line = Zeroizing::new(serde_json::to_vec(request).map_err(|_| ClientError::NoAnswer)?);
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut reader = BufReader::new(stream);
@@ -72,7 +89,7 @@ fn connect(socket: &Path, request: &Request) -> Result<BufReader<UnixStream>, Cl
         .read_until(b'\n', &mut line)?;
     let answer: Answer = serde_json::from_slice(&line).map_err(|_| ClientError::NoAnswer)?;
     match answer {
-        Answer { ok: true, .. } => Ok(reader),
+        Answer { ok: true, .. } => Ok((reader, answer)),
         Answer { error, .. } => Err(ClientError::Refused(error.unwrap_or_default())),
     }
 }

@@ -7,12 +7,14 @@
 mod client;
 mod server;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
 
-pub use client::{ClientError, ask, ask_until_the_end};
+pub use client::{ClientError, ask, ask_for_text, ask_until_the_end};
 pub use server::{BindError, Control};
 
 /// The socket's name in `state.directory`.
@@ -44,6 +46,35 @@ pub enum Request {
         /// How many records are about to be shown.
         records: u64,
     },
+    /// Destroy a patient's key; answered with the signed receipt once both are durable.
+    Shred {
+        /// Whose.
+        patient: PatientId,
+        /// Why, in words that name nobody.
+        reason: String,
+    },
+}
+
+/// A patient's id on its way to the sidecar. `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PatientId(pub Zeroizing<String>);
+
+impl fmt::Debug for PatientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PatientId(..)")
+    }
+}
+
+impl Serialize for PatientId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for PatientId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|text| Self(Zeroizing::new(text)))
+    }
 }
 
 /// The answer.
@@ -55,6 +86,9 @@ pub struct Answer {
     /// Why not, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What was asked for, where it is a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 impl Answer {
@@ -62,6 +96,14 @@ impl Answer {
         Self {
             ok: true,
             error: None,
+            text: None,
+        }
+    }
+
+    fn with_text(text: String) -> Self {
+        Self {
+            text: Some(text),
+            ..Self::done()
         }
     }
 
@@ -69,6 +111,7 @@ impl Answer {
         Self {
             ok: false,
             error: Some(why.into()),
+            text: None,
         }
     }
 }

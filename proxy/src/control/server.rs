@@ -13,11 +13,13 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::{
     ACCESS_DEADLINE, Answer, CONNECTIONS_MAX, LINE_BYTES_MAX, LINE_DEADLINE, Request, socket_in,
 };
 use crate::cli::process;
+use crate::patients::shred::{Wish, shred};
 use crate::sidecar::Sidecar;
 
 /// The issuer of a subject that the kernel named.
@@ -135,7 +137,7 @@ async fn converse(stream: UnixStream, sidecar: &Sidecar, drain: &Notify) {
 }
 
 async fn request(stream: &mut BufReader<UnixStream>) -> Option<Request> {
-    let mut line = Vec::new();
+    let mut line = Zeroizing::new(Vec::new());
     let mut bounded = stream.take(LINE_BYTES_MAX);
     let reading = bounded.read_until(b'\n', &mut line);
     timeout(LINE_DEADLINE, reading).await.ok()?.ok()?;
@@ -167,6 +169,14 @@ async fn perform(request: Request, uid: u32, sidecar: &Sidecar) -> Answer {
             Answer::done()
         }
         Request::Access { query, records } => access(query, records, uid, sidecar).await,
+        Request::Shred { patient, reason } => {
+            let wish = Wish {
+                patient: patient.0,
+                reason,
+                by: subject(uid),
+            };
+            destroy(&wish, sidecar).await
+        }
     }
 }
 
@@ -182,13 +192,34 @@ async fn access(query: String, records: u64, uid: u32, sidecar: &Sidecar) -> Ans
     }
 }
 
-fn by(uid: u32, name: EventName, reason: &'static str) -> Event<'static> {
-    let mut event = Event::new(name, Outcome::Success).reason(reason);
-    event.subject = Some(Subject {
+async fn destroy(wish: &Wish, sidecar: &Sidecar) -> Answer {
+    let live = sidecar.live.load_full();
+    let Some(patients) = &live.patients else {
+        return Answer::refused("phi.patient_keys is not configured: no patient has a key");
+    };
+    if live.awaited.is_some() {
+        return Answer::refused("the keys that wrap the patients' keys are awaited");
+    }
+    match shred(&sidecar.trail, patients, wish).await {
+        Ok(receipt) => {
+            log::info!("control: a patient's key was destroyed");
+            Answer::with_text(receipt)
+        }
+        Err(error) => Answer::refused(error.to_string()),
+    }
+}
+
+fn subject(uid: u32) -> Subject<'static> {
+    Subject {
         sub: format!("uid:{uid}").into(),
         iss: KERNEL.into(),
         ..Subject::default()
-    });
+    }
+}
+
+fn by(uid: u32, name: EventName, reason: &'static str) -> Event<'static> {
+    let mut event = Event::new(name, Outcome::Success).reason(reason);
+    event.subject = Some(subject(uid));
     event
 }
 
@@ -213,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_one_of_three_and_nothing_more() {
+    fn a_request_is_one_of_four_and_nothing_more() {
         let read = |text: &str| serde_json::from_str::<Request>(text).ok();
         assert_eq!(read(r#"{"command":"drain"}"#), Some(Request::Drain {}));
         let level = Request::LogLevel {
@@ -224,6 +255,11 @@ mod tests {
             Some(level)
         );
         assert_eq!(read(r#"{"command":"drain","now":true}"#), None);
+        let shred = read(r#"{"command":"shred","patient":"p-1","reason":"asked"}"#).unwrap();
+        assert!(
+            !format!("{shred:?}").contains("p-1"),
+            "an id is never shown"
+        );
         assert_eq!(read(r#"{"command":"run"}"#), None);
     }
 }

@@ -12,7 +12,7 @@ use crate::refuse::Refusal;
 use crate::rewrite::answer::Method;
 use crate::rewrite::lists::List;
 use crate::rewrite::rounds::Round;
-use crate::rewrite::{Holder, Touched};
+use crate::rewrite::{HeldKey, Holder, Touched};
 
 /// What a client may ask for where a rule permits it.
 const CLIENT_METHODS: [&str; 9] = [
@@ -175,12 +175,13 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whose call it is, for what is bound to a patient or a login session.
-    pub fn holder(&self) -> Holder<'_> {
+    /// Whose call it is, for what is bound to a patient or a login session; `key` is what is known of the patient's.
+    pub fn holder<'a>(&'a self, key: HeldKey<'a>) -> Holder<'a> {
         Holder {
             patient: self.patient.as_deref(),
             session: Some(self.caller.session.hashed_id().as_bytes()),
             round: Some(self.round),
+            key,
         }
     }
 

@@ -7,6 +7,7 @@
 pub(crate) mod asked;
 mod caller;
 mod capabilities;
+mod keys;
 mod methods;
 mod modern;
 mod news;

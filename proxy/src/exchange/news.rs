@@ -93,10 +93,11 @@ impl Exchange<'_> {
     /// Shows what is said in words. Where nothing but structure is left of it, nothing was disclosed and nothing is
     /// recorded: a server that talks much must not fill the trail.
     async fn in_words(&self, tree: &Tree<'_>, call: &Call) -> Verdict {
+        let key = self.patient_key(call.patient.as_deref()).await;
         let about = answer::Call {
             method: call.method,
             permit: &call.permit,
-            holder: call.holder(),
+            holder: call.holder(key.key()),
             uri: None,
             absence: Absence::Anything,
             now_unix: clock::now_unix(),

@@ -29,7 +29,7 @@ use crate::refuse::{Refusal, Reply};
 use crate::rewrite::answer::{Method, patient_of_arguments};
 use crate::rewrite::request::{self, RewrittenRequest, Stamp};
 use crate::rewrite::rounds::Round;
-use crate::rewrite::{LIMITS, RewriteError, Touched, Workshop, client};
+use crate::rewrite::{HeldKey, LIMITS, RewriteError, Touched, Workshop, client};
 use crate::session::mcp::{McpSessionError, PendingError};
 use crate::upstream::{Answer, UpstreamError};
 
@@ -205,9 +205,13 @@ impl Exchange<'_> {
             created_by: call.caller.authenticated.subject(),
             now_micros: clock::now_micros(),
         };
-        let rewritten = self.keyed(&call.permit, || {
-            rewrite(tree, &call, &self.live.workshop, stamp)
-        });
+        let rewritten = self
+            .with_key(call.patient.as_deref(), |key| {
+                self.keyed(&call.permit, || {
+                    rewrite(tree, &call, &self.live.workshop, key, stamp)
+                })
+            })
+            .await;
         let rewritten = rewritten.and_then(|rewritten| {
             let body = rewritten.body.map_or_else(|| body.clone(), Bytes::from);
             self.mirror(headers, &body)?;
@@ -569,9 +573,10 @@ fn rewrite(
     tree: &Tree<'_>,
     call: &Call,
     workshop: &Workshop,
+    key: HeldKey<'_>,
     stamp: Stamp<'_>,
 ) -> Result<RewrittenRequest, RewriteError> {
-    let (method, permit, holder) = (call.method, &call.permit, call.holder());
+    let (method, permit, holder) = (call.method, &call.permit, call.holder(key));
     match method {
         Method::Tool
         | Method::Resource

@@ -164,10 +164,11 @@ impl Exchange<'_> {
         if call.concerns_phi() && !self.sidecar.canary.sings() {
             return Err(Refusal::from(&RewriteError::Vault("canary")));
         }
+        let key = self.patient_key(call.patient.as_deref()).await;
         let about = answer::Call {
             method: call.method,
             permit: &call.permit,
-            holder: call.holder(),
+            holder: call.holder(key.key()),
             uri: None,
             absence: Absence::Anything,
             now_unix: clock::now_unix(),
@@ -220,9 +221,13 @@ impl Exchange<'_> {
             now_micros: clock::now_micros(),
         };
         let workshop = &self.live.workshop;
-        let rewritten = self.keyed(&call.permit, || {
-            client::answer(tree, name, &call.permit, workshop, call.holder(), stamp)
-        });
+        let rewritten = self
+            .with_key(call.patient.as_deref(), |key| {
+                self.keyed(&call.permit, || {
+                    client::answer(tree, name, &call.permit, workshop, call.holder(key), stamp)
+                })
+            })
+            .await;
         let rewritten = rewritten.map_err(|error| self.not_sent(&call, &error))?;
         call.touched = rewritten.touched;
         // What a person typed is on its way to somebody else's store: it waits for its record.

@@ -144,10 +144,12 @@ impl Exchange<'_> {
                 Absence::Anything
             }
         };
+        // Asked again: what was destroyed since the call went up opens no more.
+        let key = self.patient_key(call.patient.as_deref()).await;
         let about = answer::Call {
             method: call.method,
             permit: &call.permit,
-            holder: call.holder(),
+            holder: call.holder(key.key()),
             uri: call.uri.as_deref(),
             absence,
             now_unix: crate::clock::now_unix(),

@@ -319,12 +319,7 @@ impl Opening<'_> {
         };
         let policy = &self.workshop.policy;
         let name = policy.field_name(field);
-        let patient = self.call.holder.sealed_for(policy, "opened")?;
-        let plain = self
-            .workshop
-            .opener
-            .open(&token, name, patient)
-            .map_err(|_| RewriteError::Vault("opened"))?;
+        let plain = self.call.holder.open(self.workshop, &token, name)?;
         splice.replace(value, plain.expose().as_bytes());
         self.touched.add(field, FieldAction::Opened);
         Ok(())

@@ -8,6 +8,7 @@
 
 pub mod answer;
 pub mod client;
+mod held;
 mod inside;
 pub mod lists;
 mod marks;
@@ -30,17 +31,21 @@ use std::sync::Arc;
 use safeguard_audit::{FieldAction, FieldTouched};
 use safeguard_policy::Policy;
 use safeguard_policy::policy::{FernetReading, FieldId};
-use safeguard_vault::carry::{Binding, Carrier};
+use safeguard_vault::carry::Carrier;
 use safeguard_vault::fernet::Reading;
 use safeguard_vault::mac::RecordMacRing;
+use safeguard_vault::patient_keys::PatientKey;
 use safeguard_vault::ring::KeyRing;
 use safeguard_vault::search::Searcher;
 use safeguard_vault::{Format, Opener, Sealer, Wrap};
 use safeguard_wire::detect::PatternError;
 use safeguard_wire::json::Limits;
 
+pub use self::held::{
+    HeldKey, Holder, PATIENT_KEY_ABSENT, PATIENT_KEY_DESTROYED, PATIENT_KEY_UNAVAILABLE,
+    PatientRing,
+};
 use self::prose::Prose;
-use self::rounds::Round;
 use thiserror::Error;
 
 /// How deep a message may nest, in levels.
@@ -90,52 +95,13 @@ pub struct Workshop {
     pub searcher: Searcher,
     /// The record MAC.
     pub macs: RecordMacRing,
+    /// The synthetic patient's key, where the policy gives each patient one.
+    pub own: Option<PatientRing>,
 }
 
 impl std::fmt::Debug for Workshop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Workshop")
-    }
-}
-
-/// Whose call it is, for what is bound to a patient or a login session.
-#[derive(Clone, Copy, Default)]
-pub struct Holder<'a> {
-    /// The patient that the arguments or the URI name.
-    pub patient: Option<&'a str>,
-    /// What names the login session.
-    pub session: Option<&'a [u8]>,
-    /// What the server's state between two rounds of a request is bound to.
-    pub round: Option<Round>,
-}
-
-impl std::fmt::Debug for Holder<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Holder")
-    }
-}
-
-impl<'a> Holder<'a> {
-    /// What the policy binds this call's tokens to; none where that is not known.
-    fn binding(self, policy: &Policy) -> Option<Binding<'a>> {
-        let tokens = policy.phi().tokens;
-        let patient = self.patient.filter(|_| tokens.bind_patient);
-        let session = self.session.filter(|_| tokens.bind_session);
-        let known =
-            patient.is_some() == tokens.bind_patient && session.is_some() == tokens.bind_session;
-        known.then_some(Binding { patient, session })
-    }
-
-    /// The patient that the policy binds sealed values to, if it does.
-    fn sealed_for(
-        self,
-        policy: &Policy,
-        what: &'static str,
-    ) -> Result<Option<&'a str>, RewriteError> {
-        if !policy.phi().bind_patient {
-            return Ok(None);
-        }
-        self.patient.map(Some).ok_or(RewriteError::Vault(what))
     }
 }
 
@@ -159,22 +125,37 @@ impl Workshop {
             carrier: Carrier::new(Arc::clone(&ring), &phi.domain),
             searcher: Searcher::new(Arc::clone(&ring), &phi.domain),
             prose: Prose::new(&phi.detection)?,
+            own: phi.patient_keys.as_ref().and_then(|_| {
+                let key = PatientKey::generate(&phi.domain, "canary").ok()?;
+                PatientRing::new(key, &phi.domain).ok()
+            }),
             macs,
             ring,
             policy,
         })
     }
 
-    /// A sealer for one body, in the policy's format.
-    pub(crate) fn sealer(&self, wrap: Wrap, now_unix: i64) -> Result<Sealer<'_>, RewriteError> {
+    /// A sealer for one body of this holder's, in the policy's format.
+    pub(crate) fn sealer<'w>(
+        &'w self,
+        holder: Holder<'w>,
+        wrap: Wrap,
+        now_unix: i64,
+    ) -> Result<Sealer<'w>, RewriteError> {
         let phi = self.policy.phi();
         let format = match phi.format {
             safeguard_policy::policy::Format::Native => Format::Native,
             safeguard_policy::policy::Format::Fernet => Format::Fernet,
             safeguard_policy::policy::Format::Jwe => Format::Jwe,
         };
-        Sealer::new(&self.ring, &phi.domain, format, wrap, now_unix)
-            .map_err(|_| RewriteError::Vault("sealed"))
+        Sealer::new(
+            holder.sealing_ring(self)?,
+            &phi.domain,
+            format,
+            wrap,
+            now_unix,
+        )
+        .map_err(|_| RewriteError::Vault("sealed"))
     }
 
     /// The policy's wrap for tool arguments.

@@ -107,6 +107,7 @@ impl Redeemer<'_> {
             return Err(RewriteError::Denied("token_in_export"));
         }
         let policy = &self.workshop.policy;
+        self.holder.alive(policy)?;
         let binding = self.holder.binding(policy);
         let binding = binding.ok_or(RewriteError::Denied("token_not_valid"))?;
         let lasts = policy.phi().tokens.lasts_seconds;

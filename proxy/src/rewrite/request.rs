@@ -413,6 +413,7 @@ impl Walk<'_, '_> {
     ) -> Result<(), RewriteError> {
         let policy = &self.workshop.policy;
         let name = policy.field_name(field);
+        self.redeemer.holder.alive(policy)?;
         if let Some(how) = policy.searchable(field) {
             let searcher = &self.workshop.searcher;
             let sealed = splice.replace_with(value, |out| {
@@ -431,7 +432,10 @@ impl Walk<'_, '_> {
         let patient = self.redeemer.holder.sealed_for(policy, "sealed")?;
         let sealer = match &mut self.sealer {
             Some(sealer) => sealer,
-            none => none.insert(self.workshop.sealer(self.wrap, self.now_unix)?),
+            none => {
+                let holder = self.redeemer.holder;
+                none.insert(self.workshop.sealer(holder, self.wrap, self.now_unix)?)
+            }
         };
         splice
             .replace_with(value, |out| sealer.seal(name, patient, plain, out))

@@ -30,7 +30,11 @@ const NAMES_MAX: u32 = 100;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RotateArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    pub(super) config: ConfigArgs,
+    /// After a rotation: wrap every patient's key (phi.patient_keys) anew under the key of keys.phi that seals now. Can
+    /// be stopped and run again, also beside running sidecars. Values at the upstream: `phi reseal`
+    #[arg(long, conflicts_with_all = ["rings", "from", "out", "wrap"])]
+    pub(super) reseal: bool,
     /// The rings that get a new key; without it all
     #[arg(long = "ring", value_enum, value_name = "RING")]
     rings: Vec<Ring>,
@@ -41,7 +45,7 @@ pub(in crate::cli) struct RotateArgs {
     #[arg(
         long,
         value_name = "FILE",
-        required_unless_present = "wrap",
+        required_unless_present_any = ["wrap", "reseal"],
         conflicts_with = "wrap"
     )]
     out: Option<PathBuf>,

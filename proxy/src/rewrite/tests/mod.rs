@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use super::answer::{Call, Method, RewrittenAnswer, answer};
 use super::request::{RewrittenRequest, Stamp, request};
 use super::shapes::Absence;
-use super::{Holder, LIMITS, RewriteError, Workshop};
+use super::{HeldKey, Holder, LIMITS, RewriteError, Workshop};
 
 /// 2027-01-15, in seconds.
 const NOW: i64 = 1_800_000_000;
@@ -36,6 +36,7 @@ const HOLDER: Holder<'_> = Holder {
     patient: Some("p-1"),
     session: Some(b"session-1"),
     round: None,
+    key: HeldKey::Unavailable,
 };
 
 /// A value that must not be seen.

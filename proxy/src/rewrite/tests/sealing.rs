@@ -8,6 +8,7 @@ fn held<'a>(patient: &'a str, session: &'a [u8]) -> Holder<'a> {
         patient: Some(patient),
         session: Some(session),
         round: None,
+        key: HeldKey::Unavailable,
     }
 }
 
