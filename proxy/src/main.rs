@@ -38,7 +38,10 @@ fn runtime() -> Result<Runtime, CliError> {
 }
 
 fn sidecar(start: Start) -> Result<Exit, CliError> {
-    let served = runtime()?.block_on(run::run(start.configuration, start.files, start.reload));
+    let runtime = runtime()?;
+    let served = runtime.block_on(run::run(start.configuration, start.files, start.reload));
+    // What waits for a disk that hangs is not waited for: the trail is closed.
+    runtime.shutdown_background();
     served.map(|()| Exit::Well).map_err(|error| match error {
         StartError::Bind { .. } | StartError::Spool { .. } | StartError::Control(_) => {
             CliError::Unavailable(error.to_string())

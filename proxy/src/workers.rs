@@ -66,6 +66,8 @@ impl Worker {
                 CURRENT.set(place);
                 // Whether it was told to end or forgotten is one and the same.
                 let _ = runtime.block_on(stopped);
+                // A disk that hangs holds a thread of its own, and not the end of the process.
+                runtime.shutdown_background();
             })?;
         Ok(Self {
             handle,

@@ -27,6 +27,7 @@ mod phi;
 mod python;
 mod reload;
 mod sessions;
+mod shred;
 mod streams;
 mod tokens;
 mod transport;

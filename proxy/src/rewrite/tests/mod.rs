@@ -10,6 +10,7 @@ mod properties;
 mod requests;
 mod schemas;
 mod sealing;
+mod shredding;
 mod texts;
 
 use std::sync::Arc;
