@@ -93,7 +93,7 @@ metrics! {
     key_info: IntGaugeVec("key_info", ["kid", "state"]),
     /// Values sealed, by key.
     key_operations_total: IntCounterVec("key_operations_total", ["kid"]),
-    /// Look-ups of patients' keys, by what they gave: `found`, `created`, `absent`, `destroyed`, `unavailable`.
+    /// Look-ups of patients' keys, by what they gave: `found`, `created`, `absent`, `destroyed`, `late`, `unavailable`.
     patient_key_lookups_total: IntCounterVec("patient_key_lookups_total", ["result"]),
     /// Patients' keys that are kept opened in memory.
     patient_keys_cached: IntGauge("patient_keys_cached"),

@@ -402,6 +402,8 @@ async fn a_disk_that_hangs_holds_up_its_own_patient_and_no_other() {
     let mut other = sidecar.another(&client).await;
     let (held, served) = tokio::join!(refused(&mut client, "p-1"), read(&mut other, "p-2"));
     assert_eq!((held, served), (NOT_OPENED, data()));
+    let limits = "safeguard_limits_reached_total";
+    assert!(sidecar.metric(limits, &["patient_keys_wait"]).await >= 1.0);
     assert!(
         sidecar.stop().await.success(),
         "and not the end: {}",

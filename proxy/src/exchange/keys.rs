@@ -15,7 +15,7 @@ impl Exchange<'_> {
             return Found::Unavailable;
         }
         let found = patients.find(self.sidecar.trail.pseudonym(patient)).await;
-        self.looked_up(found.word());
+        self.looked_up(&found, found.word());
         found
     }
 
@@ -46,11 +46,14 @@ impl Exchange<'_> {
             Found::Held(_) => "created",
             other => other.word(),
         };
-        self.looked_up(word);
+        self.looked_up(&found, word);
         found
     }
 
-    fn looked_up(&self, result: &str) {
+    fn looked_up(&self, found: &Found, result: &str) {
+        if matches!(found, Found::Late) {
+            self.sidecar.limit_reached("patient_keys_wait");
+        }
         let counter = &self.sidecar.metrics.patient_key_lookups_total;
         counter.with_label_values(&[result]).inc();
     }

@@ -62,6 +62,8 @@ struct Entry {
 pub enum Found {
     /// It can't be said.
     Unavailable,
+    /// The disk did not answer in time.
+    Late,
     /// The patient has no key yet.
     Absent,
     /// This key.
@@ -75,7 +77,7 @@ impl Found {
     #[must_use]
     pub fn key(&self) -> HeldKey<'_> {
         match self {
-            Self::Unavailable => HeldKey::Unavailable,
+            Self::Unavailable | Self::Late => HeldKey::Unavailable,
             Self::Absent => HeldKey::Absent,
             Self::Held(ring) => HeldKey::Held(ring),
             Self::Destroyed => HeldKey::Destroyed,
@@ -87,6 +89,7 @@ impl Found {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Unavailable => "unavailable",
+            Self::Late => "late",
             Self::Absent => "absent",
             Self::Held(_) => "found",
             Self::Destroyed => "destroyed",
@@ -223,5 +226,8 @@ impl PatientKeys {
 /// A key that can't be had is said in the log: no pseudonym in it is a patient's id.
 fn unavailable(error: &StoreError) -> Found {
     log::error!("a patient's key can't be had: {error}");
-    Found::Unavailable
+    match error {
+        StoreError::TooSlow => Found::Late,
+        _ => Found::Unavailable,
+    }
 }
