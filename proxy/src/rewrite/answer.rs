@@ -11,6 +11,7 @@ use safeguard_policy::decide::Permit;
 use safeguard_policy::field::View;
 use safeguard_policy::policy::{FieldClass, FieldId};
 use safeguard_policy::{Path, Root};
+use safeguard_vault::OpenRoom;
 use safeguard_vault::canonical::canonicalize;
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
 use safeguard_wire::mcp::{self, Part, Place, Shape};
@@ -202,6 +203,7 @@ pub(super) fn open_message<'t>(
         workshop,
         reads_result,
         touched,
+        room: OpenRoom::default(),
     };
     for place in places {
         let class = class_of_place(place, workshop);
@@ -269,6 +271,8 @@ struct Opening<'o> {
     /// Whether a rule reads the result: then what nobody will see is opened, too.
     reads_result: bool,
     touched: &'o mut Touched,
+    /// What the values are opened in, one after the other.
+    room: OpenRoom,
 }
 
 impl Opening<'_> {
@@ -319,8 +323,9 @@ impl Opening<'_> {
         };
         let policy = &self.workshop.policy;
         let name = policy.field_name(field);
-        let plain = self.call.holder.open(self.workshop, &token, name)?;
-        splice.replace(value, plain.expose().as_bytes());
+        let holder = self.call.holder;
+        let plain = holder.open(self.workshop, &token, name, &mut self.room)?;
+        splice.replace(value, plain);
         self.touched.add(field, FieldAction::Opened);
         Ok(())
     }

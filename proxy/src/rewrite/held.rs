@@ -11,7 +11,7 @@ use safeguard_policy::Policy;
 use safeguard_vault::carry::Binding;
 use safeguard_vault::patient_keys::PatientKey;
 use safeguard_vault::ring::{KeyRing, Kid, RingError};
-use safeguard_vault::{Opener, Plaintext, sealed_with};
+use safeguard_vault::{OpenRoom, Opener, sealed_with};
 
 use super::rounds::Round;
 use super::{RewriteError, Workshop};
@@ -147,28 +147,26 @@ impl<'a> Holder<'a> {
         }
     }
 
-    /// Opens a sealed value of a field: under the patient's key if it names that, else under the ring.
-    pub(super) fn open(
+    /// Opens a sealed value of a field into `room`: under the patient's key if it names that, else under the ring.
+    pub(super) fn open<'r>(
         self,
         workshop: &Workshop,
         token: &str,
         field: &str,
-    ) -> Result<Plaintext, RewriteError> {
+        room: &'r mut OpenRoom,
+    ) -> Result<&'r str, RewriteError> {
         let patient = self.sealed_for(&workshop.policy, "opened")?;
-        let opened = match self.key {
-            HeldKey::Held(own) if workshop.policy.phi().patient_keys.is_some() => {
-                match sealed_with(token) {
-                    Some(kid) if kid == own.kid => own.opener.open(token, field, patient),
-                    Some(_) => workshop.opener.open(token, field, patient),
-                    // Fernet names no key.
-                    None => own
-                        .opener
-                        .open(token, field, patient)
-                        .or_else(|_| workshop.opener.open(token, field, patient)),
-                }
-            }
-            _ => workshop.opener.open(token, field, patient),
+        let own = match self.key {
+            HeldKey::Held(own) if workshop.policy.phi().patient_keys.is_some() => Some(own),
+            _ => None,
         };
+        let opener = match (own, sealed_with(token)) {
+            (Some(own), Some(kid)) if kid == own.kid => &own.opener,
+            // Fernet names no key.
+            (Some(own), None) if own.opener.open(token, field, patient).is_ok() => &own.opener,
+            _ => &workshop.opener,
+        };
+        let opened = opener.open_in(token, field, patient, room);
         opened.map_err(|_| RewriteError::Vault("opened"))
     }
 }
