@@ -5,7 +5,7 @@ use safeguard_tests::client::{Client, plain_request};
 use safeguard_tests::configuration::Setup;
 use safeguard_tests::sidecar::Sidecar;
 use safeguard_tests::tokens::{claims, physician, sign};
-use safeguard_tests::upstream::{Recorded, Reply, Upstream, tools_of_the_policy};
+use safeguard_tests::upstream::{Recorded, Reply, Upstream};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -111,6 +111,26 @@ fn interjections() -> Vec<Value> {
             "elicitation/create",
             json!({ "message": CANARY, "requestedSchema": { "type": "object", "properties": { "a": { "type": "string", "default": CANARY } } } }),
         ),
+        request(
+            "elicitation/create",
+            json!({ "message": "m", "_meta": record(), "vendor": CANARY, "requestedSchema": { "type": "object", "title": CANARY, "properties": {
+                "ssn": { "type": "string", "title": CANARY, "description": CANARY, "default": CANARY, "examples": [CANARY] },
+                "pick": { "type": "string", "enum": [CANARY], "enumNames": [CANARY] },
+                "titled": { "oneOf": [{ "const": CANARY, "title": CANARY }] },
+                "more": { "type": "array", "items": { "type": "string", "enum": [CANARY] }, "default": [CANARY] } } } }),
+        ),
+        request(
+            "elicitation/create",
+            json!({ "mode": "url", "message": CANARY, "elicitationId": "e", "url": format!("https://example.com/{CANARY}") }),
+        ),
+        request(
+            "sampling/createMessage",
+            json!({ "messages": [
+                { "role": "assistant", "content": { "type": "tool_use", "id": "1", "name": "t", "input": record() } },
+                { "role": "user", "content": [{ "type": "tool_result", "toolUseId": "1", "content": [{ "type": "text", "text": record().to_string() }], "structuredContent": record() }] },
+                { "role": "user", "content": { "type": "image", "data": blob(), "mimeType": "application/json" } }],
+                "stopSequences": [CANARY], "modelPreferences": { "hints": [{ "name": CANARY }] }, "tools": [{ "name": "t", "description": CANARY, "inputSchema": { "type": "object", "properties": { "ssn": { "default": CANARY } } } }], "maxTokens": 1 }),
+        ),
         request("roots/list", record()),
         request("ping", record()),
         request(CANARY, record()),
@@ -131,7 +151,7 @@ fn events(messages: &[Value]) -> Reply {
 
 /// An upstream that answers call number `n` with cell number `n`, the first time as JSON, the second as events.
 async fn upstream(cells: Vec<Value>) -> Upstream {
-    Upstream::start(tools_of_the_policy(), move |request: &Recorded| {
+    crate::methods::upstream(move |request: &Recorded| {
         let message = request.message();
         let arguments = &message["params"]["arguments"];
         let cell = cells.get(usize::try_from(arguments["department"].as_u64()?).ok()?)?;
@@ -192,8 +212,28 @@ async fn assert_nothing_kept(sidecar: &mut Sidecar) {
     assert_eq!(dumps, Vec::<String>::new(), "no core dump");
 }
 
-async fn traced(url: &str) -> Sidecar {
+/// Rules that let everybody do everything that is shown by views.
+const RULES: &str = r"methods:
+  completion/complete: { roles: any, patient: none }
+  sampling/createMessage: { roles: any }
+  elicitation/create: { roles: any }
+  roots/list: { roles: any, operation: read }
+  logging/setLevel: { roles: any }
+  notifications/message: { roles: any }
+  resources/subscribe: { roles: any }
+  tasks/get: { roles: any }
+  tasks/list: { roles: any }
+  tasks/cancel: { roles: any }
+";
+
+/// Without rules of methods, and with all of them.
+const POLICIES: [&str; 2] = ["", RULES];
+
+async fn traced(url: &str, rules: &str) -> Sidecar {
     let mut setup = Setup::new(url);
+    if !rules.is_empty() {
+        setup = setup.extended(rules);
+    }
     setup.set("RUST_LOG", "trace");
     setup.set("SAFEGUARD_LOG", "trace");
     Sidecar::start(setup).await
@@ -205,9 +245,15 @@ async fn no_cell_of_an_answer_shows_a_value_to_who_may_not_see_it() {
         .into_iter()
         .map(|result| json!({ "result": result }));
     let cells: Vec<Value> = results.chain(other_answers()).collect();
+    for rules in POLICIES {
+        no_cell_is_seen(cells.clone(), rules).await;
+    }
+}
+
+async fn no_cell_is_seen(cells: Vec<Value>, rules: &str) {
     let count = cells.len();
     let upstream = upstream(cells).await;
-    let mut sidecar = traced(&upstream.url()).await;
+    let mut sidecar = traced(&upstream.url(), rules).await;
     let mut client = sidecar
         .client(&sign(&claims("care.matrix", "care_agent", "TREAT")))
         .await;
@@ -225,11 +271,30 @@ async fn no_cell_of_an_answer_shows_a_value_to_who_may_not_see_it() {
 
 #[tokio::test]
 async fn nothing_that_an_upstream_says_beside_an_answer_shows_a_value() {
-    let cells = vec![json!({ "result": { "content": [] } })];
+    for rules in POLICIES {
+        let released = interjections_are_shown(rules).await;
+        // Every question and notification that a rule permits goes on, rewritten; the rest does not.
+        let permitted = match rules.is_empty() {
+            true => 4,
+            false => 11,
+        };
+        assert_eq!(released, permitted, "with the rules {rules:?}");
+    }
+}
+
+/// Sends every interjection; how many went on.
+async fn interjections_are_shown(rules: &str) -> usize {
+    let mut released = 0;
+    let handle = json!({ "result": { "task": { "taskId": "t", "status": "working" } } });
+    let cells = vec![json!({ "result": { "content": [] } }), handle];
     let upstream = upstream(cells).await;
-    let mut sidecar = traced(&upstream.url()).await;
+    let mut sidecar = traced(&upstream.url(), rules).await;
     let mut client = sidecar
         .client(&sign(&claims("care.beside", "care_agent", "TREAT")))
+        .await;
+    // The task that is told of is this client's.
+    client
+        .call("find_patient", &json!({ "department": 1 }))
         .await;
     for number in 0..interjections().len() {
         let arguments = json!({ "department": 0, "status": number });
@@ -240,14 +305,22 @@ async fn nothing_that_an_upstream_says_beside_an_answer_shows_a_value() {
             "the answer comes all the same: {seen}"
         );
         assert_absent(&format!("interjection {number}"), &seen);
+        released += seen.matches("\"method\"").count();
     }
     assert_nothing_kept(&mut sidecar).await;
+    released
 }
 
 #[tokio::test]
 async fn no_cell_of_a_request_reaches_the_upstream_in_clear() {
+    for rules in POLICIES {
+        no_cell_goes_up_in_clear(rules).await;
+    }
+}
+
+async fn no_cell_goes_up_in_clear(rules: &str) {
     let upstream = Upstream::answering(json!({ "content": [] })).await;
-    let mut sidecar = traced(&upstream.url()).await;
+    let mut sidecar = traced(&upstream.url(), rules).await;
     let mut client = sidecar.client(&sign(&physician("dr.matrix"))).await;
     let named = json!({ "ssn": CANARY, "deep": [{ "DOB": CANARY }], "text": json!({ "mrn": CANARY }).to_string() });
     let requests = [
@@ -276,7 +349,16 @@ async fn no_cell_of_a_request_reaches_the_upstream_in_clear() {
             "completion/complete",
             json!({ "ref": { "type": "ref/prompt", "name": "discharge_letter" }, "argument": { "name": "ssn", "value": CANARY } }),
         ),
+        (
+            "completion/complete",
+            json!({ "ref": { "type": "ref/prompt", "name": "discharge_letter" }, "argument": { "name": "x", "value": json!({ "ssn": CANARY }).to_string() }, "context": { "arguments": named }, "_meta": { "vendor": named }, "vendor": named }),
+        ),
         ("logging/setLevel", json!({ "level": CANARY })),
+        (
+            "logging/setLevel",
+            json!({ "level": "info", "vendor": named, "_meta": named }),
+        ),
+        ("tasks/list", json!({ "vendor": named, "_meta": named })),
         ("resources/subscribe", json!({ "uri": CANARY })),
         ("tasks/get", json!({ "taskId": CANARY })),
         (CANARY, named.clone()),
@@ -313,6 +395,49 @@ async fn no_cell_of_a_request_reaches_the_upstream_in_clear() {
     }
     for request in upstream.requests() {
         assert_absent("the upstream", &format!("{request:?}"));
+        assert_absent("the upstream", &String::from_utf8_lossy(&request.body));
+    }
+    assert_nothing_kept(&mut sidecar).await;
+}
+
+#[tokio::test]
+async fn no_cell_of_a_clients_answer_reaches_the_upstream_in_clear() {
+    let questions = interjections()
+        .into_iter()
+        .filter(|told| told.get("id") == Some(&json!(9)));
+    let count = interjections().len();
+    assert!(questions.count() >= 6);
+    let upstream = upstream(vec![json!({ "result": { "content": [] } })]).await;
+    let mut sidecar = traced(&upstream.url(), RULES).await;
+    let mut client = sidecar.client(&sign(&physician("dr.answers"))).await;
+    let named = json!({ "ssn": CANARY, "deep": [{ "DOB": CANARY }], "text": json!({ "mrn": CANARY }).to_string() });
+    let text = json!({ "type": "text", "text": named.to_string(), "_meta": named });
+    let answers = [
+        json!({ "result": { "action": "accept", "content": named, "_meta": named, "vendor": named } }),
+        json!({ "result": { "role": "assistant", "content": text, "model": "m" } }),
+        json!({ "result": { "role": "assistant", "content": [{ "type": "tool_use", "id": "1", "name": "t", "input": named }], "model": "m" } }),
+        json!({ "result": { "roots": [{ "uri": "file:///a", "name": "n", "_meta": named }] } }),
+        json!({ "error": { "code": -1, "message": named.to_string(), "data": named } }),
+        json!({ "result": {}, "vendor": named }),
+    ];
+    let mut passed = 0;
+    for number in 0..count {
+        for answer in &answers {
+            let arguments = json!({ "department": 0, "status": number });
+            let message = client.request_message(
+                "tools/call",
+                &json!({ "name": "find_patient", "arguments": arguments }),
+            );
+            whole(&mut client, &message).await;
+            let mut reply = json!({ "jsonrpc": "2.0", "id": 9 });
+            for (name, value) in answer.as_object().expect("members") {
+                reply[name] = value.clone();
+            }
+            passed += usize::from(client.post(&reply).await.status == 202);
+        }
+    }
+    assert!(passed >= 24, "{passed} answers went up");
+    for request in upstream.requests() {
         assert_absent("the upstream", &String::from_utf8_lossy(&request.body));
     }
     assert_nothing_kept(&mut sidecar).await;

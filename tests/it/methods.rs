@@ -30,7 +30,7 @@ const RULES: &str = r"methods:
 ";
 
 /// An upstream with MCP sessions: each `initialize` gets the next id.
-async fn upstream(
+pub(crate) async fn upstream(
     handler: impl Fn(&Recorded) -> Option<Reply> + Send + Sync + 'static,
 ) -> Upstream {
     let sessions = Mutex::new(0);
