@@ -26,6 +26,7 @@ mod patients;
 mod phi;
 mod python;
 mod reload;
+mod resume;
 mod sessions;
 mod shred;
 mod streams;

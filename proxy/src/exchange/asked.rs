@@ -142,6 +142,16 @@ pub enum Known {
     ServerRequest,
 }
 
+impl Known {
+    /// What is known of a request whose answer went out already, should the client ask to have it again.
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Call(call) => Self::Call(Arc::new(call.again())),
+            other => other.clone(),
+        }
+    }
+}
+
 /// A stream of notifications that was permitted.
 #[derive(Debug)]
 pub struct Listening {
@@ -172,9 +182,31 @@ pub struct Call {
     pub request_id: String,
     /// What the server's state between the rounds of this call is bound to.
     pub round: Round,
+    /// The hash of the configuration that it was judged by: what came of one is not shown by another.
+    pub judged_by: [u8; 32],
 }
 
 impl Call {
+    /// The same call, for an answer that comes again: it is read once more, and nothing is sent or changed.
+    fn again(&self) -> Self {
+        let mut permit = self.permit.clone();
+        if permit.operation.writes() {
+            permit.operation = Operation::Read;
+        }
+        Self {
+            method: self.method,
+            tool: self.tool.clone(),
+            permit,
+            patient: self.patient.clone(),
+            uri: self.uri.clone(),
+            caller: Arc::clone(&self.caller),
+            touched: Touched::default(),
+            request_id: self.request_id.clone(),
+            round: self.round,
+            judged_by: self.judged_by,
+        }
+    }
+
     /// Whose call it is, for what is bound to a patient or a login session; `key` is what is known of the patient's.
     pub fn holder<'a>(&'a self, key: HeldKey<'a>) -> Holder<'a> {
         Holder {

@@ -83,6 +83,7 @@ impl Exchange<'_> {
             touched: Touched::default(),
             request_id: key,
             round: Round::new(caller.owner(), name, ""),
+            judged_by: self.live.hash,
         };
         self.go_up(call, message, headers).await
     }
@@ -204,6 +205,7 @@ impl Exchange<'_> {
             touched: Touched::default(),
             request_id: key.to_owned(),
             round: Round::new(caller.owner(), "tasks", task),
+            judged_by: self.live.hash,
         })
     }
 

@@ -185,6 +185,7 @@ impl Exchange<'_> {
             permit,
             patient,
             round: Round::new(caller.owner(), method_name(method), &name),
+            judged_by: self.live.hash,
             uri: (method == Method::Resource).then_some(name),
             caller: Arc::clone(caller),
             touched: Touched::default(),

@@ -152,6 +152,7 @@ impl Exchange<'_> {
             touched: Touched::default(),
             request_id,
             round: Round::new(caller.owner(), name, ""),
+            judged_by: self.live.hash,
         }
     }
 

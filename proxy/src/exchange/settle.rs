@@ -50,6 +50,14 @@ impl Exchange<'_> {
         if let Some(refusal) = self.over(known) {
             return Err(refusal);
         }
+        // Only on a resumed stream: numbers of fields and views are those of one configuration.
+        if let Known::Call(call) = known
+            && call.judged_by != self.live.hash
+        {
+            let recorder = &self.sidecar.recorder;
+            recorder.not_released(call, &self.live, "policy_changed");
+            return Err(Refusal::Denied);
+        }
         match known {
             Known::Plain | Known::ServerRequest => Ok(None),
             Known::Initialize(_) if is_error => {

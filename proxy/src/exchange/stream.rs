@@ -22,6 +22,7 @@ use super::post::put_session;
 use super::{Bound, Caller, Exchange, Known};
 use crate::clock;
 use crate::downstream::{Downstream, Gone};
+use crate::gate;
 use crate::refuse::Refusal;
 use crate::rewrite::LIMITS;
 use crate::upstream::{Answer, UpstreamError};
@@ -39,6 +40,8 @@ pub(super) struct Course {
     pub(super) known: Option<Known>,
     /// Whether events carry ids, so that the client may come back for what it missed.
     resumable: bool,
+    /// Whether this is a client that came back.
+    resumes: bool,
 }
 
 impl Course {
@@ -100,6 +103,7 @@ impl Exchange<'_> {
             self.sidecar.limit_reached("streams_per_session");
             return Err(Refusal::Busy);
         };
+        let resumes = http.req_header().headers.contains_key(&gate::LAST_EVENT_ID);
         let _aside = self.sidecar.step_aside();
         self.streamed = true;
         let mut downstream = Downstream::new(http);
@@ -115,6 +119,7 @@ impl Exchange<'_> {
             session,
             known,
             resumable: false,
+            resumes,
         };
         self.relay(&mut downstream, caller, &mut answer, &mut course)
             .await;
@@ -127,11 +132,17 @@ impl Exchange<'_> {
     /// A call whose stream ended without its answer: what may still come on a resumed stream is awaited, the rest is
     /// over, and the trail says so.
     fn unanswered(&self, course: &Course) {
-        let (Some(known), false) = (&course.known, course.resumable) else {
+        let Some(known) = &course.known else {
             return;
         };
         if let (Some(bound), Some(key)) = (&course.session, &self.request_key) {
-            let _ = bound.session.take(key);
+            let waiting = bound.session.take(key);
+            if let (Some(waiting), true) = (waiting, course.resumable) {
+                bound.session.park(key, waiting);
+            }
+        }
+        if course.resumable {
+            return;
         }
         if let Known::Call(call) = known {
             let recorder = &self.sidecar.recorder;
@@ -251,13 +262,15 @@ impl Exchange<'_> {
         }
     }
 
-    /// An answer settles what is known of its request, once: this POST's own, or one of this session's that waits
-    /// for its answer on a resumed stream. Anything else is nobody's.
+    /// An answer settles what is known of its request: this POST's own, or one of this session's that waits for its
+    /// answer, or is given it again, on a resumed stream. Anything else is nobody's.
     async fn judge_answer(&self, data: &[u8], key: &str, course: &mut Course) -> Verdict {
-        let waiting = match &course.session {
-            Some(bound) => bound.session.take(key),
-            None => None,
-        };
+        let session = course.session.as_ref().map(|bound| &bound.session);
+        let waiting = session.and_then(|session| {
+            let again = course.resumes;
+            let parked = || again.then(|| session.parked(key)).flatten();
+            session.take(key).or_else(parked)
+        });
         let of_this_post = if self.request_key.as_deref() == Some(key) {
             course.known.take()
         } else {
@@ -266,6 +279,10 @@ impl Exchange<'_> {
         let Some(known) = of_this_post.or(waiting) else {
             return self.foreign("answer_to_nothing");
         };
+        if let (Some(bound), true) = (&course.session, course.resumable) {
+            // The client may not get it: its connection can end with this event.
+            bound.session.park(key, known.again());
+        }
         match self.settle(&known, data, Some(key)).await {
             Ok(Some(settled)) => Verdict::Rewritten(settled),
             Ok(None) => Verdict::Pass,

@@ -28,6 +28,11 @@ pub const QUESTIONS_MAX: usize = 64;
 /// How long a question may be open: a person answers within it, or the server asks again.
 pub const QUESTION_LIFE: Duration = Duration::from_secs(1800);
 
+/// Calls of one session whose answers may still come, or come again, on a resumed stream. The oldest makes room.
+pub const PARKED_MAX: usize = 16;
+/// How long that may be.
+pub const PARKED_LIFE: Duration = Duration::from_secs(600);
+
 /// The bounds of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct McpLimits {
@@ -126,6 +131,8 @@ pub struct McpSession<T> {
     calls: Mutex<HashMap<String, T>>,
     /// What the server asked the client, by the server's ids: an id space of its own.
     questions: Mutex<HashMap<String, (Instant, T)>>,
+    /// Calls whose stream is over: what is due to a client that resumes it.
+    parked: Mutex<HashMap<String, (Instant, T)>>,
 }
 
 impl<T> McpSessions<T> {
@@ -163,6 +170,7 @@ impl<T> McpSessions<T> {
             used: Mutex::new(Instant::now()),
             calls: Mutex::new(HashMap::new()),
             questions: Mutex::new(HashMap::new()),
+            parked: Mutex::new(HashMap::new()),
         });
         table.sessions.insert(id.to_owned(), Arc::clone(&session));
         table.owners.insert(owner, owned + 1);
@@ -261,12 +269,32 @@ impl<T> McpSession<T> {
             return Err(PendingError::Full);
         }
         calls.insert(id.to_owned(), call);
+        // An id that is used again means the new call alone.
+        self.parked.lock().remove(id);
         Ok(())
     }
 
     /// Takes a pending call out: its answer came, or nobody waits any more.
     pub fn take(&self, id: &str) -> Option<T> {
         self.calls.lock().remove(id)
+    }
+
+    /// Keeps a call for a client that resumes the stream which its answer was on, or should have been.
+    pub fn park(&self, id: &str, call: T) {
+        let mut parked = self.parked.lock();
+        parked.retain(|_, (since, _)| since.elapsed() < PARKED_LIFE);
+        if parked.len() >= PARKED_MAX && !parked.contains_key(id) {
+            let oldest = parked.iter().min_by_key(|(_, (since, _))| *since);
+            let oldest = oldest.map(|(id, _)| id.clone());
+            oldest.and_then(|id| parked.remove(&id));
+        }
+        parked.insert(id.to_owned(), (Instant::now(), call));
+    }
+
+    /// Takes out a call whose answer comes on a resumed stream.
+    pub fn parked(&self, id: &str) -> Option<T> {
+        let (since, call) = self.parked.lock().remove(id)?;
+        (since.elapsed() < PARKED_LIFE).then_some(call)
     }
 
     /// Notes a question of the server's that goes to the client. One that is asked again (on a resumed stream) is one

@@ -515,3 +515,22 @@ async fn questions_of_the_server_are_bounded_answered_once_and_expire() {
     assert_eq!(session.answered("n:2"), None);
     assert_eq!(session.ask("n:64", 64), Ok(()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_resumed_stream_may_bring_is_bounded_and_expires() {
+    use super::mcp::{PARKED_LIFE, PARKED_MAX};
+
+    let sessions: McpSessions<usize> = McpSessions::new(McpLimits::default());
+    let session = sessions.open("s", Owner::new("i", "a", "c")).unwrap();
+    for number in 0..=PARKED_MAX {
+        session.park(&format!("n:{number}"), number);
+        advance(Duration::from_millis(1)).await;
+    }
+    assert_eq!(session.parked("n:0"), None, "the oldest made room");
+    assert_eq!(session.parked("n:1"), Some(1));
+    assert_eq!(session.parked("n:1"), None);
+    session.begin("n:2", 9).unwrap();
+    assert_eq!(session.parked("n:2"), None, "the id means the new call");
+    advance(PARKED_LIFE).await;
+    assert_eq!(session.parked("n:3"), None);
+}
