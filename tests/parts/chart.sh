@@ -3,6 +3,7 @@
 # made from the API's own description, kube-score judges them, promtool tests the alerts, and the program itself checks the configuration.
 #
 #   tests/parts/chart.sh            everything; SAFEGUARD_BIN names the program (default: the debug build)
+#   tests/parts/chart.sh install    the tools only
 #   UPDATE_DOCS=1 tests/parts/chart.sh   also makes the table of values anew
 #
 # The tools are built once from their Go modules (Helm's takes minutes), by version, under ${XDG_CACHE_HOME:-~/.cache}/safeguard.
@@ -96,6 +97,7 @@ refuses_what_is_misspelt() {
 
 main() {
   install_tools
+  [ "${1:-}" != install ] || return 0
   SAFEGUARD_BIN="${SAFEGUARD_BIN:-$(target_folder)/debug/safeguard}"
   export SAFEGUARD_BIN
   [ -x "$SAFEGUARD_BIN" ] || die "no program at $SAFEGUARD_BIN: run \`cargo build --locked -p safeguard\`, or name one in SAFEGUARD_BIN"
@@ -111,4 +113,4 @@ main() {
   (cd helm/tests && PYTHONDONTWRITEBYTECODE=1 "$yaml_python" -m unittest)
 }
 
-main
+main "$@"
