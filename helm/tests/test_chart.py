@@ -205,6 +205,7 @@ class Refusals(unittest.TestCase):
             ("tls.certManager.issuerRef.name is empty", {"tls": {"source": "certManager"}}),
             ("config.roles is missing", {"config": {"roles": {}}}),
             ("config.listen.public_url is missing", {"config": {"listen": {"public_url": ""}}}),
+            ("allowed_dns_names is missing", {"config": {"tls": {"mutual_tls": {"allowed_dns_names": []}}}}),
             ("must differ", {"upstream": {"port": 8443}}),
             ("terminationGracePeriodSeconds is 30: at least 45", {"terminationGracePeriodSeconds": 30, "upstream": {"preStopSleepSeconds": 40}}),
             ("only copy of the audit log", {"persistence": {"type": "emptyDir"}}),
