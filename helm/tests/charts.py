@@ -36,9 +36,9 @@ def merged(base, over):
 
 
 def helm(given, *command):
-    """What a command of helm prints for the chart with these values."""
+    """What a command of helm prints for the chart with these values, a map or a file's text."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
-        yaml.safe_dump(given, file)
+        file.write(given if isinstance(given, str) else yaml.safe_dump(given))
         file.flush()
         whole = [HELM, *command, RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", file.name]
         ended = subprocess.run(whole, capture_output=True, text=True, check=False)

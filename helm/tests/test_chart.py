@@ -51,6 +51,12 @@ class Pod(unittest.TestCase):
                 for side in ("requests", "limits"):
                     self.assertEqual(set(container["resources"][side]), {"cpu", "memory", "ephemeral-storage"}, container["name"])
 
+    def test_a_log_in_the_pods_own_storage_may_grow_to_its_size(self):
+        rendered = of_ci("openshift")
+        self.assertEqual(sidecar(rendered)["resources"]["limits"]["ephemeral-storage"], "16Gi")
+        (volume,) = [volume for volume in pod(rendered)["spec"]["volumes"] if volume["name"] == "audit"]
+        self.assertEqual(volume["emptyDir"], {"sizeLimit": "16Gi"})
+
     def test_services_and_containers_name_the_sidecars_port_alone(self):
         for name, rendered in self.each():
             behind = values(name)["upstream"].get("port", 3000)
@@ -62,7 +68,7 @@ class Pod(unittest.TestCase):
 
     def test_the_servers_place_is_on_loopback(self):
         for _, rendered in self.each():
-            fixed = yaml.safe_load(configuration(rendered)["fixed.yaml"])
+            fixed = yaml.safe_load(configuration(rendered)["chart-fixed.yaml"])
             self.assertRegex(fixed["upstream"]["url"], r"^http://127\.0\.0\.1:\d+/")
 
     def test_what_is_mounted_is_there_and_nothing_is_mounted_by_subpath(self):
@@ -127,6 +133,13 @@ class Configuration(unittest.TestCase):
         own["keys"] = {ring: config["keys"][ring] for ring in ("integrity", "audit")}
         return yaml.safe_dump(own)
 
+    def test_numbers_and_dates_reach_the_program_as_they_were_written(self):
+        given = (charts.CHART / "ci" / "production-values.yaml").read_text(encoding="utf-8").replace('"2026-11-01"', "2026-11-01")
+        files = configuration([one for one in yaml.safe_load_all(charts.text(given)) if one])
+        self.assertIn("max_bytes: 32212254720\n", files["chart-fixed.yaml"])
+        self.assertIn('from: "2026-11-01"\n', files["chart-policy.yaml"])
+        self.assertEqual(self.checked(files).returncode, 0)
+
     def test_every_section_of_the_program_may_stand_in_the_values(self):
         told = subprocess.run([charts.SAFEGUARD, "schema"], capture_output=True, text=True, check=True)
         schema = json.loads((charts.CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -151,9 +164,9 @@ class Configuration(unittest.TestCase):
         manual = (charts.ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
         taken_up, restart = re.search(r"## What a reload takes up\n\n(.*?)\n\n", manual, re.S)[1].split("A change of", 1)
         rendered = configuration(of_ci("production"))
-        for section in yaml.safe_load(rendered["policy.yaml"]):
+        for section in yaml.safe_load(rendered["chart-policy.yaml"]):
             self.assertIn(f"`{section}", taken_up)
-        for section in yaml.safe_load(rendered["fixed.yaml"]):
+        for section in yaml.safe_load(rendered["chart-fixed.yaml"]):
             self.assertIn(f"`{section}", restart)
 
 

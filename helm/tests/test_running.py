@@ -130,12 +130,12 @@ class Running(unittest.TestCase):
 
     def test_a_new_policy_is_taken_up_and_a_change_of_the_rest_is_not(self):
         reloads = "safeguard_config_last_reload_successful"
-        policy = self.folder / "etc" / "policy.yaml"
+        policy = self.folder / "etc" / "chart-policy.yaml"
         before = self.configuration_hash()
         policy.write_text(policy.read_text(encoding="utf-8").replace("reveal:\n    - clinical", "reveal:\n    - identity"), encoding="utf-8")
         self.wait_until(self.process, lambda: self.configuration_hash() != before)
         self.assertIn(f"{reloads} 1\n", self.get("/metrics")[1])
-        fixed = self.folder / "etc" / "fixed.yaml"
+        fixed = self.folder / "etc" / "chart-fixed.yaml"
         fixed.write_text(fixed.read_text(encoding="utf-8").replace("audience: healthcare-agents", "audience: others"), encoding="utf-8")
         self.wait_until(self.process, lambda: f"{reloads} 0\n" in self.get("/metrics")[1])
 

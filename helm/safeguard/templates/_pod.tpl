@@ -41,7 +41,12 @@ lifecycle:
     exec:
       command: [/safeguard, drain, --socket, /var/lib/safeguard/state/control.sock]
 resources:
-  {{- toYaml $values.sidecar.resources | nindent 2 }}
+  {{- $resources := deepCopy $values.sidecar.resources }}
+  {{- if eq $values.persistence.type "emptyDir" }}
+  {{- /* An emptyDir counts as the pod's ephemeral storage: with a smaller limit the pod would be evicted as its log grows. */}}
+  {{- $_ := set $resources "limits" (merge (dict "ephemeral-storage" $values.persistence.size) (default dict $resources.limits)) }}
+  {{- end }}
+  {{- toYaml $resources | nindent 2 }}
 securityContext:
   {{- include "safeguard.securityContext" (list . $values.sidecar.securityContext) | nindent 2 }}
 terminationMessagePolicy: FallbackToLogsOnError
@@ -119,11 +124,12 @@ volumeMounts:
   projected:
     defaultMode: 0444
     sources:
-      - configMap: { name: {{ $name }}-fixed }
-      - configMap: { name: {{ $name }}-policy }
       {{- with $values.existingConfigMap }}
       - configMap: { name: {{ . }} }
       {{- end }}
+      # After it: of files with one name the last one stays.
+      - configMap: { name: {{ $name }}-fixed }
+      - configMap: { name: {{ $name }}-policy }
 - name: tls
   {{- if eq $tls.source "csi" }}
   csi:
