@@ -8,6 +8,7 @@
 //!
 //! The canary is no test of the upstream: nothing of it leaves the process.
 
+mod messages;
 mod patient;
 mod search;
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use base64_simd::STANDARD;
 use safeguard_policy::decide::{Operation, Permit, Rule};
 use safeguard_policy::field::{BinaryView, TextView, View, Views};
 use safeguard_policy::policy::{FieldId, Storage};
@@ -11,18 +10,20 @@ use safeguard_wire::json::Tree;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+use super::messages::{ELICITATION, URI, answers, places};
 use super::search::Needle;
 use crate::rewrite::answer::{Call, Method, answer};
 use crate::rewrite::request::{Stamp, request};
 use crate::rewrite::shapes::Absence;
-use crate::rewrite::{HeldKey, Holder, LIMITS, RewriteError, Workshop};
+use crate::rewrite::told::{self, Told};
+use crate::rewrite::{HeldKey, Holder, LIMITS, RewriteError, Workshop, client};
 
 /// Fields that are sent through together, so that one message stays far below the bounds of a parse.
 const FIELDS_PER_MESSAGE: usize = 64;
 /// Hexadecimal digits of a value: no chance finds them in ciphertext.
 const VALUE_DIGITS: usize = 32;
-/// A URI that names nobody.
-const URI: &str = "canary://patient";
+/// Where a client's values stand.
+const SENT: [&str; 2] = ["tools/call arguments", "elicitation/create answer"];
 
 /// Whose values they are, where the policy binds them.
 fn holder(workshop: &Workshop) -> Holder<'_> {
@@ -119,7 +120,14 @@ impl Rewriter for Workshop {
             now_micros: now_unix.saturating_mul(1_000_000),
         };
         let path = ["params", "arguments"];
-        let rewritten = request(&tree, &path, permit, self, holder(self), stamp, false)?;
+        let is_answer = tree
+            .root()
+            .children()
+            .any(|member| member.is_named("result"));
+        let rewritten = match is_answer {
+            true => client::answer(&tree, ELICITATION, permit, self, holder(self), stamp)?,
+            false => request(&tree, &path, permit, self, holder(self), stamp, false)?,
+        };
         Ok(rewritten.body.unwrap_or_else(|| text.to_vec()))
     }
 
@@ -139,7 +147,18 @@ impl Rewriter for Workshop {
             absence: Absence::Anything,
             now_unix,
         };
-        let rewritten = answer(&tree, &call, self)?;
+        let has = |name| tree.root().children().any(|member| member.is_named(name));
+        let rewritten = match method {
+            Method::Other(name) if has("params") => {
+                let kind = if has("id") {
+                    Told::Question
+                } else {
+                    Told::News
+                };
+                told::told(&tree, name, kind, &call, self)?
+            }
+            _ => answer(&tree, &call, self)?,
+        };
         Ok(rewritten.body.unwrap_or_else(|| text.to_vec()))
     }
 }
@@ -262,14 +281,17 @@ impl Visit<'_> {
 
     /// What the role may send reaches the upstream sealed; what it may not is refused.
     fn upward(&self) -> Vec<Finding> {
-        let path = "tools/call arguments";
+        SENT.into_iter().flat_map(|path| self.sent(path)).collect()
+    }
+
+    fn sent(&self, path: &'static str) -> Vec<Finding> {
         let leaked = |field: &Planted<'_>| finding(path, field.name, "", What::Leaked);
         let may_send = |field: &&Planted<'_>| self.view(field) == View::Reveal;
         let (sendable, hidden): (Vec<_>, Vec<_>) = self.fields.iter().partition(may_send);
         let arguments = places(&members(sendable.iter().copied(), |field| {
             json!(field.value)
         }));
-        let mut findings = match self.send(&arguments) {
+        let mut findings = match self.send(path, &arguments) {
             Err(_) => vec![finding(path, "", self.role, What::Refused)],
             Ok(_) if self.workshop.policy.phi().storage == Storage::Clear => Vec::new(),
             Ok(sent) => {
@@ -280,15 +302,22 @@ impl Visit<'_> {
             }
         };
         let accepted = |field: &&Planted<'_>| {
-            self.send(&members([*field], |field| json!(field.value)))
+            self.send(path, &members([*field], |field| json!(field.value)))
                 .is_ok()
         };
         findings.extend(hidden.into_iter().filter(accepted).map(leaked));
         findings
     }
 
-    fn send(&self, arguments: &Value) -> Result<Vec<u8>, RewriteError> {
-        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "canary", "arguments": arguments } });
+    fn send(&self, path: &str, values: &Value) -> Result<Vec<u8>, RewriteError> {
+        let message = match path.starts_with(ELICITATION) {
+            true => {
+                json!({ "jsonrpc": "2.0", "id": 1, "result": { "action": "accept", "content": values } })
+            }
+            false => {
+                json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "canary", "arguments": values } })
+            }
+        };
         self.rewriter
             .up(message.to_string().as_bytes(), &self.permit, self.now_unix)
     }
@@ -366,61 +395,4 @@ fn members<'p>(
         .into_iter()
         .map(|field| (field.name.to_owned(), value(field)));
     Value::Object(pairs.collect())
-}
-
-/// One record in every way that arguments can hold it: as it is, deeper, under other spellings of its names, in text.
-fn places(record: &Value) -> Value {
-    let mut all = record.clone();
-    let shouted = respelled(record);
-    if let Some(object) = all.as_object_mut() {
-        object.insert("deeper".to_owned(), json!({ "rows": [[shouted]] }));
-        object.insert("text".to_owned(), json!(record.to_string()));
-        object.insert(
-            "twice".to_owned(),
-            json!(json!({ "text": record.to_string() }).to_string()),
-        );
-    }
-    all
-}
-
-/// The same members, their names in capitals with hyphens.
-fn respelled(record: &Value) -> Value {
-    let members = record.as_object().into_iter().flatten();
-    let respelled =
-        members.map(|(name, value)| (name.to_uppercase().replace('_', "-"), value.clone()));
-    Value::Object(respelled.collect())
-}
-
-/// Every kind of answer with the record in every place that it has. The prose stands where text can.
-fn answers(record: &Value, prose: &str) -> Vec<(&'static str, Method, Value)> {
-    let all = places(record);
-    let text = all.to_string();
-    let blob = STANDARD.encode_to_string(&text);
-    let resource = json!({ "uri": URI, "mimeType": "application/json", "text": text });
-    let binary = json!({ "uri": URI, "mimeType": "application/json", "blob": blob });
-    let blocks = json!([
-        { "type": "text", "text": text }, { "type": "text", "text": prose, "_meta": all },
-        { "type": "resource", "resource": resource }, { "type": "resource", "resource": binary },
-        { "type": "resource_link", "uri": format!("canary://{prose}"), "name": prose, "description": prose },
-        { "type": "image", "data": STANDARD.encode_to_string(prose), "mimeType": "image/png" },
-    ]);
-    let result = |result: Value| json!({ "jsonrpc": "2.0", "id": 1, "result": result });
-    let tool = json!({ "structuredContent": all, "content": blocks, "_meta": all, "unknown": all });
-    let messages = json!([{ "role": "user", "content": { "type": "text", "text": text } }]);
-    let prompt = json!({ "description": prose, "messages": messages, "_meta": all });
-    let error = json!({ "code": -32000, "message": prose, "data": all });
-    vec![
-        ("tools/call result", Method::Tool, result(tool)),
-        (
-            "resources/read result",
-            Method::Resource,
-            result(json!({ "contents": [resource, binary] })),
-        ),
-        ("prompts/get result", Method::Prompt, result(prompt)),
-        (
-            "error",
-            Method::Tool,
-            json!({ "jsonrpc": "2.0", "id": 1, "error": error }),
-        ),
-    ]
 }

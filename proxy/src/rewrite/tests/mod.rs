@@ -5,6 +5,7 @@ mod answers;
 mod detecting;
 mod integrity;
 mod lists;
+mod methods;
 mod places;
 mod properties;
 mod requests;
