@@ -3,21 +3,27 @@
 Paths and ports are moved to a folder and to loopback; nothing else is changed.
 """
 
+import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import tempfile
 import time
 import unittest
 import urllib.error
+import urllib.parse
 import urllib.request
+
+import yaml
 
 import charts
 from charts import configuration, of_ci, sidecar
-from test_observability import metrics
+from test_observability import dashboard_expressions, groups, metrics
 
 PROMTOOL = os.environ.get("PROMTOOL", "promtool")
+PROMETHEUS = os.environ.get("PROMETHEUS", "prometheus")
 # How long a start or an end may take on a busy machine, in seconds; none of them is expected to come near it.
 PATIENCE = 60
 
@@ -28,7 +34,9 @@ def free_port():
         return one.getsockname()[1]
 
 
-class Running(unittest.TestCase):
+class Started(unittest.TestCase):
+    """The sidecar of ci/minimal-values.yaml, running."""
+
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -110,6 +118,8 @@ class Running(unittest.TestCase):
         except OSError:
             return 0, ""
 
+
+class Running(Started):
     def test_it_starts_without_its_upstream_is_ready_and_ends_well_by_the_prestop_hook(self):
         for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
             self.assertEqual(self.get(sidecar(self.rendered)[kind]["httpGet"]["path"])[0], 200, kind)
@@ -141,6 +151,59 @@ class Running(unittest.TestCase):
 
     def configuration_hash(self):
         return next(line for line in self.get("/metrics")[1].splitlines() if line.startswith("safeguard_config_info") and line.endswith(" 1"))
+
+
+class Scraped(Started):
+    """A real Prometheus scrapes it as the operator would have it do, with the rules of the chart."""
+
+    def setUp(self):
+        super().setUp()
+        self.port = free_port()
+        target = {"targets": [f"127.0.0.1:{self.admin}"], "labels": {"namespace": charts.NAMESPACE, "pod": f"{charts.RELEASE}-safeguard-0"}}
+        settings = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": ["rules.yaml"],
+            "scrape_configs": [{"job_name": "clinic", "static_configs": [target]}],
+        }
+        (self.folder / "prometheus.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+        (self.folder / "rules.yaml").write_text(yaml.safe_dump({"groups": groups()}), encoding="utf-8")
+        words = [PROMETHEUS, f"--config.file={self.folder}/prometheus.yaml", f"--storage.tsdb.path={self.folder}/tsdb"]
+        words += [f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=warn"]
+        with (self.folder / "log").open("ab") as log:
+            self.prometheus = subprocess.Popen(words, stderr=log)
+        self.addCleanup(self.end, self.prometheus)
+
+    def ask(self, path, **question):
+        """The data of an answer of Prometheus's API, None while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(question)}", timeout=10) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            if error.code == 503:
+                return None
+            self.fail(f"{question}: {error.read().decode()}")
+        except OSError:
+            return None
+
+    def found(self, query):
+        return (self.ask("query", query=query) or {}).get("result")
+
+    def test_every_rule_is_evaluated_and_every_panel_finds_what_the_sidecar_tells(self):
+        # Two scrapes at least: a rate needs both.
+        self.wait_until(self.prometheus, lambda: self.found("count_over_time(safeguard_build_info[1m]) > 2"))
+        self.wait_until(self.prometheus, lambda: all(rule["health"] == "ok" for rule in self.rules()))
+        self.assertNotIn("SafeguardAbsent", {rule["name"] for rule in self.rules() if rule.get("alerts")})
+        there = {line.split("{")[0].split(" ")[0] for line in self.get("/metrics")[1].splitlines()}
+        for place, expression in dashboard_expressions():
+            plain = expression.replace("$__rate_interval", "1m").replace("$__range", "1m").replace("$namespace", ".*").replace("$pod", ".*")
+            result = self.found(plain)
+            self.assertIsNotNone(result, place)
+            # What compares may hold for nothing; what asks for one label's value may not have come up yet.
+            if ">" not in plain and not re.search(r'(result|outcome)!?="', plain) and set(re.findall(r"safeguard_\w+", plain)) <= there:
+                self.assertTrue(result, f"{place}: {plain}")
+
+    def rules(self):
+        return [rule for group in (self.ask("rules") or {"groups": []})["groups"] for rule in group["rules"]] or [{"name": "", "health": "unknown"}]
 
 
 if __name__ == "__main__":

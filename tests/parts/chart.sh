@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the chart with the tools of its users: helm renders and lints every file of ci/, kubeconform holds the objects against schemas
-# made from the API's own description, kube-score judges them, promtool tests the alerts, and the program itself checks the configuration.
+# made from the API's own description, kube-score judges them, promtool tests the alerts, and the program itself runs with the configuration,
+# probed and drained as the kubelet would do it and scraped by a real Prometheus.
 #
 #   tests/parts/chart.sh            everything; SAFEGUARD_BIN names the program (default: the debug build)
 #   tests/parts/chart.sh install    the tools only
@@ -39,7 +40,7 @@ make_yaml_python() {
 }
 
 # Debian's package is unpacked and not installed: installing it would start a server.
-make_promtool() {
+make_prometheus() {
   (cd "$1" && { apt-get download -q prometheus || { apt-get update -q && apt-get download -q prometheus; }; } && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
 }
 
@@ -71,7 +72,7 @@ install_tools() {
   folder="$(tool helm make_helm "$HELM_TOOL")"; export HELM="$folder/helm"
   folder="$(tool kubeconform make_kubeconform "$KUBECONFORM")"; kubeconform="$folder/kubeconform"
   folder="$(tool kube-score make_kube_score "$KUBE_SCORE")"; kube_score="$folder/kube-score"
-  folder="$(tool promtool make_promtool debian-12)"; export PROMTOOL="$folder/usr/bin/promtool"
+  folder="$(tool prometheus make_prometheus debian-12)"; export PROMTOOL="$folder/usr/bin/promtool" PROMETHEUS="$folder/usr/bin/prometheus"
 }
 
 # --- checks ------------------------------------------------------------------------------------------------------------
