@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use safeguard_tests::client::Client;
 use safeguard_tests::clinic::Clinic;
 use safeguard_tests::configuration::Setup;
-use safeguard_tests::sidecar::{Sidecar, command, filter, path_text};
+use safeguard_tests::sidecar::{Sidecar, command, filter, filter_in, path_text};
 use safeguard_tests::tokens::{physician, sign};
 use safeguard_tests::wait::{eventually, within};
 use serde_json::{Value, json};
@@ -345,17 +345,8 @@ async fn after_a_rotation_and_a_pass_over_the_keys_the_old_key_may_be_destroyed(
     for patient in ["p-1", "p-2"] {
         store(&mut client, patient).await;
     }
-    let one = "{ id: phi-2026-11, from: 2026-11-01, source: \"${PHI_KEY}\" }";
-    let two = |state: &str| {
-        format!(
-            "{{ id: phi-2026-11, from: 2026-11-01, {state} }}, {{ id: phi-2026-12, from: 2026-11-02, source: \"${{PHI_KEY_2}}\" }}"
-        )
-    };
-    let opens_only = two("source: \"${PHI_KEY}\", state: decrypt-only");
-    sidecar
-        .setup
-        .set("PHI_KEY_2", "c2Vjb25kLXBoaS1rZXktb2YtdGhlLXRlc3RzLTAxMjM=");
-    sidecar.setup.replace("policy.yaml", one, &opens_only);
+    let opens_only = "source: \"${PHI_KEY}\", state: decrypt-only";
+    second_key(&mut sidecar.setup, opens_only);
     sidecar.setup.write();
     assert!(sidecar.stop().await.success());
     sidecar.launch_again();
@@ -373,7 +364,7 @@ async fn after_a_rotation_and_a_pass_over_the_keys_the_old_key_may_be_destroyed(
     }
     sidecar
         .setup
-        .replace("policy.yaml", &opens_only, &two("state: destroyed"));
+        .replace("policy.yaml", opens_only, "state: destroyed");
     sidecar.setup.write();
     assert!(sidecar.stop().await.success());
     sidecar.launch_again();
@@ -382,6 +373,94 @@ async fn after_a_rotation_and_a_pass_over_the_keys_the_old_key_may_be_destroyed(
     for patient in ["p-1", "p-2"] {
         assert_eq!(read(&mut client, patient).await, data());
     }
+}
+
+/// The ring with a second key that seals, and what becomes of the first.
+fn second_key(setup: &mut Setup, first: &str) {
+    let one = "{ id: phi-2026-11, from: 2026-11-01, source: \"${PHI_KEY}\" }";
+    let two = format!(
+        "{{ id: phi-2026-11, from: 2026-11-01, {first} }}, {{ id: phi-2026-12, from: 2026-11-02, source: \"${{PHI_KEY_2}}\" }}"
+    );
+    setup.set("PHI_KEY_2", "c2Vjb25kLXBoaS1rZXktb2YtdGhlLXRlc3RzLTAxMjM=");
+    setup.replace("policy.yaml", one, &two);
+}
+
+/// Takes what a clinic stores through `phi reseal`, a record a line, and puts it back.
+async fn reseal(clinic: &Clinic, setup: &Setup, more: &[&str]) {
+    let stored = clinic.stored();
+    let entries = stored.as_object().expect("an object");
+    let lines: String = entries.values().map(|entry| format!("{entry}\n")).collect();
+    let config = setup.config();
+    let arguments = ["phi", "reseal", "--lines", "--config", path_text(&config)];
+    let arguments = [&arguments, more].concat();
+    let resealed = filter_in(&setup.environment, &arguments, &lines).await;
+    let resealed = resealed.expect("every record");
+    assert_eq!(resealed.lines().count(), entries.len());
+    let again = filter_in(&setup.environment, &arguments, &resealed).await;
+    assert_eq!(
+        again.as_deref(),
+        Ok(&*resealed),
+        "a second pass changes nothing"
+    );
+    clinic.tamper(|stored| {
+        let entries = stored.as_object_mut().expect("an object");
+        for (entry, line) in entries.values_mut().zip(resealed.lines()) {
+            *entry = serde_json::from_str(line).expect("JSON");
+        }
+    });
+}
+
+#[tokio::test]
+async fn after_records_were_sealed_anew_the_old_key_may_be_destroyed() {
+    let clinic = Clinic::start().await;
+    let mut sidecar = Sidecar::start(Setup::new(&clinic.server.url())).await;
+    let mut client = sidecar.client(&sign(&physician("dr.reseal"))).await;
+    for patient in ["p-1", "p-2"] {
+        store(&mut client, patient).await;
+    }
+    assert!(sidecar.stop().await.success());
+    let opens_only = "source: \"${PHI_KEY}\", state: decrypt-only";
+    second_key(&mut sidecar.setup, opens_only);
+    sidecar.setup.write();
+    reseal(&clinic, &sidecar.setup, &[]).await;
+    sidecar
+        .setup
+        .replace("policy.yaml", opens_only, "state: destroyed");
+    sidecar.setup.write();
+    sidecar.launch_again();
+    sidecar.ready().await;
+    let mut client = sidecar.client(&sign(&physician("dr.resealed"))).await;
+    for patient in ["p-1", "p-2"] {
+        assert_eq!(read(&mut client, patient).await, data());
+    }
+}
+
+#[tokio::test]
+async fn records_from_before_come_under_their_patients_keys_and_can_then_be_destroyed() {
+    let clinic = Clinic::start().await;
+    let mut sidecar = Sidecar::start(Setup::new(&clinic.server.url())).await;
+    let mut client = sidecar.client(&sign(&physician("dr.before"))).await;
+    for patient in ["p-1", "p-2"] {
+        store(&mut client, patient).await;
+    }
+    assert!(sidecar.stop().await.success());
+    let later = setup(&clinic.server.url());
+    later.write();
+    reseal(
+        &clinic,
+        &later,
+        &["--patient-at", "record.patient_id", "--unbound"],
+    )
+    .await;
+    assert_eq!(files(&keys_of(&later), "key").len(), 2);
+    let sidecar = Sidecar::start(later).await;
+    let mut client = sidecar.client(&sign(&physician("dr.after"))).await;
+    for patient in ["p-1", "p-2"] {
+        assert_eq!(read(&mut client, patient).await, data());
+    }
+    shred(&sidecar.setup, "p-1").await.expect("a receipt");
+    assert_eq!(refused(&mut client, "p-1").await, NOT_OPENED);
+    assert_eq!(read(&mut client, "p-2").await, data());
 }
 
 #[tokio::test]

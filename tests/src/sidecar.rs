@@ -288,10 +288,20 @@ pub async fn command_in(
 
 /// Runs a subcommand with a text on its standard input; its standard output, if it ended well.
 pub async fn filter(arguments: &[&str], input: &str) -> Result<String, String> {
+    filter_in(&BTreeMap::new(), arguments, input).await
+}
+
+/// The same in an environment.
+pub async fn filter_in(
+    environment: &BTreeMap<String, String>,
+    arguments: &[&str],
+    input: &str,
+) -> Result<String, String> {
     use tokio::io::AsyncWriteExt;
     let mut child = Command::new(real::binary())
         .args(arguments)
         .env_clear()
+        .envs(environment)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

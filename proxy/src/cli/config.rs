@@ -195,13 +195,28 @@ pub(super) fn trail_keys(configuration: &mut Configuration) -> Result<(), CliErr
 ///
 /// # Errors
 /// The first that can't be had.
-pub(super) fn data_keys(configuration: &mut Configuration) -> Result<(), CliError> {
+fn data_keys(configuration: &mut Configuration) -> Result<(), CliError> {
     let sources = &configuration.key_sources;
     let mut resolver = Resolver::default();
     let had = resolver.resolve(&mut configuration.keys, Rings::PhiAndIntegrity, sources);
     runtime()?
         .block_on(had)
         .map_err(|why| CliError::Unavailable(why.to_string()))
+}
+
+/// A configuration for a command that seals and opens, with every key that it names.
+///
+/// # Errors
+/// Its findings, or the first key that can't be had.
+pub(super) fn with_keys(
+    config: &ConfigArgs,
+    terminal: &Terminal<'_>,
+) -> Result<Configuration, CliError> {
+    let ready = load(&config.paths, Mode::Use)?.ready(terminal)?;
+    let mut configuration = ready.configuration;
+    trail_keys(&mut configuration)?;
+    data_keys(&mut configuration)?;
+    Ok(configuration)
 }
 
 /// What waits for servers in a command.

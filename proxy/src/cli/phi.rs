@@ -1,5 +1,7 @@
 //! `phi`: the PHI of a record sealed or opened, standard input to standard output, as the Python class does it.
 
+mod reseal;
+
 use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -20,6 +22,8 @@ pub(super) enum PhiCommand {
     Seal(SealArgs),
     /// Open the envelopes of a record; hs1 and Fernet are told apart
     Open(OpenArgs),
+    /// Seal the values of exported records anew, under the keys, format and binding of a configuration
+    Reseal(reseal::ResealArgs),
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +102,7 @@ pub(super) fn phi(command: &PhiCommand, terminal: &mut Terminal<'_>) -> Result<E
                 arguments.seal(&ring, text)
             })
         }
+        PhiCommand::Reseal(arguments) => reseal::perform(arguments, terminal),
         PhiCommand::Open(arguments) => {
             let ring = ring(
                 arguments.key_id.as_deref(),

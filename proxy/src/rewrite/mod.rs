@@ -16,6 +16,7 @@ pub mod prose;
 pub mod record;
 mod redeem;
 pub mod request;
+pub mod reseal;
 pub mod rounds;
 mod schema;
 pub mod shapes;

@@ -1,7 +1,6 @@
 //! `keys rotate --reseal`: the patients' keys wrapped anew, so that an old key of `keys.phi` may go.
 
-use super::shred::with_keys;
-use crate::cli::config::ConfigArgs;
+use crate::cli::config::{ConfigArgs, with_keys};
 use crate::cli::{CliError, Exit, Terminal};
 use crate::{clock, settings};
 

@@ -10,7 +10,7 @@ use safeguard_policy::Configuration;
 use safeguard_vault::decode_base64;
 use zeroize::Zeroizing;
 
-use crate::cli::config::{ConfigArgs, Mode, data_keys, load, runtime, trail_keys};
+use crate::cli::config::{ConfigArgs, Mode, load, runtime, trail_keys, with_keys};
 use crate::cli::terminal::printable;
 use crate::cli::{CliError, Exit, Terminal};
 use crate::clock;
@@ -141,19 +141,6 @@ fn here(
 
 fn refused(error: &impl std::fmt::Display) -> CliError {
     CliError::Finding(error.to_string())
-}
-
-/// The configuration with every key that it names.
-pub(super) fn with_keys(
-    config: &ConfigArgs,
-    terminal: &Terminal<'_>,
-) -> Result<Configuration, CliError> {
-    let mut configuration = load(&config.paths, Mode::Use)?
-        .ready(terminal)?
-        .configuration;
-    trail_keys(&mut configuration)?;
-    data_keys(&mut configuration)?;
-    Ok(configuration)
 }
 
 fn audit_keys(configuration: &Configuration) -> Result<AuditKeys, CliError> {

@@ -9,6 +9,7 @@ mod methods;
 mod places;
 mod properties;
 mod requests;
+mod resealing;
 mod schemas;
 mod sealing;
 mod shredding;

@@ -10,7 +10,7 @@ use super::super::{
 use super::*;
 
 /// The example with a key for each patient, and without the tools that know no patient before their answer.
-fn world(more: &str) -> World {
+pub(super) fn world(more: &str) -> World {
     World::with(|text| {
         let keys = "bind: [patient]\n  patient_keys: { directory: /keys }";
         text.replace("phi:\n  domain", &format!("phi:\n  {keys}\n  {more}domain"))
@@ -25,16 +25,16 @@ fn world(more: &str) -> World {
     })
 }
 
-fn domain(world: &World) -> &str {
+pub(super) fn domain(world: &World) -> &str {
     &world.workshop.policy.phi().domain
 }
 
-fn patient_ring(world: &World, pseudonym: &str) -> PatientRing {
+pub(super) fn patient_ring(world: &World, pseudonym: &str) -> PatientRing {
     let key = PatientKey::generate(domain(world), pseudonym).unwrap();
     PatientRing::new(key, domain(world)).unwrap()
 }
 
-fn of<'a>(patient: &'a str, key: HeldKey<'a>) -> Holder<'a> {
+pub(super) fn of<'a>(patient: &'a str, key: HeldKey<'a>) -> Holder<'a> {
     Holder {
         patient: Some(patient),
         key,
@@ -76,7 +76,7 @@ fn seen(world: &World, record: &Value, holder: Holder<'_>) -> Result<Value, Rewr
     Ok(body["result"]["structuredContent"].clone())
 }
 
-fn kid(sealed: &Value) -> Option<Kid> {
+pub(super) fn kid(sealed: &Value) -> Option<Kid> {
     sealed_with(sealed["_value"].as_str().unwrap())
 }
 
