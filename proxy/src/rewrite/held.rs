@@ -160,10 +160,11 @@ impl<'a> Holder<'a> {
             HeldKey::Held(own) if workshop.policy.phi().patient_keys.is_some() => Some(own),
             _ => None,
         };
-        let opener = match (own, sealed_with(token)) {
-            (Some(own), Some(kid)) if kid == own.kid => &own.opener,
+        // Without keys of patients nothing is read of the token here.
+        let opener = match own.map(|own| (own, sealed_with(token))) {
+            Some((own, Some(kid))) if kid == own.kid => &own.opener,
             // Fernet names no key.
-            (Some(own), None) if own.opener.open(token, field, patient).is_ok() => &own.opener,
+            Some((own, None)) if own.opener.open(token, field, patient).is_ok() => &own.opener,
             _ => &workshop.opener,
         };
         let opened = opener.open_in(token, field, patient, room);

@@ -5,8 +5,9 @@ use safeguard_policy::Root;
 use safeguard_policy::policy::{FieldClass, FieldId, Format};
 use safeguard_vault::ring::Kid;
 use safeguard_vault::search::SearchError;
-use safeguard_vault::{Plaintext, Sealer, Wrap, sealed_with};
+use safeguard_vault::{OpenRoom, Sealer, Wrap, sealed_with};
 use safeguard_wire::json::{Kind, Splice, Tree, Value};
+use zeroize::Zeroizing;
 
 use super::inside::{self, Inside};
 use super::marks::Marks;
@@ -18,6 +19,9 @@ use super::{Holder, RewriteError, Workshop};
 const SEARCHABLE: &str = "hsx1.";
 /// What an `hs1` value's text begins with.
 const NATIVE: &str = "hs1.";
+
+/// A value's JSON text, opened.
+type Clear = Zeroizing<String>;
 
 /// A document that was gone through.
 #[derive(Debug)]
@@ -147,15 +151,23 @@ impl<'w> Pass<'w> {
         Ok(())
     }
 
-    fn open(&self, token: &str, name: &str) -> Result<Plaintext, RewriteError> {
-        let opened = self.about.holder.open(self.workshop, token, name);
-        match opened {
+    fn open(&self, token: &str, name: &str) -> Result<Clear, RewriteError> {
+        match self.bound(token, name) {
             Err(RewriteError::Vault("opened")) if self.about.unbound => {
                 let unbound = self.workshop.opener.open(token, name, None);
-                unbound.map_err(|_| RewriteError::Vault("opened"))
+                let unbound = unbound.map_err(|_| RewriteError::Vault("opened"))?;
+                Ok(Zeroizing::new(unbound.expose().to_owned()))
             }
             opened => opened,
         }
+    }
+
+    /// A value as it is bound.
+    fn bound(&self, token: &str, name: &str) -> Result<Clear, RewriteError> {
+        let mut room = OpenRoom::default();
+        let holder = self.about.holder;
+        let text = holder.open(self.workshop, token, name, &mut room)?;
+        Ok(Zeroizing::new(text.to_owned()))
     }
 
     /// The value as it would be sealed today; none where it is so already.
@@ -163,12 +175,12 @@ impl<'w> Pass<'w> {
         &mut self,
         token: &str,
         field: FieldId,
-        plain: &Plaintext,
+        plain: &str,
         wrap: Wrap,
     ) -> Result<Option<Vec<u8>>, RewriteError> {
         let workshop = self.workshop;
         let (policy, name) = (&workshop.policy, workshop.policy.field_name(field));
-        let text = plain.expose().as_bytes();
+        let text = plain.as_bytes();
         let mut out = Vec::new();
         if let Some(how) = policy.searchable(field) {
             let first = workshop.ring.first().map(|held| held.kid());
@@ -222,13 +234,13 @@ impl<'w> Pass<'w> {
 
     /// Whether it opened as it is bound, and not only unbound.
     fn is_bound(&self, token: &str, name: &str) -> bool {
-        !self.about.unbound || self.about.holder.open(self.workshop, token, name).is_ok()
+        !self.about.unbound || self.bound(token, name).is_ok()
     }
 
     /// Nothing takes a value's place that does not open to it.
-    fn opens_to(&self, sealed: &[u8], name: &str, plain: &Plaintext) -> Result<(), RewriteError> {
+    fn opens_to(&self, sealed: &[u8], name: &str, plain: &str) -> Result<(), RewriteError> {
         let again = self.reopened(sealed, name)?;
-        match again.expose() == plain.expose() {
+        match *again == plain {
             true => Ok(()),
             // Fernet writes a value as Python does: the same value, perhaps spelt otherwise.
             false if self.workshop.policy.phi().format == Format::Fernet => Ok(()),
@@ -236,10 +248,10 @@ impl<'w> Pass<'w> {
         }
     }
 
-    fn reopened(&self, sealed: &[u8], name: &str) -> Result<Plaintext, RewriteError> {
+    fn reopened(&self, sealed: &[u8], name: &str) -> Result<Clear, RewriteError> {
         let broken = || RewriteError::Vault("sealed");
         let tree = Tree::parse(sealed, &super::LIMITS).map_err(|_| broken())?;
         let token = sealed_token(tree.root())?.ok_or_else(broken)?;
-        self.about.holder.open(self.workshop, &token, name)
+        self.bound(&token, name)
     }
 }
