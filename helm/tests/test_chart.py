@@ -191,8 +191,15 @@ class Secrets(unittest.TestCase):
         for name in charts.names_of_ci():
             self.assertEqual(of_kind(of_ci(name), "Secret"), [])
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}, "stringData": {"a": "b"}}
-        with self.assertRaisesRegex(charts.Refused, "extraObjects"):
+        with self.assertRaisesRegex(charts.Refused, r"extraObjects\[0\] is a Secret"):
             charts.text(merged(values("minimal"), {"extraObjects": [secret]}))
+
+    def test_a_secret_in_clear_in_the_environment_is_refused_and_a_path_is_not(self):
+        for name in ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "PHI_KEY", "keycloak_client_secret"):
+            with self.assertRaisesRegex(charts.Refused, rf"sidecar.env\[0\] \({name}\) has a secret's name and its value in clear"):
+                charts.text(merged(values("minimal"), {"sidecar": {"env": [{"name": name, "value": "hunter2"}]}}))
+        paths = [{"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/run/token"}, {"name": "PGUSER", "value": "audit_writer"}]
+        charts.text(merged(values("minimal"), {"sidecar": {"env": paths}}))
 
     def test_keys_are_readable_to_their_group_and_to_no_others(self):
         for name in charts.names_of_ci():
