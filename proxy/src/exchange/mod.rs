@@ -193,6 +193,7 @@ impl<'s> Exchange<'s> {
             return Err(Refusal::MethodNotAllowed);
         }
         let session = self.mcp_session(headers, &caller)?;
+        resumes_its_own(headers, session.as_ref())?;
         let up = gate::forwarded(headers);
         let answer = self.sidecar.upstream.send(method, &up, None, true).await?;
         Ok((caller, session, answer))
@@ -230,5 +231,16 @@ impl<'s> Exchange<'s> {
         // The body is read to its end only to give the connection back; it goes nowhere.
         let _ = answer.whole(self.sidecar.limits.answer_bytes_max).await;
         Downstream::new(http).reply(reply).await
+    }
+}
+
+/// A stream is resumed only from an event that this session was given: another's is as if it did not exist.
+fn resumes_its_own(headers: &HeaderMap, session: Option<&Bound>) -> Result<(), Refusal> {
+    let Some(id) = headers.get(&gate::LAST_EVENT_ID) else {
+        return Ok(());
+    };
+    match session {
+        Some(bound) if bound.session.was_given(id.as_bytes()) => Ok(()),
+        Some(_) | None => Err(Refusal::UnknownSession),
     }
 }

@@ -224,7 +224,10 @@ impl Exchange<'_> {
         event: &Event,
         course: &mut Course,
     ) -> Result<(), Gone> {
-        course.resumable |= event.id().is_some();
+        if let (Some(id), Some(bound)) = (event.id(), &course.session) {
+            course.resumable = true;
+            bound.session.gave(id);
+        }
         let bytes = match self.judge_event(event, course).await {
             Verdict::Drop => return Ok(()),
             Verdict::Pass => event.raw().to_vec(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::given::Given;
 use super::table::key;
 
 /// The longest session id, in bytes.
@@ -133,6 +134,8 @@ pub struct McpSession<T> {
     questions: Mutex<HashMap<String, (Instant, T)>>,
     /// Calls whose stream is over: what is due to a client that resumes it.
     parked: Mutex<HashMap<String, (Instant, T)>>,
+    /// The event ids that its streams brought.
+    given: Given,
 }
 
 impl<T> McpSessions<T> {
@@ -171,6 +174,7 @@ impl<T> McpSessions<T> {
             calls: Mutex::new(HashMap::new()),
             questions: Mutex::new(HashMap::new()),
             parked: Mutex::new(HashMap::new()),
+            given: Given::default(),
         });
         table.sessions.insert(id.to_owned(), Arc::clone(&session));
         table.owners.insert(owner, owned + 1);
@@ -295,6 +299,16 @@ impl<T> McpSession<T> {
     pub fn parked(&self, id: &str) -> Option<T> {
         let (since, call) = self.parked.lock().remove(id)?;
         (since.elapsed() < PARKED_LIFE).then_some(call)
+    }
+
+    /// Notes an event id that goes to the client.
+    pub fn gave(&self, event_id: &[u8]) {
+        self.given.note(event_id);
+    }
+
+    /// Whether a stream of this session brought an event id: only then may it be resumed from there.
+    pub fn was_given(&self, event_id: &[u8]) -> bool {
+        self.given.knows(event_id)
     }
 
     /// Notes a question of the server's that goes to the client. One that is asked again (on a resumed stream) is one

@@ -9,6 +9,7 @@
 //! - each end of a session is told exactly once, as a [`SessionEvent`].
 
 mod clock;
+mod given;
 mod live;
 pub mod mcp;
 mod table;
@@ -17,6 +18,7 @@ pub mod tasks;
 #[cfg(test)]
 mod tests;
 
+pub use given::GIVEN_MAX;
 pub use live::{EndReason, InSession};
 pub use table::{
     Admitted, EventKind, Refusal, Refused, SESSIONS_MAX_DEFAULT, SessionEvent, SessionLimits,
