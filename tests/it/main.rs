@@ -27,6 +27,7 @@ mod phi;
 mod python;
 mod reload;
 mod resume;
+mod resumption;
 mod sessions;
 mod shred;
 mod streams;
