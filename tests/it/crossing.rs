@@ -220,8 +220,8 @@ async fn every_client_works_with_fhir_mcp_server_which_the_newest_revision_would
         ),
         (json!({"op": "prompts"}), "prompts"),
     ];
-    // Without the slash it redirects.
-    let url = format!("{}/", server.url());
+    // It redirects to the same with a slash behind.
+    let url = server.url();
     let setup = Setup::new(&url).extended(FHIR);
     every_client(setup, &url, &visit).await;
 }

@@ -62,6 +62,11 @@ async fn a_real_servers_stream_that_broke_is_resumed_up_to_its_answer() {
     let heard = stream.event().await.expect("progress");
     drop((stream, client));
     all_streams_end(&sidecar).await;
+    // This server brings again what happened until it is asked. A call that began later and takes longer is over: so is this one.
+    let mut later = sidecar.client(&sign(&physician("dr.later"))).await;
+    let meanwhile = long(&mut later, 3);
+    let stream = later.post(&meanwhile).await.expect_status(200).await;
+    stream.message(&mut later.others).await;
 
     let id = heard.id.clone().expect("an event with an id");
     let resumed = resume(&mut again, &session, &id).await;
