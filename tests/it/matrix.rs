@@ -359,6 +359,13 @@ async fn no_cell_goes_up_in_clear(rules: &str) {
             json!({ "level": "info", "vendor": named, "_meta": named }),
         ),
         ("tasks/list", json!({ "vendor": named, "_meta": named })),
+        ("ping", json!({ "_meta": { "vendor": named } })),
+        ("tools/list", json!({ "_meta": named, "vendor": named })),
+        ("resources/list", json!({ "vendor": named })),
+        (
+            "initialize",
+            json!({ "protocolVersion": "2025-11-25", "capabilities": { "experimental": { "x": named } }, "clientInfo": { "name": "n", "version": "1", "vendor": named } }),
+        ),
         ("resources/subscribe", json!({ "uri": CANARY })),
         ("tasks/get", json!({ "taskId": CANARY })),
         (CANARY, named.clone()),
@@ -369,6 +376,12 @@ async fn no_cell_goes_up_in_clear(rules: &str) {
     }
     for notification in ["notifications/progress", "notifications/message", CANARY] {
         let message = json!({ "jsonrpc": "2.0", "method": notification, "params": { "message": CANARY, "ssn": CANARY } });
+        whole(&mut client, &message).await;
+    }
+    for notification in ["notifications/cancelled", "notifications/initialized"] {
+        let params =
+            json!({ "requestId": 1, "reason": named.to_string(), "_meta": named, "vendor": named });
+        let message = json!({ "jsonrpc": "2.0", "method": notification, "params": params });
         whole(&mut client, &message).await;
     }
     let answer =

@@ -13,6 +13,7 @@ mod modern;
 mod news;
 mod post;
 mod questions;
+mod said;
 mod settle;
 mod stream;
 

@@ -93,12 +93,21 @@ impl Exchange<'_> {
         self.settle_era(headers, &message)?;
         let asked = Asked::of(&message)?;
         self.in_era(caller, &message)?;
-        if !matches!(asked, Asked::Call(..) | Asked::Method(_)) {
-            self.mirror(headers, &body)
-                .map_err(|error| Refusal::from(&error))?;
-        }
+        let said = match asked {
+            Asked::Call(..)
+            | Asked::Method(_)
+            | Asked::Response(_)
+            | Asked::Other(_)
+            | Asked::ForeignNotification(_) => body.clone(),
+            _ => {
+                let said = self.said(caller, (&body, &tree), &message).await?;
+                self.mirror(headers, &said)
+                    .map_err(|error| Refusal::from(&error))?;
+                said
+            }
+        };
         let plain = |known, repeatable| Outgoing {
-            body: body.clone(),
+            body: said.clone(),
             known,
             repeatable,
         };

@@ -242,7 +242,7 @@ impl Exchange<'_> {
     }
 
     /// The question was decided when it was asked; the policy, or who may answer, can have changed since.
-    fn still_asked(
+    pub(super) fn still_asked(
         &self,
         caller: &Caller,
         name: &'static str,

@@ -334,7 +334,7 @@ impl Exchange<'_> {
     }
 
     /// Whether any member of a message has the name of a PHI field, or any text of it may hold such a member.
-    fn names_phi(&self, tree: &Tree<'_>) -> bool {
+    pub(super) fn names_phi(&self, tree: &Tree<'_>) -> bool {
         tree.root().descendants().any(|value| {
             let policy = &self.live.policy;
             let phi = value.key().is_some_and(|name| {

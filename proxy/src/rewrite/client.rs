@@ -10,10 +10,10 @@ use safeguard_wire::mcp::{self, Place, Places, Shape};
 
 use super::inside::{self, Inside};
 use super::marks::Marks;
-use super::request::{RewrittenRequest, Stamp, Standing, Walk, holds_opaque};
+use super::request::{RewrittenRequest, Stamp, Standing, Walk, holds_opaque, locate};
 use super::{Holder, RewriteError, Touched, Workshop, rounds};
 
-/// Rewrites a client's request of a method that is no call: a completion, a log level, what concerns a task.
+/// Rewrites a client's request or notification that is no call: a completion, a log level, what concerns a task.
 ///
 /// # Errors
 /// When the caller may not send a value, the message is ambiguous, or a value can't be sealed.
@@ -25,12 +25,14 @@ pub fn request(
     holder: Holder<'_>,
     stamp: Stamp<'_>,
 ) -> Result<RewrittenRequest, RewriteError> {
+    let is_notification = locate(tree, &["id"])?.is_none();
     rewrite(
         tree,
         permit,
         workshop,
         (holder, stamp),
         |name, value| match name {
+            "params" if is_notification => Some(mcp::notification(method, value)),
             "params" => Some(mcp::request(method, value)),
             _ => None,
         },
