@@ -267,6 +267,11 @@ impl Refusal {
         self.row().label
     }
 
+    /// Whether it can answer one message among several, or on a stream: else it is about the whole HTTP request.
+    pub fn is_answer(&self) -> bool {
+        self.row().code.is_some() && *self != Self::UnknownSession
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.row().status

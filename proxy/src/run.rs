@@ -270,6 +270,7 @@ fn build(
             ..McpLimits::default()
         }),
         tasks: Tasks::new(TaskLimits::default()),
+        channels: crate::exchange::Channels::default(),
         recorder: Recorder::new(trail.clone(), Arc::clone(&metrics)),
         trail,
         metrics,

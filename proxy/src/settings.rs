@@ -14,8 +14,8 @@ use safeguard_certs::{
     ClientTls, ClientTlsSettings, KeyPermissions, Mutual, Suite, TlsError, TlsSettings,
 };
 use safeguard_policy::{
-    CipherSuite, Configuration, Key, KeyState, MfaProvider, Policy, Profile, UpstreamPlace,
-    UpstreamTls,
+    CipherSuite, Configuration, Key, KeyState, MfaProvider, Policy, Profile, Upstream,
+    UpstreamPlace, UpstreamTls, UpstreamTransport,
 };
 use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
 use safeguard_vault::ring::{Entry, KeyRing, RingKey};
@@ -232,6 +232,8 @@ pub fn upstream(configuration: &Configuration) -> Result<UpstreamSettings, Setti
         connect: upstream.connect_timeout,
         answer: upstream.timeout,
         decoded_bytes_max: bytes(limits.answer_bytes_max.max(limits.sse_event_bytes_max)),
+        legacy: upstream.transport == UpstreamTransport::Sse,
+        batches: upstream.batches,
     })
 }
 
@@ -369,7 +371,18 @@ fn face(configuration: &Configuration) -> Face {
         origins,
         readers,
         path,
-        revisions: configuration.upstream.protocol_versions.clone(),
+        revisions: revisions(&configuration.upstream),
+    }
+}
+
+/// The revisions that the upstream speaks, where that is known. One of the older transport speaks none that is newer
+/// than the transport's successor; nothing more is learnt of it.
+fn revisions(upstream: &Upstream) -> Option<Vec<String>> {
+    let older = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+    match (&upstream.protocol_versions, upstream.transport) {
+        (Some(configured), _) => Some(configured.clone()),
+        (None, UpstreamTransport::Sse) => Some(older.map(str::to_owned).to_vec()),
+        (None, UpstreamTransport::Streamable) => None,
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Sidecar {
     pub sessions: Arc<SessionTable>,
     /// MCP sessions and the calls that wait for an answer in them.
     pub mcp_sessions: McpSessions<Known>,
+    /// Where sessions of the transport HTTP+SSE post to.
+    pub channels: exchange::Channels,
     /// Whose tasks are whose, and which calls made them.
     pub tasks: Tasks<Arc<Call>>,
     /// The audit trail.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use safeguard_tests::client::{Client, Connection};
-use safeguard_tests::clinic::Clinic;
+use safeguard_tests::clinic::{Clinic, Server};
 use safeguard_tests::configuration::Setup;
 use safeguard_tests::detour::{self, TlsFront};
 use safeguard_tests::pki::Authority;
@@ -474,4 +474,16 @@ async fn a_server_that_is_not_who_it_should_be_gets_nothing() {
         assert_eq!(client.post(&ping).await.status, 502, "{name}");
     }
     assert_eq!(upstream.everything(), "");
+}
+
+#[tokio::test]
+async fn a_server_of_standard_input_and_output_works_behind_a_bridge() {
+    let server = Server::bridged().await;
+    let rules = "tools:\n  echo: { operation: none, roles: any, patient: none }\n";
+    let sidecar = Sidecar::start(Setup::new(&server.url()).extended(rules)).await;
+    let mut client = sidecar.client(&sign(&physician("dr.bridge"))).await;
+    assert_eq!(client.names("tools/list", "tools").await, ["echo"]);
+    let echoed = client.succeed("echo", &json!({"message": "hello"})).await;
+    assert_eq!(echoed["content"][0]["text"], "Echo: hello");
+    assert_eq!(client.refused("get-env", &json!({})).await, -32050);
 }

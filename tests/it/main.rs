@@ -2,6 +2,7 @@
 
 mod attacks;
 mod audit;
+mod batches;
 mod bounds;
 mod canary;
 mod cli;
@@ -22,6 +23,7 @@ mod matrix;
 mod methods;
 mod metrics;
 mod modern;
+mod older;
 mod patients;
 mod phi;
 mod python;

@@ -83,6 +83,57 @@ impl Server {
         .await
     }
 
+    /// The everything-server of the TypeScript SDK over the transport of 2024-11-05.
+    pub async fn npm_everything_older() -> Self {
+        Self::start("the npm everything-server over SSE", |port, _| {
+            let mut command = Command::new("node");
+            command
+                .arg(
+                    real::node_modules()
+                        .join("@modelcontextprotocol/server-everything/dist/index.js"),
+                )
+                .arg("sse");
+            command.env("PORT", port.to_string());
+            command
+        })
+        .await
+    }
+
+    /// `fhir-mcp` with its bundled patients, over the transport of 2024-11-05.
+    pub async fn fhir_older() -> Self {
+        Self::start("fhir-mcp over SSE", |port, folder| {
+            let mut command = Command::new(real::python1().join("fhir-mcp"));
+            command
+                .args(["serve", "--transport", "sse", "--port", &port.to_string()])
+                .env("HOME", folder)
+                .current_dir(folder);
+            command
+        })
+        .await
+    }
+
+    /// The everything-server over standard input and output, behind the bridge `mcp-proxy`.
+    pub async fn bridged() -> Self {
+        Self::start("mcp-proxy", |port, _| {
+            let mut command = Command::new(real::python1().join("mcp-proxy"));
+            command.args(["--port", &port.to_string(), "--", "node"]);
+            command
+                .arg(
+                    real::node_modules()
+                        .join("@modelcontextprotocol/server-everything/dist/index.js"),
+                )
+                .arg("stdio");
+            command
+        })
+        .await
+    }
+
+    /// The stream of the transport of 2024-11-05.
+    #[must_use]
+    pub fn older_url(&self) -> String {
+        format!("http://{}/sse", self.address)
+    }
+
     /// WSO2's `fhir-mcp-server`, in front of a FHIR server of ours. Its SDK is older than the newest revision, and broken by it.
     pub async fn fhir() -> [Self; 2] {
         let data = Self::start("a FHIR server", |port, _| {

@@ -84,6 +84,16 @@ impl Sdk {
         self.converse(self.command(url), steps, &String::new).await
     }
 
+    /// Carries out the steps with the Python SDK 1.x over the transport of 2024-11-05, whose stream is at the URL.
+    ///
+    /// # Panics
+    /// If it can't, or does not answer each step.
+    pub async fn run_older_at(url: &str, steps: &[Value]) -> Vec<Value> {
+        let python = real::python1().join("python");
+        let command = script(&python, "clients/client1.py", &[url, "sse"]);
+        Self::Python1.converse(command, steps, &String::new).await
+    }
+
     /// Whether it asks for the newest revision before any other.
     #[must_use]
     pub fn asks_for_the_newest(self) -> bool {

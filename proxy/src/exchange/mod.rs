@@ -5,9 +5,11 @@
 //! its record is on disk.
 
 pub(crate) mod asked;
+mod batch;
 mod caller;
 mod capabilities;
 mod keys;
+mod legacy;
 mod methods;
 mod modern;
 mod news;
@@ -27,6 +29,7 @@ use uuid::Uuid;
 
 pub use asked::{Asked, Known};
 pub use caller::Caller;
+pub use legacy::Channels;
 
 use crate::downstream::Downstream;
 use crate::era::{self, Era, Spoken};
@@ -153,6 +156,9 @@ impl<'s> Exchange<'s> {
     /// Whatever refuses the caller or the upstream.
     pub async fn get(&mut self, http: &mut ServerSession) -> Result<(), Refusal> {
         self.named("GET");
+        if self.sidecar.upstream.is_legacy() {
+            return self.channel(http).await;
+        }
         self.revision = http
             .req_header()
             .headers
@@ -174,6 +180,9 @@ impl<'s> Exchange<'s> {
     /// Whatever refuses the caller or the upstream.
     pub async fn delete(&mut self, http: &mut ServerSession) -> Result<(), Refusal> {
         self.named("DELETE");
+        if self.sidecar.upstream.is_legacy() {
+            return Err(Refusal::MethodNotAllowed);
+        }
         let (caller, session, answer) = self.without_body(http, &Method::DELETE).await?;
         if let (true, Some(bound)) = (answer.status().is_success(), session) {
             // Another DELETE may have been first; either way it is closed.

@@ -14,6 +14,7 @@ use safeguard_wire::json::{Tree, Value};
 use safeguard_wire::jsonrpc::{InvalidMessage, Message};
 
 use super::asked::{Call, arguments_of, method_name};
+use super::batch::is_batch;
 use super::methods::{SUBSCRIBE, UNSUBSCRIBE};
 use super::modern::Headers;
 use super::{Asked, Bound, Caller, Exchange, Known};
@@ -47,6 +48,9 @@ impl Exchange<'_> {
     /// # Errors
     /// Whatever refuses the caller, the message or the upstream; nothing refused reaches the upstream.
     pub async fn post(&mut self, http: &mut ServerSession) -> Result<(), Refusal> {
+        if self.sidecar.upstream.is_legacy() {
+            return self.posted(http).await;
+        }
         let headers = &http.req_header().headers;
         self.revision = headers.get(&gate::PROTOCOL_VERSION).cloned();
         let caller = self.caller(headers).await?;
@@ -62,12 +66,15 @@ impl Exchange<'_> {
         let body = Downstream::new(http)
             .body(limits.body_bytes_max, limits.body)
             .await?;
+        if is_batch(&body) {
+            return self.batch(http, &caller, body, session, up).await;
+        }
         let outgoing = self.judge(&caller, body, session.as_ref(), &mut up).await?;
         self.send(http, &up.up, &caller, outgoing, session).await
     }
 
     /// Reads the message and decides it.
-    async fn judge(
+    pub(super) async fn judge(
         &mut self,
         caller: &Arc<Caller>,
         body: Bytes,
@@ -527,7 +534,12 @@ impl Exchange<'_> {
         self.failed_as(known, error, Refusal::Upstream(error))
     }
 
-    fn failed_as(&self, known: &Known, error: UpstreamError, refusal: Refusal) -> Refusal {
+    pub(super) fn failed_as(
+        &self,
+        known: &Known,
+        error: UpstreamError,
+        refusal: Refusal,
+    ) -> Refusal {
         if let Known::Call(call) = known {
             self.sidecar
                 .recorder

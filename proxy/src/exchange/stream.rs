@@ -14,9 +14,11 @@ use safeguard_policy::field::{TextView, Unlisted};
 use safeguard_policy::policy::FieldClass;
 use safeguard_wire::json::{Kind, Splice, Tree};
 use safeguard_wire::jsonrpc::Message;
-use safeguard_wire::sse::{Event, Framer};
+use safeguard_wire::sse::{self, Event, Framer};
 
 use super::asked::Listening;
+use super::batch::Batch;
+use super::legacy::{self, Channel, NoEndpoint};
 use super::modern;
 use super::post::put_session;
 use super::{Bound, Caller, Exchange, Known};
@@ -42,9 +44,32 @@ pub(super) struct Course {
     resumable: bool,
     /// Whether this is a client that came back.
     resumes: bool,
+    /// Of the transport HTTP+SSE: where the client posts to, and what it is told here.
+    pub(super) channel: Option<Channel>,
+    /// Of a batch: what is unanswered.
+    pub(super) batch: Batch,
 }
 
 impl Course {
+    /// The course of a stream that has just begun.
+    pub(super) fn new(caller: &Arc<Caller>, session: Option<Bound>, known: Option<Known>) -> Self {
+        Self {
+            caller: Arc::clone(caller),
+            session,
+            known,
+            resumable: false,
+            resumes: false,
+            channel: None,
+            batch: Batch::default(),
+        }
+    }
+
+    /// Whether nobody waits for an answer on this stream.
+    fn is_idle(&self) -> bool {
+        let posted = self.channel.as_ref().map_or(0, Channel::pending);
+        self.known.is_none() && self.batch.is_empty() && posted == 0
+    }
+
     /// The patient whom the call is about that this stream answers.
     pub(super) fn patient(&self) -> Option<String> {
         match &self.known {
@@ -62,6 +87,8 @@ enum Next {
     Changed,
     /// The upstream said something, closed or broke.
     Chunk(Result<Option<Bytes>, UpstreamError>),
+    /// Something of ours is to be told.
+    Said(Bytes),
     /// Nothing happened for a while.
     Silence,
 }
@@ -92,38 +119,44 @@ impl Exchange<'_> {
         &mut self,
         http: &mut ServerSession,
         caller: &Arc<Caller>,
-        mut answer: Answer<'_>,
+        answer: Answer<'_>,
         session: Option<Bound>,
         known: Option<Known>,
+    ) -> Result<(), Refusal> {
+        let course = Course::new(caller, session, known);
+        self.stream_of(http, caller, answer, course).await
+    }
+
+    /// The same of any course.
+    pub(super) async fn stream_of(
+        &mut self,
+        http: &mut ServerSession,
+        caller: &Arc<Caller>,
+        mut answer: Answer<'_>,
+        mut course: Course,
     ) -> Result<(), Refusal> {
         let limits = self.sidecar.limits;
         let streams = &self.sidecar.streams;
         let Some(_open) = streams.open(caller.session.hashed_id(), limits.streams_per_session_max)
         else {
             self.sidecar.limit_reached("streams_per_session");
+            self.unanswered(&mut course);
             return Err(Refusal::Busy);
         };
-        let resumes = http.req_header().headers.contains_key(&gate::LAST_EVENT_ID);
+        // The older transport begins anew each time.
+        let named = http.req_header().headers.contains_key(&gate::LAST_EVENT_ID);
+        course.resumes = named && course.channel.is_none();
         let _aside = self.sidecar.step_aside();
         self.streamed = true;
         let mut downstream = Downstream::new(http);
-        if downstream
-            .begin_stream(&stream_headers(session.as_ref()))
-            .await
-            .is_err()
-        {
-            return Ok(());
+        // The older transport's session has no header: it stands in the path.
+        let shown = course.session.as_ref();
+        let headers = stream_headers(shown.filter(|_| course.channel.is_none()));
+        if downstream.begin_stream(&headers).await.is_ok() {
+            self.relay(&mut downstream, caller, &mut answer, &mut course)
+                .await;
         }
-        let mut course = Course {
-            caller: Arc::clone(caller),
-            session,
-            known,
-            resumable: false,
-            resumes,
-        };
-        self.relay(&mut downstream, caller, &mut answer, &mut course)
-            .await;
-        self.unanswered(&course);
+        self.unanswered(&mut course);
         answer.release().await;
         let _ = downstream.write(Bytes::new(), true).await;
         Ok(())
@@ -131,7 +164,18 @@ impl Exchange<'_> {
 
     /// A call whose stream ended without its answer: what may still come on a resumed stream is awaited, the rest is
     /// over, and the trail says so.
-    fn unanswered(&self, course: &Course) {
+    fn unanswered(&self, course: &mut Course) {
+        match &course.session {
+            Some(bound) if course.resumable => course.batch.park(bound),
+            session => self.give_up(&mut course.batch, session.as_ref(), "stream_ended"),
+        }
+        let posted = course.channel.as_ref().map(Channel::unanswered);
+        for known in posted.unwrap_or_default() {
+            if let Known::Call(call) = known {
+                let recorder = &self.sidecar.recorder;
+                recorder.not_released(&call, &self.live, "stream_ended");
+            }
+        }
         let Some(known) = &course.known else {
             return;
         };
@@ -165,13 +209,20 @@ impl Exchange<'_> {
         let mut shutdown = self.shutdown.clone();
         let ended = caller.session.ended();
         tokio::pin!(ended);
+        for message in course.batch.refused() {
+            let told = downstream.write(Bytes::from(sse::message(&message)), false);
+            if told.await.is_err() {
+                return;
+            }
+        }
         loop {
             let next = tokio::select! {
                 biased;
                 _ = &mut ended => Next::Over,
                 _ = generation.changed() => Next::Changed,
                 // A drain waits for the answer of a call that was begun, not for the server's own words.
-                () = draining(&mut shutdown), if course.known.is_none() => Next::Over,
+                () = draining(&mut shutdown), if course.is_idle() => Next::Over,
+                words = legacy::said(&mut course.channel) => Next::Said(words),
                 chunk = answer.chunk() => Next::Chunk(chunk),
                 () = downstream.closed() => Next::Over,
                 () = tokio::time::sleep(KEEPALIVE) => Next::Silence,
@@ -179,12 +230,15 @@ impl Exchange<'_> {
             let chunk = match next {
                 Next::Changed if self.is_in_force() => continue,
                 Next::Changed | Next::Over | Next::Chunk(Ok(None)) => return,
+                Next::Said(words) => {
+                    if downstream.write(words, false).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 Next::Silence => {
-                    if downstream
-                        .write(Bytes::from_static(KEEPALIVE_COMMENT), false)
-                        .await
-                        .is_err()
-                    {
+                    let comment = Bytes::from_static(KEEPALIVE_COMMENT);
+                    if downstream.write(comment, false).await.is_err() {
                         return;
                     }
                     continue;
@@ -228,13 +282,29 @@ impl Exchange<'_> {
             course.resumable = true;
             bound.session.gave(id);
         }
+        if let Some(channel) = course.channel.as_mut().filter(|one| !one.is_named()) {
+            return match channel.name(event, self.sidecar, &self.live.face.path) {
+                Ok(Some(told)) => downstream.write(told, false).await,
+                Ok(None) => {
+                    downstream
+                        .write(Bytes::copy_from_slice(event.raw()), false)
+                        .await
+                }
+                Err(NoEndpoint) => {
+                    self.foreign("no_endpoint");
+                    Err(Gone)
+                }
+            };
+        }
         let bytes = match self.judge_event(event, course).await {
             Verdict::Drop => return Ok(()),
             Verdict::Pass => event.raw().to_vec(),
             Verdict::Rewritten(data) => event.with_data(&data),
             Verdict::Refused(refusal) => {
                 self.refused(&refusal);
-                event.with_data(&refusal.message(self.request_id.as_deref(), self.reference))
+                // The answer's own id: it may be of a request that came by another way than this stream's.
+                let id = legacy::answered(event).or_else(|| self.request_id.clone());
+                event.with_data(&refusal.message(id.as_deref(), self.reference))
             }
         };
         downstream.write(Bytes::from(bytes), false).await
@@ -261,13 +331,22 @@ impl Exchange<'_> {
                 Some(Known::Listen(listening)) => self.judge_change(&tree, &method, listening),
                 _ => self.news(&tree, &method, course).await,
             },
+            Err(_) if !course.batch.is_empty() => {
+                drop(tree);
+                self.judge_answers(&data, course).await
+            }
             Err(_) => self.foreign("not_json_rpc"),
         }
     }
 
     /// An answer settles what is known of its request: this POST's own, or one of this session's that waits for its
     /// answer, or is given it again, on a resumed stream. Anything else is nobody's.
-    async fn judge_answer(&self, data: &[u8], key: &str, course: &mut Course) -> Verdict {
+    pub(super) async fn judge_answer(
+        &self,
+        data: &[u8],
+        key: &str,
+        course: &mut Course,
+    ) -> Verdict {
         let session = course.session.as_ref().map(|bound| &bound.session);
         let waiting = session.and_then(|session| {
             let again = course.resumes;
@@ -279,7 +358,8 @@ impl Exchange<'_> {
         } else {
             None
         };
-        let Some(known) = of_this_post.or(waiting) else {
+        let of_batch = course.batch.take(key);
+        let Some(known) = of_this_post.or(of_batch).or(waiting) else {
             return self.foreign("answer_to_nothing");
         };
         if let (Some(bound), true) = (&course.session, course.resumable) {
@@ -360,6 +440,13 @@ impl Exchange<'_> {
     ) {
         let refusal = Refusal::Upstream(error);
         self.refused(&refusal);
+        for (id, known) in self.unanswered_of(&mut course.batch, course.session.as_ref()) {
+            let told = self.failed_as(&known, error, refusal.clone());
+            let message = told.message(Some(&id), self.reference);
+            let _ = downstream
+                .write(Bytes::from(sse::message(&message)), false)
+                .await;
+        }
         let unanswered = course.known.take();
         if let Some(Known::Call(call)) = &unanswered {
             self.sidecar

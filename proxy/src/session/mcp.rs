@@ -311,6 +311,12 @@ impl<T> McpSession<T> {
         self.given.knows(event_id)
     }
 
+    /// Takes out every pending call: nobody waits any more.
+    pub fn drain(&self) -> Vec<T> {
+        let mut calls = self.calls.lock();
+        calls.drain().map(|(_, call)| call).collect()
+    }
+
     /// Notes a question of the server's that goes to the client. One that is asked again (on a resumed stream) is one
     /// question.
     ///

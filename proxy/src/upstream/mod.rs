@@ -46,6 +46,10 @@ pub struct UpstreamSettings {
     pub answer: Duration,
     /// What one piece of an answer that is encoded all the same may become, in bytes.
     pub decoded_bytes_max: usize,
+    /// Whether it speaks HTTP+SSE of 2024-11-05, with its stream at `path`.
+    pub legacy: bool,
+    /// Whether it is given batches of clients of 2025-03-26.
+    pub batches: bool,
 }
 
 /// Why the upstream gave no usable answer. Holds nothing that the upstream said.
@@ -103,6 +107,16 @@ impl Upstream {
     /// Closes connections that nobody has used for a while.
     pub fn sweep(&self) {
         self.pool.sweep();
+    }
+
+    /// Whether it speaks HTTP+SSE of 2024-11-05.
+    pub fn is_legacy(&self) -> bool {
+        self.settings.legacy
+    }
+
+    /// Whether it is given batches.
+    pub fn takes_batches(&self) -> bool {
+        self.settings.batches
     }
 
     /// The TLS material, if it is reached over TLS.
@@ -215,7 +229,8 @@ impl Upstream {
 
     /// A path that the upstream named in its own words, if it is one of its own: a path, or a URL of its authority.
     pub fn own_path(&self, named: &str) -> Option<PathAndQuery> {
-        let uri: http::Uri = named.parse().ok()?;
+        // A reference by network path (RFC 3986 §4.2) names another authority, and would be read as a path here.
+        let uri: http::Uri = (!named.starts_with("//")).then(|| named.parse().ok())??;
         let own = uri.authority().is_none_or(|authority| {
             let ours = self.settings.authority.as_bytes();
             authority.as_str().as_bytes().eq_ignore_ascii_case(ours)

@@ -1,0 +1,278 @@
+//! Servers of the transport HTTP+SSE of 2024-11-05: a stream, a path to post to, and answers that come on the stream.
+
+use std::sync::{Arc, Mutex};
+
+use safeguard_tests::client::Client;
+use safeguard_tests::clinic::Server;
+use safeguard_tests::configuration::Setup;
+use safeguard_tests::front::Front;
+use safeguard_tests::sdk::Sdk;
+use safeguard_tests::sidecar::Sidecar;
+use safeguard_tests::stream::Answer;
+use safeguard_tests::tokens::{claims, physician, sign};
+use safeguard_tests::upstream::{Recorded, Reply, Upstream, structured, tools_of_the_policy};
+use safeguard_tests::wait::eventually;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+const OLDER: &str = "upstream:\n  transport: sse\n";
+const RULES: &str = "tools:
+  echo: { operation: none, roles: any, patient: none }
+  get-sum: { operation: none, roles: any, patient: none }
+  search_patients: { operation: search, roles: [physician], patient: none }
+";
+
+/// An older server that names `endpoint`, and answers every post on its newest stream with what `answer` makes of it.
+async fn server(
+    endpoint: &'static str,
+    answer: impl Fn(&Value) -> Value + Send + Sync + 'static,
+) -> Upstream {
+    let stream: Arc<Mutex<Option<mpsc::UnboundedSender<String>>>> = Arc::default();
+    Upstream::start(tools_of_the_policy(), move |request: &Recorded| {
+        let mut stream = stream.lock().expect("no test panicked here");
+        if request.method == "GET" {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            sender
+                .send(format!("event: endpoint\ndata: {endpoint}\n\n"))
+                .expect("a receiver");
+            *stream = Some(sender);
+            return Some(Reply::Events(receiver));
+        }
+        let message = request.message();
+        if message.get("id").is_some() {
+            let answer = answer(&message);
+            let sent = stream
+                .as_ref()
+                .map(|stream| stream.send(format!("event: message\ndata: {answer}\n\n")));
+            drop(sent);
+        }
+        Some(Reply::Body(202, "text/plain", b"Accepted".to_vec()))
+    })
+    .await
+}
+
+fn result(message: &Value, result: &Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": message["id"], "result": result})
+}
+
+fn with_a_patient(message: &Value) -> Value {
+    let patients = json!({"patients": [{"patient_id": "p-1", "ssn": "123-45-6789"}]});
+    result(message, &structured(&patients))
+}
+
+fn setup(upstream: &Upstream) -> Setup {
+    Setup::new(&format!("http://{}/sse", upstream.address)).extended(OLDER)
+}
+
+/// A client's stream, and the path that its first event names.
+async fn open(sidecar: &Sidecar, token: &str) -> (Client, Answer, String) {
+    let mut client = Client::new(sidecar.connect().await, token);
+    let mut stream = client.listen().await.expect_status(200).await;
+    assert_eq!(
+        stream.header("mcp-session-id"),
+        "",
+        "this transport has no such header"
+    );
+    let path = stream.event().await.expect("the first event").data;
+    (Client::new(sidecar.connect().await, token), stream, path)
+}
+
+async fn post(client: &mut Client, path: &str, message: &Value) -> u16 {
+    let token = format!("Bearer {}", client.token);
+    let headers = [
+        ("authorization", token.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let sent = client
+        .connection
+        .send("POST", path, &headers, message.to_string())
+        .await;
+    sent.expect("an answer").status
+}
+
+fn call(id: u64, tool: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": {}}})
+}
+
+#[tokio::test]
+async fn answers_come_on_the_stream_and_are_shown_by_the_callers_view() {
+    let upstream = server("/messages/?session_id=inner", with_a_patient).await;
+    let sidecar = Sidecar::start(setup(&upstream)).await;
+    for (role, shown) in [("physician", "123-45-6789"), ("nurse", "*******6789")] {
+        let token = sign(&claims(&format!("{role}.older"), role, "TREAT"));
+        let (mut client, mut stream, path) = open(&sidecar, &token).await;
+        assert!(path.starts_with("/mcp?session_id="), "{path}");
+        assert!(
+            !path.contains("inner") && !path.contains("messages"),
+            "the server's own path stays inside: {path}"
+        );
+        assert_eq!(
+            post(&mut client, &path, &call(7, "find_patient")).await,
+            202
+        );
+        let answer = stream.event().await.expect("the answer").json();
+        assert_eq!(answer["id"], 7);
+        let patient = &answer["result"]["structuredContent"]["patients"][0];
+        let ssn = patient["ssn"].as_str().unwrap_or_default();
+        assert!(ssn.ends_with(&shown[shown.len() - 4..]), "{role}: {answer}");
+        assert_eq!(
+            ssn == "123-45-6789",
+            role == "physician",
+            "{role}: {answer}"
+        );
+        sidecar
+            .event("phi_read", |event| event["outcome"] == "success")
+            .await;
+    }
+    let posted = upstream.requests();
+    let mut posted = posted.iter().filter(|request| request.method == "POST");
+    assert!(posted.all(|request| request.path == "/messages/?session_id=inner"));
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_on_the_stream_and_nothing_of_it_goes_up() {
+    let upstream = server("/messages/", with_a_patient).await;
+    let sidecar = Sidecar::start(setup(&upstream)).await;
+    let (mut client, mut stream, path) = open(&sidecar, &sign(&physician("dr.older"))).await;
+    assert_eq!(post(&mut client, &path, &call(3, "maintenance")).await, 202);
+    let told = stream.event().await.expect("the refusal").json();
+    assert_eq!(
+        (&told["id"], &told["error"]["code"]),
+        (&json!(3), &json!(-32050))
+    );
+    assert!(upstream.messages("tools/call").is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_or_that_may_not_be_released_stays_inside() {
+    let upstream = server("/messages/", |message| match message["id"].as_u64() {
+        Some(1) => json!({"jsonrpc": "2.0", "id": 99, "result": {"ssn": "123-45-6789"}}),
+        Some(2) => json!({"jsonrpc": "2.0", "id": 2, "result": {"structuredContent": {"record": {"data": {}}}, "content": []}}),
+        _ => with_a_patient(message),
+    })
+    .await;
+    let sidecar = Sidecar::start(setup(&upstream)).await;
+    let (mut client, mut stream, path) = open(&sidecar, &sign(&physician("dr.nobody"))).await;
+    assert_eq!(
+        post(&mut client, &path, &call(1, "find_patient")).await,
+        202
+    );
+    let read = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "read_record", "arguments": {"patient_id": "p-1"}}});
+    assert_eq!(post(&mut client, &path, &read).await, 202);
+    let told = stream.event().await.expect("the refusal").json();
+    assert_eq!(
+        (&told["id"], &told["error"]["code"]),
+        (&json!(2), &json!(-32051)),
+        "{told}"
+    );
+    sidecar.event("integrity_violation", |_| true).await;
+}
+
+#[tokio::test]
+async fn a_session_is_its_principals_alone_and_ends_with_its_stream() {
+    let upstream = server("/messages/", with_a_patient).await;
+    let sidecar = Sidecar::start(setup(&upstream)).await;
+    let (mut owner, mut stream, path) = open(&sidecar, &sign(&physician("dr.owner"))).await;
+    let mut thief = Client::new(sidecar.connect().await, &sign(&physician("dr.thief")));
+    assert_eq!(post(&mut thief, &path, &call(1, "find_patient")).await, 404);
+    assert_eq!(
+        post(
+            &mut thief,
+            "/mcp?session_id=guess",
+            &call(1, "find_patient")
+        )
+        .await,
+        404
+    );
+    assert_eq!(
+        post(&mut thief, "/mcp", &call(1, "find_patient")).await,
+        405
+    );
+    assert!(upstream.messages("tools/call").is_empty());
+    assert_eq!(post(&mut owner, &path, &call(1, "find_patient")).await, 202);
+    assert_eq!(stream.event().await.expect("the answer").json()["id"], 1);
+    drop(stream);
+    eventually("the session's end", || async {
+        let mut again = Client::new(sidecar.connect().await, &owner.token);
+        (post(&mut again, &path, &call(2, "find_patient")).await == 404).then_some(())
+    })
+    .await;
+    assert_eq!(owner.end().await.status, 405, "there is no DELETE");
+}
+
+#[tokio::test]
+async fn a_server_that_names_a_place_elsewhere_is_not_listened_to() {
+    for endpoint in [
+        "http://evil.example.com/messages/",
+        "//evil.example.com/m",
+        "messages",
+        "not a path",
+    ] {
+        let upstream = server(endpoint, with_a_patient).await;
+        let sidecar = Sidecar::start(setup(&upstream)).await;
+        let mut client = Client::new(sidecar.connect().await, &sign(&physician("dr.elsewhere")));
+        let mut stream = client.listen().await;
+        assert!(
+            stream.event().await.is_none(),
+            "{endpoint}: the stream ends before its first event"
+        );
+    }
+}
+
+/// A real server of the older transport, with a real client of it.
+async fn real(server: Server, steps: &[Value]) -> Vec<Value> {
+    let setup = Setup::new(&server.older_url())
+        .extended(OLDER)
+        .extended(RULES);
+    let sidecar = Sidecar::start(setup).await;
+    let front = Front::start(&sidecar, &sign(&physician("dr.real"))).await;
+    let answers = Sdk::run_older_at(&front.url(), steps).await;
+    front.assert_no_fault("the Python SDK over SSE");
+    answers
+}
+
+#[tokio::test]
+async fn the_everything_server_over_sse_works_as_the_policy_says() {
+    let steps = [
+        json!({"op": "tools"}),
+        json!({"op": "call", "name": "echo", "arguments": {"message": "hello"}}),
+        json!({"op": "call", "name": "get-env", "arguments": {}}),
+        json!({"op": "call", "name": "get-sum", "arguments": {"a": 2, "b": 3}}),
+    ];
+    let answers = real(Server::npm_everything_older().await, &steps).await;
+    let tools = answers[0]["result"]["tools"].as_array().expect("a list");
+    assert!(
+        tools.iter().all(|tool| tool["name"] != "get-env"),
+        "{}",
+        answers[0]
+    );
+    assert_eq!(answers[1]["result"]["content"][0]["text"], "Echo: hello");
+    assert_eq!(answers[2]["error"]["code"], -32050);
+    let sum = answers[3]["result"]["content"][0]["text"]
+        .as_str()
+        .expect("a text");
+    assert!(sum.contains('5'), "{sum}");
+}
+
+#[tokio::test]
+async fn fhir_mcp_over_sse_works_as_the_policy_says() {
+    let steps = [
+        json!({"op": "tools"}),
+        json!({"op": "call", "name": "search_patients", "arguments": {"limit": 2}}),
+        json!({"op": "call", "name": "create_clinical_note", "arguments": {}}),
+    ];
+    let answers = real(Server::fhir_older().await, &steps).await;
+    let names: Vec<_> = answers[0]["result"]["tools"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|tool| &tool["name"])
+        .collect();
+    assert_eq!(
+        names,
+        ["search_patients"],
+        "only what the policy names is listed"
+    );
+    assert_eq!(answers[1]["result"]["isError"], false, "{}", answers[1]);
+    assert_eq!(answers[2]["error"]["code"], -32050);
+}
