@@ -20,6 +20,8 @@ const DISCARD_DEADLINE: Duration = Duration::from_secs(2);
 /// The client's side of one exchange.
 pub struct Downstream<'h> {
     http: &'h mut ServerSession,
+    /// Whether the request's head came whole: Pingora panics when it is asked for one that did not.
+    has_head: bool,
 }
 
 impl std::fmt::Debug for Downstream<'_> {
@@ -35,7 +37,10 @@ pub struct Gone;
 impl<'h> Downstream<'h> {
     /// The client's side of `http`.
     pub fn new(http: &'h mut ServerSession) -> Self {
-        Self { http }
+        Self {
+            http,
+            has_head: true,
+        }
     }
 
     /// The whole body, bounded in size and time.
@@ -106,6 +111,7 @@ impl<'h> Downstream<'h> {
 
     /// Writes an answer to a request whose head never came whole, so that it has no body either.
     pub async fn reply_to_no_request(&mut self, reply: Reply) {
+        self.has_head = false;
         self.http.set_keepalive(None);
         self.write_whole(reply).await;
     }
@@ -183,7 +189,9 @@ impl<'h> Downstream<'h> {
         if !headers.contains_key(header::CACHE_CONTROL) {
             head.insert_header(header::CACHE_CONTROL, "no-store").ok()?;
         }
-        cors::allow(self.http.req_header(), &mut head)?;
+        if self.has_head {
+            cors::allow(self.http.req_header(), &mut head)?;
+        }
         Some(Box::new(head))
     }
 
