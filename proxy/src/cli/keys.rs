@@ -263,6 +263,29 @@ mod tests {
     }
 
     #[test]
+    fn without_keys_of_patients_there_is_none_to_destroy_or_to_wrap_anew() {
+        let folder = example();
+        let path = folder.path().to_str().unwrap();
+        let ended = run(&["keys", "shred", "--config", path], "p-1\n");
+        assert_eq!(ended.exit, Exit::Configuration, "{}", ended.err);
+        assert!(ended.err.contains("phi.patient_keys is not configured"));
+        assert!(!ended.err.contains("p-1") && ended.out.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_receipt_is_not_believed() {
+        let public = "A".repeat(43) + "=";
+        let arguments = ["keys", "verify-receipt", "--public-key", &public];
+        for text in ["", "{}", "[1]", "{\"receipt\":{},\"signature\":{}}"] {
+            let ended = run(&arguments, text);
+            assert_eq!(ended.exit, Exit::Finding, "{text}: {}", ended.err);
+            assert!(ended.err.contains("no receipt"), "{}", ended.err);
+        }
+        let short = run(&["keys", "verify-receipt", "--public-key", "AAAA"], "{}");
+        assert_eq!(short.exit, Exit::Usage, "{}", short.err);
+    }
+
+    #[test]
     fn the_rings_are_listed_without_a_key() {
         let folder = example();
         let listed = run(
