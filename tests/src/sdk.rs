@@ -35,6 +35,14 @@ pub enum Sdk {
 impl Sdk {
     /// Those that can show a certificate, and so need no front.
     pub const SECURE: [Self; 4] = [Self::Python, Self::TypeScript1, Self::TypeScript2, Self::Go];
+    /// Those that also speak the older transport with its two endpoints.
+    pub const OLDER: [Self; 5] = [
+        Self::Python1,
+        Self::TypeScript1,
+        Self::TypeScript2Legacy,
+        Self::Go,
+        Self::Inspector,
+    ];
     /// All of them.
     pub const ALL: [Self; 7] = [
         Self::Python,
@@ -74,24 +82,25 @@ impl Sdk {
     /// If it can't, or does not answer each step.
     pub async fn run_at(self, url: &str, steps: &[Value]) -> Vec<Value> {
         if self == Self::Inspector {
-            let home = tempfile::tempdir().expect("a temporary folder");
-            let mut answers = Vec::new();
-            for step in steps {
-                answers.push(inspect(home.path(), url, step).await);
-            }
-            return answers;
+            return inspected(url, "http", steps).await;
         }
         self.converse(self.command(url), steps, &String::new).await
     }
 
-    /// Carries out the steps with the Python SDK 1.x over the transport of 2024-11-05, whose stream is at the URL.
+    /// The same by the transport of 2024-11-05, for a client of [`OLDER`](Self::OLDER).
     ///
     /// # Panics
     /// If it can't, or does not answer each step.
-    pub async fn run_older_at(url: &str, steps: &[Value]) -> Vec<Value> {
-        let python = real::python1().join("python");
-        let command = script(&python, "clients/client1.py", &[url, "sse"]);
-        Self::Python1.converse(command, steps, &String::new).await
+    pub async fn run_older_at(self, url: &str, steps: &[Value]) -> Vec<Value> {
+        if self == Self::Inspector {
+            return inspected(url, "sse", steps).await;
+        }
+        let mut command = self.command(url);
+        if self == Self::Python1 {
+            command.arg("sse");
+        }
+        command.env("MCP_TRANSPORT", "sse");
+        self.converse(command, steps, &String::new).await
     }
 
     /// Whether it asks for the newest revision before any other.
@@ -180,8 +189,17 @@ fn script(interpreter: &Path, file: &str, arguments: &[&str]) -> Command {
     command
 }
 
+async fn inspected(url: &str, transport: &str, steps: &[Value]) -> Vec<Value> {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let mut answers = Vec::new();
+    for step in steps {
+        answers.push(inspect(home.path(), url, transport, step).await);
+    }
+    answers
+}
+
 /// One step of the inspector, a process of its own.
-async fn inspect(home: &Path, url: &str, step: &Value) -> Value {
+async fn inspect(home: &Path, url: &str, transport: &str, step: &Value) -> Value {
     let text = |member: &str| step[member].as_str().unwrap_or_default().to_owned();
     let pairs = || {
         let arguments = step["arguments"].as_object().into_iter().flatten();
@@ -222,9 +240,9 @@ async fn inspect(home: &Path, url: &str, step: &Value) -> Value {
             "--cli",
             url,
             "--transport",
-            "http",
+            transport,
             "--protocol-era",
-            "auto",
+            if transport == "sse" { "legacy" } else { "auto" },
             "--method",
             method,
         ])
