@@ -297,3 +297,29 @@ async fn fhir_mcp_over_sse_works_as_the_policy_says() {
     };
     real(Server::fhir_older().await, &steps, judge).await;
 }
+
+#[tokio::test]
+async fn a_question_that_is_denied_is_answered_where_the_server_is_posted_to() {
+    let upstream = server("/messages/?session_id=inner", |message| match &message["error"] {
+        Value::Null => json!({"jsonrpc": "2.0", "id": 9, "method": "elicitation/create", "params": {"message": "Who?"}}),
+        _ => result(&json!({"id": 7}), &structured(&json!({"patients": []}))),
+    })
+    .await;
+    let sidecar = Sidecar::start(setup(&upstream)).await;
+    let token = sign(&physician("dr.older.asked"));
+    let (mut client, mut stream, path) = open(&sidecar, &token).await;
+    assert_eq!(
+        post(&mut client, &path, &call(7, "find_patient")).await,
+        202
+    );
+    // The server goes on once it knows that nobody answers.
+    let answer = stream.event().await.expect("the answer").json();
+    assert_eq!(answer["id"], 7);
+    let told = upstream
+        .requests()
+        .pop()
+        .expect("an answer in the client's place");
+    assert_eq!(told.path, "/messages/?session_id=inner");
+    assert_eq!(told.header("mcp-session-id"), None);
+    assert_eq!(told.message()["error"]["code"], -32601);
+}

@@ -54,6 +54,11 @@ impl Channels {
     fn find(&self, id: &str) -> Option<Post> {
         self.0.lock().get(id).cloned()
     }
+
+    /// Where the server is posted to in a session of this transport.
+    pub(super) fn path_of(&self, id: &str) -> Option<PathAndQuery> {
+        self.find(id).map(|post| post.path)
+    }
 }
 
 /// The stream's own end of a channel.

@@ -269,11 +269,11 @@ impl Exchange<'_> {
         headers.insert(header::CONTENT_TYPE, json);
         let accepted = HeaderValue::from_static("application/json, text/event-stream");
         headers.insert(header::ACCEPT, accepted);
-        put(
-            &mut headers,
-            &gate::SESSION_ID,
-            HeaderValue::from_str(&bound.id).ok(),
-        );
+        // Of the older transport the session is in the path, and its id here is the sidecar's own.
+        let path = self.sidecar.channels.path_of(&bound.id);
+        let session = HeaderValue::from_str(&bound.id).ok();
+        let session = session.filter(|_| path.is_none());
+        put(&mut headers, &gate::SESSION_ID, session);
         put(&mut headers, &gate::PROTOCOL_VERSION, self.revision.clone());
         let mut body = Vec::from(br#"{"jsonrpc":"2.0","id":"#);
         body.extend_from_slice(id);
@@ -281,9 +281,17 @@ impl Exchange<'_> {
         body.extend_from_slice(error.as_bytes());
         let telling = async {
             let upstream = &self.sidecar.upstream;
-            let answer = upstream
-                .send(&Verb::POST, &headers, Some(&body), false)
-                .await?;
+            let answer = match &path {
+                Some(path) => {
+                    let sent = upstream.send_to(path, &Verb::POST, &headers, Some(&body), false);
+                    sent.await?.0
+                }
+                None => {
+                    upstream
+                        .send(&Verb::POST, &headers, Some(&body), false)
+                        .await?
+                }
+            };
             answer.whole(ACKNOWLEDGEMENT_BYTES_MAX).await
         };
         let told = tokio::time::timeout(REFUSAL_DEADLINE, telling).await;
