@@ -36,9 +36,10 @@ impl Sdk {
     /// Those that can show a certificate, and so need no front.
     pub const SECURE: [Self; 4] = [Self::Python, Self::TypeScript1, Self::TypeScript2, Self::Go];
     /// Those that also speak the older transport with its two endpoints.
-    pub const OLDER: [Self; 5] = [
+    pub const OLDER: [Self; 6] = [
         Self::Python1,
         Self::TypeScript1,
+        Self::TypeScript2,
         Self::TypeScript2Legacy,
         Self::Go,
         Self::Inspector,

@@ -5,6 +5,7 @@
 //! its principal as every MCP session is. What is refused is told on the stream too, for there the client waits.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -210,7 +211,10 @@ impl Exchange<'_> {
         self.revision = headers.get(&gate::PROTOCOL_VERSION).cloned();
         let caller = self.caller(headers).await?;
         gate::media_type(headers)?;
-        let claim = era::claim(headers, self.spoken())?;
+        let claim = match era::claim(headers, self.spoken()) {
+            Err(Refusal::Revision) => None,
+            claim => Some(claim?),
+        };
         // Clients of newer transports try the endpoint itself first, and open the stream when they are told this.
         let id = session_of(request.uri.query()).ok_or(Refusal::MethodNotAllowed)?;
         let session = self.sidecar.mcp_sessions.find(&id, caller.owner());
@@ -218,15 +222,14 @@ impl Exchange<'_> {
         let post = self.sidecar.channels.find(&id);
         let post = post.ok_or(Refusal::UnknownSession)?;
         let bound = Bound { id, session };
-        let mut up = Headers::new(claim, headers, without_session(headers));
+        let up = claim.map(|claim| Headers::new(claim, headers, without_session(headers)));
         let limits = self.sidecar.limits;
         let body = Downstream::new(http)
             .body(limits.body_bytes_max, limits.body)
             .await?;
-        let body = self.capable(&caller, &up.claim, &body)?.unwrap_or(body);
-        let sent = match self.judge(&caller, body, Some(&bound), &mut up).await {
-            Ok(outgoing) => self.hand_over(&post, &bound, &up.up, outgoing).await,
-            Err(refusal) => Err(refusal),
+        let sent = match up {
+            Some(up) => self.judge_posted(&caller, body, (&post, &bound), up).await,
+            None => Err(self.probed(&body)),
         };
         if let Err(refusal) = sent {
             self.tell(&post, refusal)?;
@@ -237,6 +240,35 @@ impl Exchange<'_> {
             body: Bytes::new(),
         };
         Downstream::new(http).reply(reply).await
+    }
+
+    async fn judge_posted(
+        &mut self,
+        caller: &Arc<Caller>,
+        body: Bytes,
+        (post, bound): (&Post, &Bound),
+        mut up: Headers,
+    ) -> Result<(), Refusal> {
+        let body = self.capable(caller, &up.claim, &body)?.unwrap_or(body);
+        match self.judge(caller, body, Some(bound), &mut up).await {
+            Ok(outgoing) => self.hand_over(post, bound, &up.up, outgoing).await,
+            // Of its body alone it is of a revision that is not spoken here.
+            Err(Refusal::Revision) => Err(Refusal::NoSuchMethod),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// What a client is told that asks by a revision which is not spoken here: over this transport, where an HTTP error
+    /// ends the connection, the answer of a server that does not know the method. From that it falls back.
+    fn probed(&mut self, body: &[u8]) -> Refusal {
+        let Ok(tree) = Tree::parse(body, &LIMITS) else {
+            return Refusal::Parse;
+        };
+        if let Ok(Message::Request { id, .. }) = Message::parse(tree.root()) {
+            self.request_id = Some(id.raw().to_vec());
+            return Refusal::NoSuchMethod;
+        }
+        Refusal::Revision
     }
 
     /// Sends what was permitted; its answer is awaited on the stream.
