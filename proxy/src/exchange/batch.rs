@@ -11,7 +11,8 @@ use safeguard_wire::json::{Kind, Tree, Value};
 use safeguard_wire::jsonrpc::Message;
 
 use super::modern::Headers;
-use super::post::{Outgoing, put_session};
+use super::post::Outgoing;
+use super::send::put_session;
 use super::stream::{Course, Verdict};
 use super::{Bound, Caller, Exchange, Known};
 use crate::downstream::Downstream;

@@ -16,6 +16,7 @@ mod news;
 mod post;
 mod questions;
 mod said;
+mod send;
 mod settle;
 mod stream;
 

@@ -20,7 +20,7 @@ use super::asked::Listening;
 use super::batch::Batch;
 use super::legacy::{self, Channel, NoEndpoint};
 use super::modern;
-use super::post::put_session;
+use super::send::put_session;
 use super::{Bound, Caller, Exchange, Known};
 use crate::clock;
 use crate::downstream::{Downstream, Gone};
