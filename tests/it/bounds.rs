@@ -141,13 +141,34 @@ async fn a_peer_that_begins_nothing_after_its_handshake_is_given_up() {
     }
 }
 
+/// A client past its handshake, which makes more than one request: each waits for the one before.
+async fn initialized(sidecar: &Sidecar, subject: &str) -> Client {
+    let mut client = Client::new(sidecar.connect().await, &sign(&physician(subject)));
+    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let hello = client.request_message("initialize", &hello);
+    let answer = client.post(&hello).await.expect_status(200).await;
+    client.session = Some(answer.header("mcp-session-id").to_owned());
+    let _ = answer.bytes().await;
+    idle(sidecar).await;
+    client
+}
+
+/// Waits until no request is under way: an answer may be read a moment before its place is free again.
+async fn idle(sidecar: &Sidecar) {
+    eventually("no request under way", || async {
+        let inflight = sidecar.metric("safeguard_inflight_requests", &[]).await;
+        (inflight == 0.0).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_request_over_the_bound_is_told_to_come_back_and_is_served_later() {
     let upstream = once(Reply::Silence).await;
     let yaml = "listen:\n  limits: { requests_max: 1 }\nupstream:\n  timeout_seconds: 2\n";
     let sidecar = Sidecar::start(Setup::new(&upstream.url()).extended(yaml)).await;
-    let mut first = sidecar.client(&sign(&physician("dr.first"))).await;
-    let mut second = sidecar.client(&sign(&physician("dr.second"))).await;
+    let mut first = initialized(&sidecar, "dr.first").await;
+    let mut second = initialized(&sidecar, "dr.second").await;
     let call = search(&mut first);
     let working = tokio::spawn(async move { first.post(&call).await.status });
     eventually("the first call at the upstream", || async {
@@ -164,6 +185,7 @@ async fn a_request_over_the_bound_is_told_to_come_back_and_is_served_later() {
         within("the first call", working).await.expect("a task"),
         504
     );
+    idle(&sidecar).await;
     second.succeed("find_patient", &json!({})).await;
 }
 
