@@ -460,7 +460,7 @@ pub(crate) static MUTUAL_TLS: &[Key] = &[
     key(
         "allowed_dns_names",
         TEXTS,
-        "names that it must carry one of: exact, or with `*` for the first label; default any",
+        "names that it must carry one of: exact, or with `*` for the first label; without one nobody is let in",
     ),
 ];
 

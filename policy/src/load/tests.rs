@@ -992,3 +992,15 @@ fn revisions_are_named_once_and_by_their_own_names() {
         assert!(!well(wrong), "{wrong}");
     }
 }
+
+#[test]
+fn client_certificates_without_a_name_that_is_let_in_are_an_error() {
+    let named = "allowed_dns_names:\n      - \"*.healthcare.example.com\"";
+    let loaded = load(
+        &with("tls.yaml", named, "allowed_dns_names: []"),
+        &example_env(),
+    );
+    let finding = loaded.findings.iter().find(|f| f.is_error());
+    let finding = finding.expect("an error").to_string();
+    assert!(finding.contains("names no client"), "{finding}");
+}

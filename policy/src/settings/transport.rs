@@ -93,6 +93,15 @@ pub(crate) fn tls(
             )
             .fix("name the authorities that client certificates must come from");
     }
+    if required && section.is_written() && mutual.items("allowed_dns_names").is_empty() {
+        report
+            .error(
+                codes::MISSING_KEY,
+                mutual.place_of("allowed_dns_names"),
+                "`tls.mutual_tls.allowed_dns_names` names no client, so every one would be refused",
+            )
+            .fix("list the DNS names of the clients' certificates; `*` stands for a first label");
+    }
     for node in mutual.items("allowed_dns_names") {
         if node.text().is_some_and(|name| !is_dns_pattern(name)) {
             report
