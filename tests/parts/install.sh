@@ -96,8 +96,9 @@ make_go_client() {
 
 # Every build-time option must be given here: a start that differs from its build exits.
 make_keycloak() {
-  mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:unpack \
-    "-Dartifact=org.keycloak:keycloak-quarkus-dist:$KEYCLOAK:zip" "-DoutputDirectory=$1"
+  # There, and not in the clone: Maven marks in target/ what it has unpacked, and would not unpack it again into a new cache.
+  (cd "$1" && mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:unpack \
+    "-Dartifact=org.keycloak:keycloak-quarkus-dist:$KEYCLOAK:zip" "-DoutputDirectory=$1")
   chmod +x "$1/keycloak-$KEYCLOAK"/bin/*.sh
   "$1/keycloak-$KEYCLOAK/bin/kc.sh" build --db=dev-file --health-enabled=true --cache=local >"$1/build.log" 2>&1 ||
     { cat "$1/build.log" >&2; die "kc.sh build failed"; }

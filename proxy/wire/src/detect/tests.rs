@@ -11,7 +11,7 @@ fn pattern(name: &str, regex: &str) -> (String, String) {
     (name.to_owned(), regex.to_owned())
 }
 
-fn detectors() -> Detectors {
+pub(super) fn detectors() -> Detectors {
     Detectors::new(&[pattern("mrn", "MRN-?[0-9]{7}")], Wanted::ALL).expect("detectors")
 }
 
