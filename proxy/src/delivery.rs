@@ -1,17 +1,23 @@
 //! The audit outputs of the configuration, each a task that carries events from the spool to its sink.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use safeguard_audit::delivery::{Delivery, DeliverySettings, Selection};
 use safeguard_audit::sink::postgres::{Postgres, PostgresSettings, TableName};
+use safeguard_audit::sink::syslog::{Syslog, SyslogSettings};
+use safeguard_audit::sink::{ClientPem, Sink, TlsMaterial};
 use safeguard_audit::{EventName, Trail};
-use safeguard_policy::{Configuration, Output, Postgresql};
+use safeguard_policy::{Configuration, Output, Postgresql, Siem};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 /// The largest certificate or key file that is read, in bytes.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
+/// Least time between two batches to a collector that were not full: each is a connection of its own.
+const SIEM_LINGER: Duration = Duration::from_secs(1);
 
 /// The tasks of all outputs.
 #[derive(Debug)]
@@ -41,18 +47,38 @@ impl Deliveries {
             tasks: JoinSet::new(),
         };
         for output in &configuration.audit.outputs {
-            let Output::Postgresql(output) = output;
-            let sink =
-                Postgres::new(postgres(output)?, trail).map_err(|error| error.to_string())?;
-            let delivery =
-                Delivery::new(trail, sink, settings.clone()).map_err(|error| error.to_string())?;
-            let mut stop = deliveries.stop.subscribe();
-            deliveries.tasks.spawn(delivery.run(async move {
-                // A sender that is gone has stopped too.
-                let _ = stop.wait_for(|stop| *stop).await;
-            }));
+            match output {
+                Output::Postgresql(output) => {
+                    let sink = Postgres::new(postgres(output)?, trail)
+                        .map_err(|error| error.to_string())?;
+                    deliveries.serve(trail, sink, settings.clone())?;
+                }
+                Output::Siem(output) => {
+                    let sink = Syslog::new(siem(output)).map_err(|error| error.to_string())?;
+                    let settings = DeliverySettings {
+                        linger: SIEM_LINGER,
+                        ..settings.clone()
+                    };
+                    deliveries.serve(trail, sink, settings)?;
+                }
+            }
         }
         Ok(deliveries)
+    }
+
+    fn serve(
+        &mut self,
+        trail: &Trail,
+        sink: impl Sink + Sync + 'static,
+        settings: DeliverySettings,
+    ) -> Result<(), String> {
+        let delivery = Delivery::new(trail, sink, settings).map_err(|error| error.to_string())?;
+        let mut stop = self.stop.subscribe();
+        self.tasks.spawn(delivery.run(async move {
+            // A sender that is gone has stopped too.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }));
+        Ok(())
     }
 
     /// Lets every sink take what is durable, for at most `deadline`; the cursors keep the rest for the next run.
@@ -74,17 +100,11 @@ impl Deliveries {
 pub(crate) fn postgres(output: &Postgresql) -> Result<PostgresSettings, String> {
     let table = TableName::parse(&output.table)
         .map_err(|error| format!("audit_logging.output.table: {error}"))?;
-    let ca_pem = match &output.ca_file {
-        Some(path) => read(path, "ca_file")?.to_vec(),
-        None => system_roots()?,
-    };
-    let client_pem = match (&output.cert_file, &output.key_file) {
-        (Some(certificate), Some(key)) => Some((
-            read(certificate, "cert_file")?.to_vec(),
-            read(key, "key_file")?,
-        )),
-        _ => None,
-    };
+    let TlsMaterial { ca_pem, client_pem } = material(
+        output.ca_file.as_deref(),
+        output.cert_file.as_deref(),
+        output.key_file.as_deref(),
+    )?;
     Ok(PostgresSettings {
         host: output.host.clone(),
         port: output.port,
@@ -99,6 +119,44 @@ pub(crate) fn postgres(output: &Postgresql) -> Result<PostgresSettings, String> 
         table,
         encrypted: output.encrypted,
     })
+}
+
+/// What it takes to reach a collector. Its files are read at each connection.
+pub(crate) fn siem(output: &Siem) -> SyslogSettings {
+    let files: [Option<PathBuf>; 3] = [
+        output.ca_file.clone(),
+        output.cert_file.clone(),
+        output.key_file.clone(),
+    ];
+    SyslogSettings {
+        host: output.host.clone(),
+        port: output.port,
+        material: Arc::new(move || {
+            let [ca, certificate, key] = files.each_ref().map(Option::as_deref);
+            material(ca, certificate, key)
+        }),
+        message_bytes_max: output.message_bytes_max,
+    }
+}
+
+/// The files of a sink's TLS, the system's authorities where none are named.
+fn material(
+    ca: Option<&Path>,
+    certificate: Option<&Path>,
+    key: Option<&Path>,
+) -> Result<TlsMaterial, String> {
+    let ca_pem = match ca {
+        Some(path) => read(path, "ca_file")?.to_vec(),
+        None => system_roots()?,
+    };
+    let client_pem: Option<ClientPem> = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((
+            read(certificate, "cert_file")?.to_vec(),
+            read(key, "key_file")?,
+        )),
+        _ => None,
+    };
+    Ok(TlsMaterial { ca_pem, client_pem })
 }
 
 fn read(path: &Path, key: &str) -> Result<Zeroizing<Vec<u8>>, String> {

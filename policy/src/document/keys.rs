@@ -363,21 +363,42 @@ pub(crate) static SIEM: &[Key] = &[
     key(
         "type",
         Shape::Text,
-        "siem: a log collector; not built yet, the spool keeps its events",
+        "siem: a log collector",
     )
     .required(),
     key(
         "endpoint",
         Shape::Text,
-        "where it listens, as in syslog+tls://siem.example.com:6514",
+        "where it listens, as in syslog+tls://siem.example.com:6514; without a port 6514",
     )
     .required(),
     key(
         "protocol",
         Shape::Word(&[yes("syslog")]),
-        "syslog: RFC 5424 over TLS (RFC 5425)",
+        "syslog: RFC 5424 over TLS 1.3 (RFC 5425)",
     )
     .default("syslog"),
+    key(
+        "message_bytes_max",
+        Shape::Integer(2048, 1_048_576),
+        "bytes of the longest message that the collector takes; longer events leave out whole members and say so",
+    )
+    .default("8192"),
+    key(
+        "ca_file",
+        Shape::Text,
+        "PEM of the authorities for the collector's certificate; default SAFEGUARD_SIEM_CA, else the system's",
+    ),
+    key(
+        "cert_file",
+        Shape::Text,
+        "PEM of the sink's client certificate; default SAFEGUARD_SIEM_CERT",
+    ),
+    key(
+        "key_file",
+        Shape::Text,
+        "PEM of its key; default SAFEGUARD_SIEM_KEY",
+    ),
 ];
 
 pub(crate) static S3: &[Key] = &[

@@ -76,7 +76,6 @@ fn the_example_files_load_unchanged() {
         codes,
         [
             codes::NOT_BUILT,
-            codes::SINK_NOT_BUILT,
             codes::WEAK_TRANSPORT,
             codes::SINK_NOT_BUILT
         ],
@@ -101,7 +100,7 @@ pub(crate) fn with(file: &str, from: &str, to: &str) -> Vec<Source> {
     sources
 }
 
-/// `severity[code] file:line:column message` of all but the example's own four warnings.
+/// `severity[code] file:line:column message` of all but the example's own three warnings.
 pub(crate) fn findings(sources: &[Source], env: &Fake) -> Vec<String> {
     let own = [codes::SINK_NOT_BUILT, codes::WEAK_TRANSPORT];
     load(sources, env)
@@ -740,6 +739,69 @@ fn a_sink_without_credential_is_a_warning_that_run_can_raise() {
     assert_eq!((f.file.as_str(), f.line, f.column), ("audit.yaml", 33, 13));
     assert!(!f.is_error() && f.clone().raised().is_error());
     assert!(loaded.configuration.is_some());
+}
+
+/// The collector of a configuration.
+fn collector(sources: &[Source], env: &Fake) -> crate::Siem {
+    let outputs = load(sources, env).configuration.unwrap().audit.outputs;
+    let mut found = outputs.into_iter().filter_map(|output| match output {
+        crate::Output::Siem(siem) => Some(siem),
+        crate::Output::Postgresql(_) => None,
+    });
+    found.next().unwrap()
+}
+
+#[test]
+fn an_https_endpoint_of_syslog_means_tls_on_6514_and_is_warned_of() {
+    let siem = collector(&example(), &example_env());
+    assert_eq!(
+        (siem.host.as_str(), siem.port, siem.message_bytes_max),
+        ("siem.healthcare.example.com", 6514, 8192)
+    );
+    let seed = "https://siem.healthcare.example.com";
+    for (written, port) in [
+        ("syslog+tls://siem.healthcare.example.com", 6514),
+        ("syslog+tls://siem.healthcare.example.com:601/", 601),
+        ("https://siem.healthcare.example.com:8443", 8443),
+    ] {
+        let sources = with("audit.yaml", seed, written);
+        assert_eq!(collector(&sources, &example_env()).port, port, "{written}");
+    }
+}
+
+#[test]
+fn an_endpoint_in_clear_or_of_no_host_is_refused() {
+    let seed = "https://siem.healthcare.example.com";
+    for (written, code) in [
+        ("syslog://siem.example.com", "weak_transport"),
+        ("tcp://siem.example.com:514", "weak_transport"),
+        ("siem.example.com", "bad_value"),
+        ("https://siem.example.com/collector", "bad_value"),
+    ] {
+        let found = findings(&with("audit.yaml", seed, written), &example_env());
+        assert!(
+            found.len() == 1 && found[0].starts_with(&format!("error[{code}] audit.yaml:38:")),
+            "{written}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_collectors_certificates_come_from_the_file_or_the_environment_in_pairs() {
+    let mut env = example_env();
+    env.vars
+        .insert("SAFEGUARD_SIEM_CERT".into(), "/c.pem".into());
+    let found = findings(&example(), &env);
+    assert!(
+        found.len() == 1 && found[0].starts_with("error[contradiction]"),
+        "{found:?}"
+    );
+    env.vars
+        .insert("SAFEGUARD_SIEM_KEY".into(), "/c.key".into());
+    let siem = collector(&example(), &env);
+    assert_eq!(siem.cert_file.unwrap().to_str(), Some("/c.pem"));
+    assert_eq!(siem.key_file.unwrap().to_str(), Some("/c.key"));
+    assert_eq!(siem.ca_file, None);
 }
 
 #[test]

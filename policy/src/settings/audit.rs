@@ -1,7 +1,6 @@
 //! `audit_logging`: retention, events, outputs, spool.
 
 use super::SwitchedOff;
-use super::transport::split_url;
 use super::types::{AuditLogging, Output, Postgresql, Spool};
 use crate::document::Environment;
 use crate::document::keys::OUTPUTS;
@@ -11,6 +10,8 @@ use crate::document::tree::Node;
 use crate::finding::codes;
 use crate::names::nearest;
 use crate::secret::Secret;
+
+mod siem;
 
 /// Six years (§164.316(b)(2)(i)), two leap days in them.
 pub(crate) const RETENTION_DAYS_MIN: u32 = 2192;
@@ -171,7 +172,7 @@ fn output(
     let place = section.place_of("type");
     match kind {
         "postgresql" => return postgresql(section, env, off, report),
-        "siem" => siem(section, report),
+        "siem" => return siem::siem(section, env, report),
         _ => s3(section, retention, report),
     }
     report
@@ -182,35 +183,6 @@ fn output(
         )
         .fix("leave it for a later version, or remove it");
     None
-}
-
-fn siem(section: Section<'_>, report: &mut Report<'_>) {
-    let _ = section.text("protocol");
-    let Some(endpoint) = section.text("endpoint") else {
-        return;
-    };
-    let place = section.place_of("endpoint");
-    match split_url(endpoint).map(|url| url.scheme) {
-        None => {
-            report
-                .error(
-                    codes::BAD_VALUE,
-                    place,
-                    "`audit_logging.output.endpoint` is no URL",
-                )
-                .fix("write it as syslog+tls://siem.example.com:6514");
-        }
-        Some("https") => {
-            report
-                .warning(
-                    codes::WEAK_TRANSPORT,
-                    place,
-                    "an https endpoint with protocol syslog: syslog is not spoken over https",
-                )
-                .fix("write it as syslog+tls://host:6514 (RFC 5425)");
-        }
-        Some(_) => {}
-    }
 }
 
 fn s3(section: Section<'_>, retention: Option<u32>, report: &mut Report<'_>) {

@@ -176,6 +176,25 @@ pub struct AuditLogging {
 pub enum Output {
     /// A table in PostgreSQL.
     Postgresql(Postgresql),
+    /// A log collector.
+    Siem(Siem),
+}
+
+/// `audit_logging.output[type: siem]`: syslog (RFC 5424) over TLS (RFC 5425).
+#[derive(Debug)]
+pub struct Siem {
+    /// Host name or address; the certificate must be for it.
+    pub host: String,
+    /// The endpoint's, else 6514.
+    pub port: u16,
+    /// Bytes of the longest message.
+    pub message_bytes_max: usize,
+    /// PEM of the authorities for the collector's certificate. Default: `SAFEGUARD_SIEM_CA`, else the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM of the sink's client certificate. Default: `SAFEGUARD_SIEM_CERT`.
+    pub cert_file: Option<PathBuf>,
+    /// PEM of its key. Default: `SAFEGUARD_SIEM_KEY`.
+    pub key_file: Option<PathBuf>,
 }
 
 /// `audit_logging.output[type: postgresql]`

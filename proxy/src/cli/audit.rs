@@ -234,10 +234,18 @@ impl LogArgs {
     }
 }
 
+impl Log {
+    /// Whether a table has the events too.
+    fn has_table(&self) -> bool {
+        let mut outputs = self.outputs.iter();
+        outputs.any(|output| matches!(output, Output::Postgresql(_)))
+    }
+}
+
 impl LogArgs {
     /// The spool if it is named or on this machine, or if there is nothing else.
     fn nearest(&self, log: &Log) -> From {
-        if self.spool.is_some() || log.directory.is_dir() || log.outputs.is_empty() {
+        if self.spool.is_some() || log.directory.is_dir() || !log.has_table() {
             From::Spool
         } else {
             From::Postgresql
@@ -433,7 +441,10 @@ fn sql(arguments: &SchemaArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliE
                 .audit
                 .outputs
                 .into_iter()
-                .map(|Output::Postgresql(output)| output.table),
+                .filter_map(|output| match output {
+                    Output::Postgresql(output) => Some(output.table),
+                    Output::Siem(_) => None,
+                }),
         );
         if tables.is_empty() {
             return Err(CliError::Usage(

@@ -6,8 +6,11 @@ use crate::record::Record;
 
 pub mod postgres;
 mod seal;
+pub mod syslog;
+mod tls;
 
 pub use seal::{OpenPayloadError, open_payload};
+pub use tls::{ClientPem, TlsMaterial, TlsMaterialError};
 
 /// What a sink did with a batch. Every event of it is in the sink, or named as refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

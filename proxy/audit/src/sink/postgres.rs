@@ -8,10 +8,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::ClientConfig;
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::DbError;
 use tokio_postgres::{Client, Config, Statement};
@@ -20,6 +16,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::seal::{BatchSealer, OVERHEAD_BYTES};
+use super::tls::{TlsMaterialError, client_config};
 use super::{Sink, SinkError, Taken};
 use crate::keys::AuditKeys;
 use crate::record::Record;
@@ -74,17 +71,9 @@ impl fmt::Debug for PostgresSettings {
 /// The settings can't work.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
-    /// No authority to verify the server with.
-    #[error(
-        "the PostgreSQL sink's CA file holds no certificate: give it the authority that issued the server's"
-    )]
-    NoAuthority,
-    /// A PEM text that is none.
-    #[error("the PostgreSQL sink's {0} is not valid PEM")]
-    Pem(&'static str),
-    /// The TLS library refused the material.
-    #[error("the PostgreSQL sink's TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    /// TLS material that can't work.
+    #[error("the PostgreSQL sink: {0}")]
+    Material(#[from] TlsMaterialError),
     /// A path of a socket in place of a host: it could not be verified.
     #[error("the PostgreSQL sink needs a host name with TLS, not a socket's path")]
     Socket,
@@ -123,7 +112,10 @@ impl Postgres {
         if settings.host.is_empty() || settings.host.starts_with('/') {
             return Err(PostgresError::Socket);
         }
-        let tls = MakeRustlsConnect::new(tls_config(&settings)?);
+        let tls = MakeRustlsConnect::new(client_config(
+            &settings.ca_pem,
+            settings.client_pem.as_ref(),
+        )?);
         let mut config = Config::new();
         config
             .host(&settings.host)
@@ -366,26 +358,6 @@ columns! {
     time: SystemTime, chain: &'a str, seq: i64, uid: Uuid, event: &'a str, outcome: &'a str, severity: &'a str,
     sub: Option<&'a str>, client: Option<&'a str>, tool: Option<&'a str>, patients: Cow<'a, str>, purpose: Option<&'a str>,
     configuration: Option<&'a str>, prev: &'a [u8], hash: &'a [u8], payload: &'a [u8], key_id: Option<&'a str>,
-}
-
-fn tls_config(settings: &PostgresSettings) -> Result<ClientConfig, PostgresError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&settings.ca_pem) {
-        roots.add(certificate.map_err(|_| PostgresError::Pem("CA file"))?)?;
-    }
-    if roots.is_empty() {
-        return Err(PostgresError::NoAuthority);
-    }
-    let builder = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
-        .with_root_certificates(roots);
-    let Some((chain, key)) = &settings.client_pem else {
-        return Ok(builder.with_no_client_auth());
-    };
-    let chain = CertificateDer::pem_slice_iter(chain)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| PostgresError::Pem("client certificate"))?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| PostgresError::Pem("client key"))?;
-    Ok(builder.with_client_auth_cert(chain, key)?)
 }
 
 /// The SQLSTATE if it was the rows' content that was refused: data exceptions, constraints, limits. Such a row will never be taken.

@@ -42,8 +42,10 @@ pub(super) fn ask(
 fn output(log: &Log) -> Result<&Postgresql, CliError> {
     log.outputs
         .iter()
-        .map(|Output::Postgresql(output)| output)
-        .next()
+        .find_map(|output| match output {
+            Output::Postgresql(output) => Some(output),
+            Output::Siem(_) => None,
+        })
         .ok_or_else(|| {
             CliError::Usage(
                 "audit_logging.output of the configuration has no postgresql: give --config with one, or --from spool"

@@ -7,8 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use safeguard_audit::sink::postgres::read::{self, ReadError};
+use safeguard_audit::sink::syslog::Syslog;
 use safeguard_certs::ServerTls;
-use safeguard_policy::{Configuration, Output, Postgresql, Remark, Severity, UpstreamPlace, codes};
+use safeguard_policy::{
+    Configuration, Output, Postgresql, Remark, Severity, Siem, UpstreamPlace, codes,
+};
 use tokio::time::timeout;
 
 use crate::authn::Authenticator;
@@ -43,8 +46,11 @@ pub(super) fn look(configuration: &mut Configuration) -> Result<Vec<Remark>, Cli
     runtime.block_on(async {
         found.upstream(configuration).await;
         found.provider(configuration).await;
-        for Output::Postgresql(output) in &configuration.audit.outputs {
-            found.postgresql(output).await;
+        for output in &configuration.audit.outputs {
+            match output {
+                Output::Postgresql(output) => found.postgresql(output).await,
+                Output::Siem(output) => found.siem(output).await,
+            }
         }
     });
     Ok(found.0)
@@ -231,6 +237,20 @@ impl Found {
             format!("Keycloak's discovery document and keys can't be had: {why}"),
             "correct server_url, realm or ca_file, or start Keycloak: until then its tokens are refused",
         );
+    }
+
+    async fn siem(&mut self, output: &Siem) {
+        let sink = match Syslog::new(delivery::siem(output)) {
+            Ok(sink) => sink,
+            Err(error) => return self.unusable(OUTPUT, error),
+        };
+        if let Err(error) = sink.reach().await {
+            self.unreachable(
+                OUTPUT,
+                format!("{}:{}: {error}", output.host, output.port),
+                "until it can be reached, events stay in the spool",
+            );
+        }
     }
 
     async fn postgresql(&mut self, output: &Postgresql) {

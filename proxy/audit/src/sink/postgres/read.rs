@@ -17,10 +17,11 @@ use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
-use super::{BATCH_MAX, CONNECT_MAX, PostgresError, PostgresSettings, Row, sink_error, tls_config};
+use super::{BATCH_MAX, CONNECT_MAX, PostgresError, PostgresSettings, Row, sink_error};
 use crate::keys::AuditKeys;
 use crate::query::{LIMIT_DEFAULT, Query};
 use crate::record::Record;
+use crate::sink::tls::client_config;
 use crate::sink::{SinkError, open_payload};
 
 /// Rows of one page.
@@ -143,7 +144,10 @@ async fn connect(settings: &PostgresSettings) -> Result<Client, ReadError> {
     if settings.host.is_empty() || settings.host.starts_with('/') {
         return Err(PostgresError::Socket.into());
     }
-    let tls = MakeRustlsConnect::new(tls_config(settings)?);
+    let tls = MakeRustlsConnect::new(
+        client_config(&settings.ca_pem, settings.client_pem.as_ref())
+            .map_err(PostgresError::from)?,
+    );
     let mut config = Config::new();
     config
         .host(&settings.host)

@@ -1,0 +1,242 @@
+//! A record as a syslog message (RFC 5424) in its frame (RFC 5425 §4.3: its length in bytes, a space, the message).
+//!
+//! Facility 13, *log audit*; the event's severity in syslog's words; MSGID is the event's name. The structured data names the record, so that a collector finds
+//! repetitions and gaps without reading JSON; the message is the record's canonical JSON as it stands in the spool, so that its hash can be computed again there.
+//! Its characters are those of JSON: no control character can begin a line of its own. What would be too long leaves out whole members and says so.
+
+use serde_json::{Map, Value};
+
+use crate::canonical::push_hex;
+use crate::catalogue::Severity;
+use crate::record::Record;
+
+/// 13, "log audit" (RFC 5424 §6.2.1).
+const FACILITY: u8 = 13;
+/// Longest HOSTNAME (RFC 5424 §6).
+const HOSTNAME_MAX: usize = 255;
+/// What may be left out of an event that is too long, in this order: lists that can be long. The rest names who, what, when and with which outcome.
+const SHED: [&str; 4] = ["fields", "patients", "details", "subject"];
+
+/// Appends the framed message. `false`, and nothing appended: not even the shortened event fits `bytes_max`.
+pub(super) fn push_framed(record: &Record, bytes_max: usize, out: &mut Vec<u8>) -> bool {
+    let Some(message) = message(record, bytes_max) else {
+        return false;
+    };
+    out.extend_from_slice(itoa::Buffer::new().format(message.len()).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(&message);
+    true
+}
+
+/// The message, of at most `bytes_max` bytes.
+fn message(record: &Record, bytes_max: usize) -> Option<Vec<u8>> {
+    let whole = head(record, false);
+    let room = bytes_max.checked_sub(whole.len())?;
+    if record.bytes().len() <= room {
+        return Some(joined(whole, record.bytes()));
+    }
+    let head = head(record, true);
+    let room = bytes_max.checked_sub(head.len())?;
+    shortened(record, room).map(|event| joined(head, &event))
+}
+
+fn joined(mut head: Vec<u8>, event: &[u8]) -> Vec<u8> {
+    head.extend_from_slice(event);
+    head
+}
+
+/// The event without as many members of `SHED` as it takes; with `is_truncated`, as OCSF calls it.
+fn shortened(record: &Record, room: usize) -> Option<Vec<u8>> {
+    let mut event: Map<String, Value> = record.value().as_object()?.clone();
+    event.insert("is_truncated".to_owned(), Value::Bool(true));
+    SHED.iter().find_map(|member| {
+        event.remove(*member);
+        let bytes = serde_json::to_vec(&event).ok()?;
+        (bytes.len() <= room).then_some(bytes)
+    })
+}
+
+/// All before the event, with the space behind it.
+fn head(record: &Record, truncated: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512 + record.bytes().len());
+    let severity = level(record.text(&["severity"]));
+    out.push(b'<');
+    out.extend_from_slice(
+        itoa::Buffer::new()
+            .format(FACILITY * 8 + severity)
+            .as_bytes(),
+    );
+    out.extend_from_slice(b">1 ");
+    word(record.time(), 32, &mut out);
+    out.push(b' ');
+    word(
+        record.text(&["pod"]).unwrap_or_default(),
+        HOSTNAME_MAX,
+        &mut out,
+    );
+    out.extend_from_slice(b" safeguard - ");
+    word(record.name().as_str(), 32, &mut out);
+    out.push(b' ');
+    structured(record, truncated, &mut out);
+    out.push(b' ');
+    out
+}
+
+/// The structured data. 32473 is the number of documentation (RFC 5612): the product has none of its own.
+fn structured(record: &Record, truncated: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"[origin software=\"safeguard\" swVersion=\"");
+    out.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());
+    out.extend_from_slice(b"\"][audit@32473");
+    parameter("chain", record.chain(), out);
+    parameter("seq", itoa::Buffer::new().format(record.seq()), out);
+    parameter("uid", &record.uid().hyphenated().to_string(), out);
+    parameter(
+        "outcome",
+        record.text(&["outcome"]).unwrap_or_default(),
+        out,
+    );
+    out.extend_from_slice(b" hash=\"");
+    push_hex(out, record.hash_bytes());
+    out.push(b'"');
+    if truncated {
+        parameter("truncated", "true", out);
+    }
+    out.push(b']');
+}
+
+/// A parameter, its value escaped (RFC 5424 §6.3.3).
+fn parameter(name: &str, value: &str, out: &mut Vec<u8>) {
+    out.push(b' ');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"=\"");
+    for byte in value.bytes().filter(|byte| !byte.is_ascii_control()) {
+        if matches!(byte, b'"' | b'\\' | b']') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}
+
+/// A header's word: printable ASCII, without what is none, `-` if nothing is left.
+fn word(text: &str, max: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend(text.bytes().filter(u8::is_ascii_graphic).take(max));
+    if out.len() == start {
+        out.push(b'-');
+    }
+}
+
+/// Syslog's severity: informational 6, notice 5, warning 4, critical 2. An unknown word is treated as grave as a warning.
+fn level(severity: Option<&str>) -> u8 {
+    let is = |known: Severity| severity == Some(known.as_str());
+    match severity {
+        _ if is(Severity::Informational) => 6,
+        _ if is(Severity::Notice) => 5,
+        _ if is(Severity::Critical) => 2,
+        _ => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::EventName;
+    use crate::event::{
+        canonical,
+        tests::{full, place},
+    };
+
+    fn record() -> Record {
+        Record::parse(&canonical(&full(), &place(3, &[0; 32]))).unwrap()
+    }
+
+    fn framed(record: &Record, max: usize) -> Option<String> {
+        let mut out = Vec::new();
+        push_framed(record, max, &mut out).then(|| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_message_is_counted_in_bytes_and_ends_with_the_record_as_it_is() {
+        let record = record();
+        let framed = framed(&record, 8192).unwrap();
+        let (length, message) = framed.split_once(' ').unwrap();
+        assert_eq!(length.parse::<usize>().unwrap(), message.len());
+        assert!(!length.starts_with('0'));
+        assert!(message.as_bytes().ends_with(record.bytes()));
+        let head = &message[..message.len() - record.bytes().len()];
+        let words: Vec<&str> = head.splitn(7, ' ').collect();
+        assert!(
+            words[0].starts_with('<') && words[0].ends_with(">1"),
+            "{head}"
+        );
+        assert_eq!(words[1], record.time());
+        assert_eq!(
+            (words[3], words[4], words[5]),
+            ("safeguard", "-", record.name().as_str())
+        );
+        assert!(
+            words[6].contains(&format!(" seq=\"{}\"", record.seq())),
+            "{head}"
+        );
+        assert!(!message.contains(['\n', '\r', '\0']));
+    }
+
+    #[test]
+    fn a_long_event_loses_whole_members_and_says_so() {
+        let record = record();
+        let whole = framed(&record, 1 << 20).unwrap().len();
+        let short = framed(&record, whole - 60).unwrap();
+        assert!(short.len() < whole && short.contains(" truncated=\"true\"]"));
+        let event = &short[short.find('{').unwrap()..];
+        let event: Value = serde_json::from_str(event).unwrap();
+        assert_eq!(event["is_truncated"], true);
+        assert_eq!(event["uid"], record.uid().to_string());
+        assert_eq!(event.get("fields"), None);
+    }
+
+    #[test]
+    fn what_fits_in_no_way_is_refused_and_appends_nothing() {
+        let mut out = b"before".to_vec();
+        assert!(!push_framed(&record(), 300, &mut out));
+        assert!(!push_framed(&record(), 10, &mut out));
+        assert_eq!(out, b"before");
+    }
+
+    #[test]
+    fn nothing_can_break_out_of_a_parameter_or_a_header() {
+        let mut out = Vec::new();
+        parameter("a", "x\" ]\\\n\u{7f}é", &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), " a=\"x\\\" \\]\\\\é\"");
+        for (text, expected) in [
+            ("pod 1\n<13>", "pod1<13>"),
+            ("", "-"),
+            ("é \0", "-"),
+            ("abcdef", "abcd"),
+        ] {
+            let mut out = Vec::new();
+            word(text, if text == "abcdef" { 4 } else { 48 }, &mut out);
+            assert_eq!(out, expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn every_name_of_the_catalogue_is_a_msgid() {
+        for name in EventName::ALL {
+            assert!(name.as_str().len() <= 32, "{}", name.as_str());
+        }
+    }
+
+    #[test]
+    fn graver_events_have_smaller_numbers() {
+        let levels = [
+            Severity::Informational,
+            Severity::Notice,
+            Severity::Warning,
+            Severity::Critical,
+        ]
+        .map(|severity| level(Some(severity.as_str())));
+        assert_eq!(levels, [6, 5, 4, 2]);
+        assert_eq!((level(None), level(Some("other"))), (4, 4));
+    }
+}
