@@ -279,7 +279,11 @@ async fn an_outage_of_postgresql_loses_nothing() {
     for _ in 0..5 {
         client.succeed("find_patient", &json!({})).await;
     }
-    sidecar.event("sink_failed", |_| true).await;
+    sidecar
+        .event("sink_failed", |event| {
+            event["details"]["sink"] == "postgresql"
+        })
+        .await;
     sidecar.kill().await;
     sidecar.setup.set("PGPORT", &port);
     sidecar.launch_again();

@@ -32,6 +32,7 @@ mod resume;
 mod resumption;
 mod sessions;
 mod shred;
+mod siem;
 mod streams;
 mod tokens;
 mod transport;

@@ -8,6 +8,7 @@
 pub mod arrival;
 pub mod client;
 pub mod clinic;
+pub mod collector;
 pub mod configuration;
 pub mod crowd;
 pub mod database;

@@ -141,16 +141,15 @@ action(type="omfile" file="{root}/out" template="line" asyncWriting="off" flushO
     /// Each line that was written, whole ones only.
     fn lines(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("out")).unwrap_or_default();
-        let whole = text.rfind('\n').map_or(0, |at| at + 1);
-        text[..whole].lines().map(str::to_owned).collect()
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(str::to_owned).collect()
     }
 
     /// How often each event arrived, by number.
     fn arrived(&self) -> BTreeMap<u64, usize> {
         let mut count = BTreeMap::new();
         for line in self.lines() {
-            let event = &line[line.find("] {").expect("structured data, then JSON") + 2..];
-            let record = Record::parse(event.as_bytes()).unwrap();
+            let record = Record::parse(event(&line).as_bytes()).unwrap();
             *count.entry(record.seq()).or_default() += 1;
         }
         count
@@ -184,6 +183,12 @@ impl Drop for Collector {
             let _ = daemon.wait();
         }
     }
+}
+
+/// The event of a line, behind its structured data.
+fn event(line: &str) -> &str {
+    let at = line.find("] {").expect("structured data, then JSON");
+    line.get(at + 2..).expect("JSON")
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -279,10 +284,9 @@ async fn every_event_arrives_once_with_the_bytes_that_were_hashed() {
         line.starts_with("110 "),
         "facility 13, informational: {line}"
     );
-    let event = &line[line.find("] {").unwrap() + 2..];
     let mut leaf = Sha256::new();
     leaf.update([0]);
-    leaf.update(event.as_bytes());
+    leaf.update(event(line).as_bytes());
     let hash: String = leaf
         .finalize()
         .iter()
