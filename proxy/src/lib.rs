@@ -6,6 +6,7 @@
 //! `docs/architecture.md`.
 
 pub mod admin;
+pub mod auth;
 pub mod authn;
 pub mod canary;
 pub mod cli;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use uuid::Uuid;
 
+use crate::auth::problem::Problem;
 use crate::rewrite::RewriteError;
 use crate::rewrite::rounds::UNKNOWN_STATE;
 use crate::upstream::UpstreamError;
@@ -72,6 +73,8 @@ pub enum Refusal {
     UpstreamRefused(StatusCode),
     /// More requests at once than `listen.limits.requests_max`.
     Busy,
+    /// An endpoint of OAuth's says no, in its own words.
+    OAuth(Problem),
 }
 
 /// Refusals as JSON-RPC errors carry these codes.
@@ -259,6 +262,7 @@ impl Refusal {
                 "busy",
                 "too many requests at once: try again",
             ),
+            Self::OAuth(problem) => row(problem.status, None, problem.error, problem.description),
         }
     }
 
@@ -280,6 +284,9 @@ impl Refusal {
     /// The answer to a request whose JSON-RPC id stands in `id` as it was written; none answers a notification,
     /// a GET or a DELETE, where a policy's no is HTTP's 403.
     pub fn answer(&self, id: Option<&[u8]>, reference: Uuid) -> Reply {
+        if let Self::OAuth(problem) = self {
+            return problem.reply();
+        }
         let row = self.row();
         let status = match self {
             Self::Denied if id.is_none() => StatusCode::FORBIDDEN,

@@ -264,6 +264,7 @@ fn build(
         live: ArcSwap::from_pointee(live),
         tls,
         authenticator: Arc::new(authenticator),
+        auth: crate::auth::Auth::default(),
         sessions: Arc::new(sessions),
         mcp_sessions: McpSessions::new(McpLimits {
             sessions_max: settings::MCP_SESSIONS_MAX,

@@ -21,6 +21,7 @@ use safeguard_certs::ServerTls;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::auth::{self, Auth};
 use crate::authn::Authenticator;
 use crate::cors;
 use crate::downstream::Downstream;
@@ -78,6 +79,8 @@ pub struct Sidecar {
     pub tls: ServerTls,
     /// Judges bearer tokens.
     pub authenticator: Arc<Authenticator>,
+    /// What the endpoints below `/auth/` keep.
+    pub auth: Auth,
     /// Login sessions.
     pub sessions: Arc<SessionTable>,
     /// MCP sessions and the calls that wait for an answer in them.
@@ -268,6 +271,9 @@ impl Sidecar {
                 return Downstream::new(http).reply(reply).await;
             }
             return Err(Refusal::NotFound);
+        }
+        if let Some(endpoint) = auth::endpoint(path) {
+            return auth::serve(endpoint, exchange, http).await;
         }
         if trimmed != face.path {
             return Err(Refusal::NotFound);

@@ -67,22 +67,25 @@ impl Caller {
 }
 
 impl Exchange<'_> {
-    /// Judges who asks. Each step needs the one before it.
-    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-        let now_unix = clock::now_unix();
+    /// Who the peer is, if its certificate still holds.
+    pub(crate) fn peer(&self, now_unix: i64) -> Result<Option<Arc<PeerIdentity>>, Refusal> {
         let sidecar = self.sidecar;
-        let peer = match self.connection.peer(sidecar.tls(), now_unix) {
-            Ok(peer) => peer,
-            Err(error) => {
+        self.connection
+            .peer(sidecar.tls(), now_unix)
+            .map_err(|error| {
                 sidecar
                     .recorder
                     .peer_refused(self.connection.source(), error.reason().code());
                 let words = "the client certificate is not trusted any more";
-                return Err(Refusal::Unauthorized(
-                    self.live.challenges.invalid_token(words),
-                ));
-            }
-        };
+                Refusal::Unauthorized(self.live.challenges.invalid_token(words))
+            })
+    }
+
+    /// Judges who asks. Each step needs the one before it.
+    pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+        let now_unix = clock::now_unix();
+        let sidecar = self.sidecar;
+        let peer = self.peer(now_unix)?;
         let name = peer.as_ref().map(|peer| peer.name.as_str());
         let judged = match BearerToken::from_headers(headers) {
             Ok(token) => sidecar.authenticator.authenticate(&token, now_unix).await,

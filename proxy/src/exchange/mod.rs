@@ -147,7 +147,18 @@ impl<'s> Exchange<'s> {
         Spoken::new(configured, &self.sidecar.learnt)
     }
 
-    fn named(&mut self, method: &str) {
+    /// What outlives the request.
+    pub(crate) fn sidecar(&self) -> &'s Sidecar {
+        self.sidecar
+    }
+
+    /// Where the request came from.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Names the method in the metrics.
+    pub(crate) fn named(&mut self, method: &str) {
         self.method = method_label(method);
     }
 
