@@ -14,6 +14,9 @@ pub trait Arguments: fmt::Debug {
     /// Whether a path below them leads to somebody: to one value at least, and each a text that is not empty, or a
     /// number.
     fn names_somebody(&self, path: &Path) -> bool;
+
+    /// The texts (or numbers' digits) that a path below them leads to; none where anything else is among them.
+    fn names(&self, path: &Path) -> Option<Vec<String>>;
 }
 
 impl Arguments for Value {
@@ -29,6 +32,17 @@ impl Arguments for Value {
             _ => false,
         };
         !found.is_empty() && found.iter().all(is_name)
+    }
+
+    fn names(&self, path: &Path) -> Option<Vec<String>> {
+        let found = path.select(self).into_iter();
+        found
+            .map(|value| match value {
+                Value::String(text) => Some(text.clone()),
+                Value::Number(number) => Some(number.to_string()),
+                _ => None,
+            })
+            .collect()
     }
 }
 

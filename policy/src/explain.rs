@@ -22,6 +22,10 @@ pub struct Explanation {
     pub purpose: Option<String>,
     /// Where the patient is named.
     pub patient: Option<String>,
+    /// How many patients an answer may hold, and of whom alone.
+    pub limits: Option<String>,
+    /// Where the call says who receives an export.
+    pub recipient: Option<String>,
     /// Where the record stands.
     pub record: Option<String>,
     /// Whether a condition must hold too.
@@ -65,7 +69,8 @@ pub struct FieldView {
 pub fn explain(policy: &Policy, role: &str, tool: &str, purpose: Option<&str>) -> Explanation {
     let grant = policy
         .tools
-        .get(tool)
+        .written(tool)
+        .or_else(|| policy.tools.find(tool).ok())
         .or_else(|| policy.prompts.get(tool))
         .or_else(|| {
             let by_template = policy.resources.iter().find(|(t, _)| t.as_str() == tool);
@@ -108,6 +113,8 @@ fn unlisted(policy: &Policy) -> Explanation {
         denied: Some(DenialReason::NotListed),
         purpose: None,
         patient: None,
+        limits: None,
+        recipient: None,
         record: None,
         conditional: false,
         step_up: None,
@@ -125,6 +132,8 @@ fn of_grant(grant: &Grant) -> Explanation {
         denied: None,
         purpose: None,
         patient: grant.patient.as_ref().map(ToString::to_string),
+        limits: limits(grant),
+        recipient: grant.recipient.as_ref().map(ToString::to_string),
         record: grant.record.as_ref().map(ToString::to_string),
         conditional: grant.when.is_some(),
         step_up: grant.step_up.clone(),
@@ -133,6 +142,14 @@ fn of_grant(grant: &Grant) -> Explanation {
         unlisted_arguments: Unlisted::Withhold,
         clients: Vec::new(),
     }
+}
+
+fn limits(grant: &Grant) -> Option<String> {
+    let most = grant.max_patients.map(|most| format!("at most {most}"));
+    let only = grant.only_patients.as_ref();
+    let only = only.map(|claim| format!("only those of {claim}"));
+    let words: Vec<String> = most.into_iter().chain(only).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn clients(
@@ -229,7 +246,7 @@ pub fn explain_surroundings(policy: &Policy) -> Surroundings {
     let of_tool = |tool: &str| {
         let places = policy
             .tools
-            .get(tool)
+            .written(tool)
             .map(|grant| Arc::clone(&grant.places));
         let places = places.iter().flat_map(|places| places.iter());
         let shown = places.map(|place| (tool.to_owned(), place.to_string(), means(place.class)));

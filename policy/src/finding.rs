@@ -81,6 +81,8 @@ pub mod codes {
     pub const UNKNOWN_METHOD: &str = "unknown_method";
     /// A rule that can never permit anything.
     pub const DEAD_RULE: &str = "dead_rule";
+    /// A rule that permits more than anybody has seen.
+    pub const WIDE_RULE: &str = "wide_rule";
     /// A PHI operation whose patient is not named.
     pub const NO_PATIENT: &str = "no_patient";
     /// A mask on a field that it says nothing about.

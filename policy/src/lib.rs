@@ -31,6 +31,7 @@ pub mod schema;
 pub mod secret;
 pub mod settings;
 pub mod template;
+pub mod tools;
 
 pub use document::{Environment, Source};
 pub use explain::{

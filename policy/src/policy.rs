@@ -13,6 +13,7 @@ pub use crate::phi::{
 };
 use crate::place::{FieldPlace, Places};
 use crate::template::Template;
+use crate::tools::Tools;
 
 /// A PHI field of this policy, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,6 +149,12 @@ pub(crate) struct Grant {
     pub when: Option<Condition>,
     pub step_up: Option<StepUp>,
     pub event: Option<Arc<str>>,
+    /// How many patients one answer may hold.
+    pub max_patients: Option<u32>,
+    /// The claim that names the only patients whom a call may be about.
+    pub only_patients: Option<Path>,
+    /// Where the call says who receives what it exports.
+    pub recipient: Option<Arc<Path>>,
 }
 
 /// Classes by folded name: those of one length stand together, sorted. Most names of a message are told apart from the
@@ -219,7 +226,7 @@ pub struct Policy {
     pub(crate) client_certificates: bool,
     pub(crate) second_factor: bool,
     pub(crate) clock_skew_seconds: i64,
-    pub(crate) tools: HashMap<String, Grant>,
+    pub(crate) tools: Tools,
     pub(crate) prompts: HashMap<String, Grant>,
     pub(crate) resources: Vec<(Template, Grant)>,
     /// By the names of [`crate::method::RULED_METHODS`].
@@ -305,10 +312,19 @@ impl Policy {
         &self.phi
     }
 
-    /// Names of the tools, sorted: a closed set for metrics.
+    /// Names of the tools and patterns of names, as written, sorted: a closed set for metrics.
     #[must_use]
     pub fn tools(&self) -> Vec<&str> {
-        sorted(self.tools.keys())
+        let mut names: Vec<&str> = self.tools.names().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The name or pattern under which a tool is listed; none for a tool that has no rule.
+    #[must_use]
+    pub fn listed_tool(&self, name: &str) -> Option<&str> {
+        let grant = self.tools.find(name).ok()?;
+        grant.rule.name.strip_prefix("tools.")
     }
 
     /// Names of the prompts, sorted.

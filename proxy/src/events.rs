@@ -211,6 +211,9 @@ impl Recorder {
         }
         let mut touched = call.touched.clone();
         touched.merge(&answer.touched);
+        if answer.dropped > 0 {
+            event = event.detail("dropped_of_other_patients", i64::from(answer.dropped));
+        }
         event.fields = touched.for_event(&live.policy);
         for patient in &answer.patients {
             let pseudonym = self.trail.pseudonym(patient);
@@ -231,17 +234,21 @@ impl Recorder {
 
     /// An answer that may not be released.
     pub fn answer_refused(&self, call: &Call, live: &Live, error: &RewriteError) -> Pending {
-        let (name, reason) = match error {
-            RewriteError::Integrity(what) => (EventName::IntegrityViolation, *what),
-            RewriteError::Vault(what) => (EventName::DecryptFailure, vault_reason(what)),
-            RewriteError::Denied(what) | RewriteError::Upstream(what) => {
-                (outcome_name(call.permit.operation), *what)
+        let own = outcome_name(call.permit.operation);
+        let (name, outcome, reason) = match error {
+            RewriteError::Integrity(what) => {
+                (EventName::IntegrityViolation, Outcome::Failure, *what)
             }
-            RewriteError::Invalid(_) => (outcome_name(call.permit.operation), "answer_invalid"),
+            RewriteError::Vault(what) => (
+                EventName::DecryptFailure,
+                Outcome::Failure,
+                vault_reason(what),
+            ),
+            RewriteError::Denied(what) => (EventName::PhiAccessDenied, Outcome::Denied, *what),
+            RewriteError::Upstream(what) => (own, Outcome::Failure, *what),
+            RewriteError::Invalid(_) => (own, Outcome::Failure, "answer_invalid"),
         };
-        let mut event = self
-            .about_call(name, Outcome::Failure, call, live)
-            .reason(reason);
+        let mut event = self.about_call(name, outcome, call, live).reason(reason);
         event.fields = call.touched.for_event(&live.policy);
         if name != outcome_name(call.permit.operation) && call.concerns_phi() {
             // The intent has its outcome whatever else is said of it.
@@ -303,7 +310,7 @@ impl Recorder {
         event.configuration_hash = Some(live.hash);
         event.mcp = Some(mcp(
             method_name(call.method),
-            &call.tool,
+            &call.told,
             Some(&call.request_id),
         ));
         event.patients = call
@@ -311,7 +318,10 @@ impl Recorder {
             .iter()
             .map(|patient| self.trail.pseudonym(patient))
             .collect();
-        event
+        match &call.recipient {
+            Some(recipient) => event.detail("recipient", recipient.clone()),
+            None => event,
+        }
     }
 
     fn about_connection(&self, event: &mut Event<'_>, connection: &Connection, reference: Uuid) {

@@ -68,7 +68,7 @@ impl Live {
     pub fn policy_label(&self, method: &str, name: &str) -> String {
         let policy = &self.policy;
         match method {
-            "tools/call" => policy.tools().into_iter().find(|tool| *tool == name),
+            "tools/call" => policy.listed_tool(name),
             "prompts/get" => policy.prompts().into_iter().find(|prompt| *prompt == name),
             _ => None,
         }

@@ -11,8 +11,16 @@ use safeguard_wire::json::{DuplicateMember, Kind, Value};
 /// # Errors
 /// A member on the way is there twice.
 pub fn select<'t>(root: Value<'t>, path: &Path) -> Result<Vec<Value<'t>>, DuplicateMember> {
+    follow(root, &path.steps)
+}
+
+/// The values that steps lead to; what does not match yields nothing.
+///
+/// # Errors
+/// A member on the way is there twice.
+pub fn follow<'t>(root: Value<'t>, steps: &[Step]) -> Result<Vec<Value<'t>>, DuplicateMember> {
     let mut here = vec![root];
-    for step in &path.steps {
+    for step in steps {
         let mut there = Vec::with_capacity(here.len());
         for value in here {
             match step {
@@ -65,6 +73,11 @@ impl Arguments for CallArguments<'_> {
             Kind::Null | Kind::Bool | Kind::Array | Kind::Object => false,
         };
         !found.is_empty() && found.iter().all(is_name)
+    }
+
+    fn names(&self, path: &Path) -> Option<Vec<String>> {
+        let found = select(self.object?, path).ok()?;
+        found.into_iter().map(scalar_text).collect()
     }
 }
 

@@ -19,6 +19,7 @@ mod integrity;
 mod keysources;
 mod kills;
 mod lies;
+mod limits;
 mod local_tokens;
 mod matrix;
 mod methods;

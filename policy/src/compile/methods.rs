@@ -120,6 +120,9 @@ fn grant(
         when: reader.when(report),
         step_up: reader.step_up(report),
         event: None,
+        max_patients: None,
+        only_patients: None,
+        recipient: None,
     }
 }
 

@@ -3,8 +3,10 @@
 mod clients;
 mod fields;
 pub(crate) mod hash;
+mod limits;
 mod methods;
 mod patient_keys;
+mod patterns;
 mod phi;
 pub(crate) mod presets;
 mod roles;

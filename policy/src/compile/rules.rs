@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::fields::Fields;
 use super::phi::{binary_view, text_view};
 use super::roles::Roles;
+use super::{limits, patterns};
 use crate::cel::Condition;
 use crate::document::keys::{Key, RULE, TOOL};
 use crate::document::read::Section;
@@ -18,10 +19,11 @@ use crate::path::{Path, Root, Step};
 use crate::place::FieldPlace;
 use crate::policy::{FieldClass, Grant, Operation, Phi, RoleSet, Rule, StepUp};
 use crate::template::Template;
+use crate::tools::{Pattern, Tools};
 
 #[derive(Default)]
 pub(super) struct Rules {
-    pub tools: HashMap<String, Grant>,
+    pub tools: Tools,
     pub prompts: HashMap<String, Grant>,
     pub resources: Vec<(Template, Grant)>,
     pub methods: HashMap<&'static str, Grant>,
@@ -45,23 +47,15 @@ pub(super) fn rules(
 ) -> Rules {
     let mut rules = Rules::default();
     for entry in root.named("tools") {
-        if names_a_pattern(&entry.name) {
-            report
-                .warning(
-                    codes::NOT_BUILT,
-                    entry.place,
-                    format!(
-                        "`tools.{}` is a pattern: not built yet, it permits nothing",
-                        entry.name
-                    ),
-                )
-                .fix("name each tool");
-            continue;
-        }
         let reader = Reader::new("tools", entry, TOOL, Kind::Tool, (roles, fields));
-        rules
-            .tools
-            .extend(reader.grant(phi, report).map(|g| (entry.name.clone(), g)));
+        let Some(grant) = reader.grant(phi, report) else {
+            continue;
+        };
+        if Pattern::is_one(&entry.name) {
+            patterns::add(entry, grant, &mut rules.tools.patterns, report);
+        } else {
+            rules.tools.named.insert(entry.name.clone(), grant);
+        }
     }
     for entry in root.named("prompts") {
         let reader = Reader::new("prompts", entry, RULE, Kind::Prompt, (roles, fields));
@@ -74,11 +68,6 @@ pub(super) fn rules(
     }
     rules.methods = super::methods::methods(root, (roles, fields), phi, report);
     rules
-}
-
-/// Whether a tool's name is a pattern.
-fn names_a_pattern(name: &str) -> bool {
-    name.contains('*')
 }
 
 fn resource(
@@ -117,12 +106,12 @@ fn resource(
 }
 
 pub(super) struct Reader<'t> {
-    name: String,
+    pub(super) name: String,
     place: Place,
     pub(super) section: Section<'t>,
-    kind: Kind<'t>,
+    pub(super) kind: Kind<'t>,
     roles: &'t Roles,
-    fields: &'t Fields,
+    pub(super) fields: &'t Fields,
 }
 
 impl<'t> Reader<'t> {
@@ -144,7 +133,6 @@ impl<'t> Reader<'t> {
     }
 
     fn grant(&self, phi: &Phi, report: &mut Report<'_>) -> Option<Grant> {
-        self.reserved();
         let operation = self.section.text("operation").and_then(Operation::parse);
         let roles = self.roles(operation, report);
         let patient = self.patient(operation, report);
@@ -166,6 +154,12 @@ impl<'t> Reader<'t> {
         if !none {
             self.bound(phi, patient.as_ref(), report);
         }
+        let about = limits::About {
+            operation,
+            patient: patient.as_ref(),
+            shows_all: text != TextView::Withhold || binary != BinaryView::Withhold,
+        };
+        let limits = self.limits(&about, report);
         Some(Grant {
             rule: self.rule(report),
             operation,
@@ -178,6 +172,9 @@ impl<'t> Reader<'t> {
             when,
             step_up,
             event: self.section.text("event").map(Arc::from),
+            max_patients: limits.max_patients,
+            only_patients: limits.only_patients,
+            recipient: limits.recipient.map(Arc::new),
         })
     }
 
@@ -186,17 +183,6 @@ impl<'t> Reader<'t> {
             name: Arc::from(self.name.as_str()),
             file: Arc::from(report.file(self.place)),
             line: self.place.line,
-        }
-    }
-
-    /// Keys of tools that the table reports as reserved.
-    fn reserved(&self) {
-        if self.kind == Kind::Tool {
-            let _ = (
-                self.section.text("max_patients"),
-                self.section.text("recipient"),
-            );
-            let _ = self.section.text("only_patients");
         }
     }
 
@@ -381,7 +367,7 @@ impl<'t> Reader<'t> {
         Some(path)
     }
 
-    fn path(&self, node: &Node, report: &mut Report<'_>) -> Option<Path> {
+    pub(super) fn path(&self, node: &Node, report: &mut Report<'_>) -> Option<Path> {
         match Path::parse(node.text()?) {
             Ok(path) => Some(path),
             Err(error) => {
@@ -398,7 +384,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Whether a path begins where it may, and a `uri` variable exists.
-    fn root(
+    pub(super) fn root(
         &self,
         path: &Path,
         node: &Node,

@@ -113,7 +113,7 @@ fn a_tool_has_its_own_meaning_of_places() {
             "{rule}, fields: {{ result.value: test_results, \"args.rows[*].unit\": not_phi }}"
         ),
     );
-    let places = &policy.tools["list_departments"].places;
+    let places = &policy.tools.named["list_departments"].places;
     assert_eq!(
         places[0].class,
         FieldClass::Phi(id(&policy, "test_results"))
@@ -280,18 +280,21 @@ fn the_words_of_integrity_are_read() {
 fn a_rule_has_its_own_words_for_text_and_content() {
     let rule = "list_departments: { operation: none, roles: any, patient: none";
     let own = policy(rule, &format!("{rule}, text: detect, binary: withhold"));
-    let grant = &own.tools["list_departments"];
+    let grant = &own.tools.named["list_departments"];
     assert_eq!(
         (grant.text, grant.binary),
         (TextView::Detect, BinaryView::Withhold)
     );
     let example = policy(rule, rule);
-    let grant = &example.tools["list_departments"];
+    let grant = &example.tools.named["list_departments"];
     assert_eq!(
         (grant.text, grant.binary),
         (TextView::Reveal, BinaryView::Reveal)
     );
-    assert_eq!(example.tools["read_record"].binary, BinaryView::Withhold);
+    assert_eq!(
+        example.tools.named["read_record"].binary,
+        BinaryView::Withhold
+    );
 }
 
 /// Each preset parsed: fields with their names and places, and what is no PHI.
@@ -590,5 +593,89 @@ fn a_searchable_value_is_said_to_outlast_its_patients_key() {
     assert!(
         found.iter().any(|f| f.starts_with("warning[not_shredded]")),
         "{found:?}"
+    );
+}
+
+const SEARCH: &str = "    operation: search\n";
+const RESOURCES: &str = "\nresources:\n";
+
+#[test]
+fn a_pattern_permits_to_read_and_says_what_it_covers() {
+    let lab = "  lab_*: { operation: read, roles: [nurse], patient: args.x }";
+    let fitting = policy(RESOURCES, &format!("\n{lab}\nresources:\n"));
+    assert_eq!(fitting.listed_tool("lab_results"), Some("lab_*"));
+    assert_eq!(fitting.listed_tool("laboratory"), None);
+    assert_eq!(fitting.listed_tool("read_record"), Some("read_record"));
+    assert!(fitting.tools().contains(&"lab_*"));
+    for (tool, wrong) in [
+        (
+            "lab_*: { operation: update, roles: [nurse], patient: args.x }",
+            "is a pattern and permits to update",
+        ),
+        (
+            "lab_*: { operation: export, roles: [nurse], patient: args.x }",
+            "is a pattern and permits to export",
+        ),
+        (
+            "\"lab *\": { operation: read, roles: [nurse], patient: args.x }",
+            "fits the name of no tool",
+        ),
+        (
+            "\"*\": { operation: none, roles: any, patient: none }",
+            "every tool that the server has or will ever have",
+        ),
+        (
+            "lab_*: { operation: none, roles: any, patient: none }\n  \"*_list\": { operation: none, roles: any, patient: none }",
+            "fit some names both",
+        ),
+    ] {
+        let told = found(RESOURCES, &format!("\n  {tool}\nresources:\n"));
+        assert!(
+            told.len() == 1 && told[0].contains(wrong),
+            "{tool}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_limit_that_could_not_be_kept_is_refused() {
+    for (key, wrong) in [
+        (
+            "max_patients: 25\n    text: detect",
+            "nobody can tell whose text",
+        ),
+        (
+            "max_patients: 25\n    binary: reveal",
+            "nobody can tell whose text",
+        ),
+        (
+            "only_patients: claims.patient\n    text: reveal",
+            "nobody can tell whose text",
+        ),
+        ("only_patients: args.patient", "cannot begin with args"),
+        ("recipient: args.recipient", "belongs to an export"),
+    ] {
+        let told = found(SEARCH, &format!("{SEARCH}    {key}\n"));
+        assert!(
+            told.len() == 1 && told[0].contains(wrong),
+            "{key}: {told:?}"
+        );
+    }
+    let export = "    operation: export\n";
+    for (key, wrong) in [
+        ("recipient: result.to", "cannot begin with result"),
+        ("recipient: args.ssn", "its path names PHI"),
+    ] {
+        let told = found(export, &format!("{export}    {key}\n"));
+        assert!(
+            told.len() == 1 && told[0].contains(wrong),
+            "{key}: {told:?}"
+        );
+    }
+    let read = "    record: result.record";
+    let told = found(read, &format!("    max_patients: 1\n{read}"));
+    assert!(
+        told.len() == 1 && told[0].contains("does not say where they stand"),
+        "{told:?}"
     );
 }

@@ -91,5 +91,8 @@ fn open(policy: &Policy, principal: &Principal<'_>, name: &str) -> Result<Permit
         binary: BinaryView::Reveal,
         places: Arc::new([]),
         event: None,
+        max_patients: None,
+        only_patients: None,
+        recipient: None,
     })
 }

@@ -1,26 +1,29 @@
 //! The decision: a policy, a principal, an action and the time in; a permit with its obligations or a denial out.
 //!
 //! # How a call is decided
-//! 1. the rule that names the action; no rule: denied (lifecycle, `ping` and the lists are built in; a subscription
+//! 1. the rule that names the action, or the one pattern that fits a tool; no rule, or two patterns: denied (lifecycle, `ping` and the lists are built in; a subscription
 //!    needs its method's rule and its resource's);
 //! 2. the client, by the certificate's names; an unknown one is denied;
 //! 3. the second factor, where every login needs one;
 //! 4. the candidates: the token's roles that the rule lists (`any`: all that the policy defines);
 //! 5. the purpose: the token's, else the only one that the candidates have; then the candidates that hold it
 //!    (`operation: none` needs no purpose and no patient);
-//! 6. the patient that the rule's path names must be there, the condition must be true;
+//! 6. the patient that the rule's path names must be there (and be one of the bearer's own, where the rule says so), so
+//!    must an export's recipient, and the condition must be true;
 //! 7. the step-up that the rule asks for, last, so that nobody is challenged for what would be denied anyway.
 //!
 //! [`visible`] walks the same steps with what a later call may still bring (arguments, a fresh second factor) left
 //! open: a list never hides what a call would permit.
 
 mod method;
+mod patients;
 mod request;
 mod select;
 #[cfg(test)]
 mod tests;
 mod views;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use crate::action::{Action, Listed};
@@ -92,6 +95,12 @@ pub struct Permit {
     pub binary: BinaryView,
     /// The tool's own meaning of places, which beats every other.
     pub places: Arc<[FieldPlace]>,
+    /// How many patients one answer may hold.
+    pub max_patients: Option<u32>,
+    /// The only patients whom an answer may be about; none: any.
+    pub only_patients: Option<Arc<BTreeSet<String>>>,
+    /// Where the call says who receives what it exports.
+    pub recipient: Option<Arc<Path>>,
     /// An event that the rule asks for beside those of its operation (`role_assigned`, …).
     pub event: Option<Arc<str>>,
 }
@@ -114,6 +123,8 @@ pub enum DenialReason {
     NotListed,
     /// Two resource rules match the URI.
     AmbiguousResource,
+    /// Two patterns fit the tool's name.
+    AmbiguousTool,
     /// No client has one of the certificate's names.
     ClientUnknown,
     /// The token proves no second factor.
@@ -126,6 +137,12 @@ pub enum DenialReason {
     PurposeNotAllowed,
     /// The rule's patient path finds nobody.
     PatientMissing,
+    /// The token does not say whose records its bearer may see, and the rule asks for that.
+    PatientsUnknown,
+    /// The patient is none of those whose records the bearer may see.
+    OtherPatient,
+    /// The call does not say who receives what it exports.
+    RecipientMissing,
     /// `when` is false.
     ConditionFalse,
     /// `when` failed: an absent name, a wrong type, too many steps.
@@ -138,15 +155,19 @@ pub enum DenialReason {
 
 impl DenialReason {
     /// All of them, for closed label sets.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::NotListed,
         Self::AmbiguousResource,
+        Self::AmbiguousTool,
         Self::ClientUnknown,
         Self::SecondFactorMissing,
         Self::RoleNotAllowed,
         Self::PurposeMissing,
         Self::PurposeNotAllowed,
         Self::PatientMissing,
+        Self::PatientsUnknown,
+        Self::OtherPatient,
+        Self::RecipientMissing,
         Self::ConditionFalse,
         Self::ConditionFailed,
         Self::AuthenticationTooOld,
@@ -159,12 +180,16 @@ impl DenialReason {
         match self {
             Self::NotListed => "not_listed",
             Self::AmbiguousResource => "ambiguous_resource",
+            Self::AmbiguousTool => "ambiguous_tool",
             Self::ClientUnknown => "client_unknown",
             Self::SecondFactorMissing => "second_factor_missing",
             Self::RoleNotAllowed => "role_not_allowed",
             Self::PurposeMissing => "purpose_missing",
             Self::PurposeNotAllowed => "purpose_not_allowed",
             Self::PatientMissing => "patient_missing",
+            Self::PatientsUnknown => "patients_unknown",
+            Self::OtherPatient => "other_patient",
+            Self::RecipientMissing => "recipient_missing",
             Self::ConditionFalse => "condition_false",
             Self::ConditionFailed => "condition_failed",
             Self::AuthenticationTooOld => "authentication_too_old",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::method::{method, rule_of, subscription};
+use super::patients;
 use super::select::Standing;
 use super::{Action, Decision, Denial, DenialReason, Listed, Permit, Principal};
 use crate::action::Arguments;
@@ -33,8 +34,11 @@ pub fn decide(policy: &Policy, p: &Principal<'_>, a: &Action<'_>, now_unix: i64)
             uri,
             params,
         } => subscription(policy, p, (method, uri), params, now_unix),
-        Action::Tool { name, args } => named(policy.tools.get(name), p, policy, args, now_unix),
-        Action::Prompt { name, args } => named(policy.prompts.get(name), p, policy, args, now_unix),
+        Action::Tool { name, args } => named(policy.tools.find(name), p, policy, args, now_unix),
+        Action::Prompt { name, args } => {
+            let grant = policy.prompts.get(name).ok_or(DenialReason::NotListed);
+            named(grant, p, policy, args, now_unix)
+        }
         Action::Resource { uri } => resource(policy, p, uri, now_unix),
     };
     match outcome {
@@ -84,7 +88,7 @@ pub fn listed(
         })
     };
     match *item {
-        Listed::Tool(name) => could(policy.tools.get(name)?, open),
+        Listed::Tool(name) => could(policy.tools.find(name).ok()?, open),
         Listed::Prompt(name) => could(policy.prompts.get(name)?, open),
         Listed::Method(name) => could(rule_of(policy, name).ok()?, open),
         Listed::Template(text) => policy
@@ -121,9 +125,10 @@ pub fn still(
         uri: None,
         now_unix,
     };
-    let unknown = || denial(None, DenialReason::NotListed, None);
+    let without_rule = |reason| denial(None, reason, None);
+    let unknown = || without_rule(DenialReason::NotListed);
     let grant = match *item {
-        Listed::Tool(name) => policy.tools.get(name).ok_or_else(unknown)?,
+        Listed::Tool(name) => policy.tools.find(name).map_err(without_rule)?,
         Listed::Prompt(name) => policy.prompts.get(name).ok_or_else(unknown)?,
         Listed::Method(name) => rule_of(policy, name)?,
         Listed::Resource(uri) => return resource(policy, p, uri, now_unix),
@@ -145,13 +150,13 @@ pub(super) fn denial(
 }
 
 fn named(
-    grant: Option<&Grant>,
+    grant: Result<&Grant, DenialReason>,
     principal: &Principal<'_>,
     policy: &Policy,
     args: &dyn Arguments,
     now_unix: i64,
 ) -> Result<Permit, Denial> {
-    let grant = grant.ok_or_else(|| denial(None, DenialReason::NotListed, None))?;
+    let grant = grant.map_err(|reason| denial(None, reason, None))?;
     let call = Call {
         args: Some(args),
         uri: Some(&Value::Null),
@@ -244,6 +249,7 @@ pub(super) fn permitted(
         return Err(denial(Some(grant), reason, Some(wanted(grant))));
     }
     let phi = grant.operation != Operation::None;
+    let own = patients::own(grant, principal);
     Ok(Permit {
         rule: grant.rule.clone(),
         operation: grant.operation,
@@ -261,6 +267,9 @@ pub(super) fn permitted(
         text: grant.text,
         binary: grant.binary,
         places: Arc::clone(&grant.places),
+        max_patients: grant.max_patients,
+        only_patients: own.map_err(|reason| denial(Some(grant), reason, None))?,
+        recipient: grant.recipient.clone(),
         event: grant.event.clone(),
     })
 }
@@ -275,9 +284,7 @@ fn judge(
 ) -> Result<Standing, Denial> {
     let refused = |reason| denial(Some(grant), reason, None);
     let standing = policy.standing(principal, grant).map_err(refused)?;
-    if !patient_named(grant, principal, call) {
-        return Err(refused(DenialReason::PatientMissing));
-    }
+    patients::judge(grant, principal, call).map_err(refused)?;
     if let Some(condition) = &grant.when {
         let facts = Facts {
             args: call.args.map(Arguments::value),
@@ -291,21 +298,6 @@ fn judge(
         }
     }
     Ok(standing)
-}
-
-/// Whether the rule's patient path finds somebody among the facts at hand. A path into the result is looked up when
-/// there is one.
-fn patient_named(grant: &Grant, principal: &Principal<'_>, call: Call<'_>) -> bool {
-    let Some(path) = grant.patient.as_deref() else {
-        return true;
-    };
-    let facts: Option<&dyn Arguments> = match path.root {
-        Root::Args => call.args,
-        Root::Uri => call.uri.map(|uri| uri as &dyn Arguments),
-        Root::Claims => Some(principal.claims),
-        Root::Result => None,
-    };
-    facts.is_none_or(|facts| facts.names_somebody(path))
 }
 
 fn wanted(grant: &Grant) -> StepUp {

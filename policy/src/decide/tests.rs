@@ -106,6 +106,87 @@ fn patient() -> Value {
     json!({ "patient_id": "p-1" })
 }
 
+const LAB: &str = "  lab_*: { operation: read, roles: [nurse], patient: args.patient_id }\n";
+
+#[test]
+fn a_pattern_permits_what_fits_it_and_an_exact_name_wins() {
+    let policy = with_tools(&format!(
+        "{LAB}  lab_admin: {{ operation: read, roles: [physician], patient: args.patient_id }}\n  \"*_list\": {{ operation: none, roles: any, patient: none }}\n"
+    ));
+    let nurse = caller(&["nurse"]);
+    let permit = nurse.call(&policy, "lab_results", &patient()).unwrap();
+    assert_eq!(permit.rule.name.as_ref(), "tools.lab_*");
+    assert!(nurse.sees(&policy, "lab_results"));
+    for (tool, reason) in [
+        ("lab_admin", DenialReason::RoleNotAllowed),
+        ("lab_list", DenialReason::AmbiguousTool),
+        ("lab_*", DenialReason::NotListed),
+        ("lab_Jane Doe", DenialReason::NotListed),
+        ("labs", DenialReason::NotListed),
+    ] {
+        assert_eq!(nurse.denied(&policy, tool, &patient()), reason, "{tool}");
+        assert!(!nurse.sees(&policy, tool), "{tool}");
+    }
+}
+
+#[test]
+fn a_call_is_about_the_bearers_own_patients_alone_where_the_rule_says_so() {
+    let policy = with_tools(
+        "  portal: { operation: read, roles: [nurse], patient: \"args.ids[*]\", only_patients: claims.patient }\n",
+    );
+    let of = |claim: Value| {
+        let mut caller = caller(&["nurse"]);
+        caller.claims = json!({ "patient": claim });
+        caller
+    };
+    let asked = |ids: Value| json!({ "ids": ids });
+    let own = of(json!(["p-1", "p-2"]));
+    assert!(own.call(&policy, "portal", &asked(json!(["p-2"]))).is_ok());
+    let permit = own.call(&policy, "portal", &asked(json!(["p-1", "p-2"])));
+    let whose = permit.unwrap().only_patients.unwrap();
+    assert!(whose.iter().eq(["p-1", "p-2"]));
+    assert_eq!(
+        own.denied(&policy, "portal", &asked(json!(["p-1", "p-3"]))),
+        DenialReason::OtherPatient
+    );
+    assert!(own.sees(&policy, "portal"));
+    for nobody in [
+        Value::Null,
+        json!(""),
+        json!([]),
+        json!([{}]),
+        json!({ "a": "p-1" }),
+        json!([""]),
+    ] {
+        let caller = of(nobody.clone());
+        let reason = caller.denied(&policy, "portal", &asked(json!(["p-1"])));
+        assert_eq!(reason, DenialReason::PatientsUnknown, "{nobody}");
+        assert!(!caller.sees(&policy, "portal"), "{nobody}");
+    }
+    let many: Vec<String> = (0..=1024).map(|n| format!("p-{n}")).collect();
+    let reason = of(json!(many)).denied(&policy, "portal", &asked(json!(["p-1"])));
+    assert_eq!(reason, DenialReason::PatientsUnknown);
+}
+
+#[test]
+fn an_export_that_does_not_say_who_receives_it_is_denied() {
+    let policy = with_tools(
+        "  hand_out: { operation: export, roles: [physician], patient: args.patient_id, recipient: args.to }\n",
+    );
+    let physician = caller(&["physician"]);
+    let to = |to: Value| json!({ "patient_id": "p-1", "to": to });
+    assert!(
+        physician
+            .call(&policy, "hand_out", &to(json!("registry")))
+            .is_ok()
+    );
+    for nobody in [Value::Null, json!(""), json!({}), json!([])] {
+        let reason = physician.denied(&policy, "hand_out", &to(nobody));
+        assert_eq!(reason, DenialReason::RecipientMissing);
+    }
+    assert!(physician.sees(&policy, "hand_out"));
+}
+
 #[test]
 fn names_are_classified_whatever_their_case_or_separators() {
     let policy = policy();

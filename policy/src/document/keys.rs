@@ -1040,21 +1040,18 @@ pub(crate) static TOOL: &[Key] = rule_keys!(
     key(
         "max_patients",
         Shape::Integer(1, 1_000_000),
-        "patients that one answer may hold"
-    )
-    .restricts(),
+        "how many patients one answer may hold; one that holds more, or a patient whom `patient` does not name, is refused"
+    ),
     key(
         "recipient",
         Shape::Text,
-        "the path to who receives an export"
-    )
-    .restricts(),
+        "the path to who receives an export, as in args.recipient: recorded for the accounting of disclosures (45 CFR 164.528)"
+    ),
     key(
         "only_patients",
         Shape::Text,
-        "the only patients that an answer may hold"
-    )
-    .restricts(),
+        "the claim that names the only patients whom the caller may see, as in claims.patient: another one is denied where the call names it, and taken out of an answer; no claim: denied"
+    ),
     key(
         "fields",
         Shape::Named(&Shape::Text),

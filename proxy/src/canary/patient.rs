@@ -252,6 +252,9 @@ fn permit(views: &Arc<Views>) -> Permit {
         binary: BinaryView::Withhold,
         places: Arc::new([]),
         event: None,
+        max_patients: None,
+        only_patients: None,
+        recipient: None,
     }
 }
 

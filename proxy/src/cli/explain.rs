@@ -212,6 +212,8 @@ fn text(role: &str, tool: &str, explanation: &Explanation, policy: &Policy) -> S
     let optional = [
         ("purpose", &explanation.purpose),
         ("patient", &explanation.patient),
+        ("patients", &explanation.limits),
+        ("recipient", &explanation.recipient),
         ("record", &explanation.record),
     ];
     lines.extend(

@@ -168,10 +168,15 @@ pub struct Call {
     pub method: Method,
     /// The tool's or prompt's name, or the resource rule's template.
     pub tool: String,
+    /// The same as events have it: a client's words only where the policy or the server's own list has them, else the
+    /// pattern that they fit.
+    pub told: String,
     /// What the policy permitted.
     pub permit: Permit,
     /// The patient that the arguments or the URI name.
     pub patient: Option<String>,
+    /// Who receives what is exported.
+    pub recipient: Option<String>,
     /// The URI that was asked for, of `resources/read`.
     pub uri: Option<String>,
     /// Who asked.
@@ -196,8 +201,10 @@ impl Call {
         Self {
             method: self.method,
             tool: self.tool.clone(),
+            told: self.told.clone(),
             permit,
             patient: self.patient.clone(),
+            recipient: self.recipient.clone(),
             uri: self.uri.clone(),
             caller: Arc::clone(&self.caller),
             touched: Touched::default(),

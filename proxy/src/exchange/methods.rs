@@ -73,11 +73,14 @@ impl Exchange<'_> {
             Ok(Some(of_resource)) => permit = of_resource,
             Err(denial) => return Err(self.deny(caller, name, "", Some(&key), &denial)),
         }
+        let tool = rule_label(&permit.rule);
         let call = Call {
             method,
-            tool: rule_label(&permit.rule),
+            told: tool.clone(),
+            tool,
             patient: patient(message.1, method, &permit).map_err(ambiguous)?,
             permit,
+            recipient: None,
             uri: None,
             caller: Arc::clone(caller),
             touched: Touched::default(),
@@ -198,8 +201,10 @@ impl Exchange<'_> {
         Ok(Call {
             method,
             tool: made_by.tool.clone(),
+            told: made_by.told.clone(),
             permit,
             patient: made_by.patient.clone(),
+            recipient: made_by.recipient.clone(),
             uri: None,
             caller: Arc::clone(caller),
             touched: Touched::default(),

@@ -25,10 +25,13 @@ use crate::gate;
 use crate::live::KEY_AWAITED;
 use crate::paths::CallArguments;
 use crate::refuse::Refusal;
-use crate::rewrite::answer::{Method, patient_of_arguments};
+use crate::rewrite::answer::{Method, name_in_arguments};
 use crate::rewrite::request::{self, RewrittenRequest, Stamp};
 use crate::rewrite::rounds::Round;
 use crate::rewrite::{HeldKey, LIMITS, RewriteError, Touched, Workshop, client};
+
+/// The longest name of who receives an export, in bytes.
+const RECIPIENT_BYTES_MAX: usize = 256;
 
 /// What goes up, and what its answer will be settled by.
 pub(super) struct Outgoing {
@@ -191,11 +194,20 @@ impl Exchange<'_> {
             }
         };
         let patient = patient(tree, method, &permit).map_err(|error| Refusal::from(&error))?;
+        let recipient = recipient(tree, method, &permit).map_err(|error| Refusal::from(&error))?;
+        let listed = rule_label(&permit.rule);
+        let (tool, told) = match method {
+            Method::Tool if self.sidecar.shapes.knows(&name) => (name.clone(), name.clone()),
+            Method::Tool => (name.clone(), listed),
+            _ => (listed.clone(), listed),
+        };
         let call = Call {
             method,
-            tool: rule_label(&permit.rule),
+            tool,
+            told,
             permit,
             patient,
+            recipient,
             round: Round::new(caller.owner(), method_name(method), &name),
             judged_by: self.live.hash,
             uri: (method == Method::Resource).then_some(name),
@@ -213,7 +225,7 @@ impl Exchange<'_> {
         (body, tree): (&Bytes, &Tree<'_>),
         headers: &mut Headers,
     ) -> Result<Outgoing, Refusal> {
-        self.tool.clone_from(&call.tool);
+        self.tool = rule_label(&call.permit.rule);
         let stamp = Stamp {
             created_by: call.caller.authenticated.subject(),
             now_micros: clock::now_micros(),
@@ -252,7 +264,7 @@ impl Exchange<'_> {
     pub(super) fn not_sent(&self, call: &Call, error: &RewriteError) -> Refusal {
         let about = Refused {
             method: method_name(call.method),
-            tool: call.tool.clone(),
+            tool: call.told.clone(),
             permit: &call.permit,
             request_id: &call.request_id,
             patient: call.patient.as_deref(),
@@ -430,6 +442,22 @@ fn rewrite(
     }
 }
 
+/// Who receives what is exported, as the arguments name them.
+fn recipient(
+    tree: &Tree<'_>,
+    method: Method,
+    permit: &Permit,
+) -> Result<Option<String>, RewriteError> {
+    let Some(path) = &permit.recipient else {
+        return Ok(None);
+    };
+    let found = name_in_arguments(tree, arguments_of(method), path)?;
+    let found = found.filter(|name| (1..=RECIPIENT_BYTES_MAX).contains(&name.len()));
+    found.map(Some).ok_or(RewriteError::Invalid(
+        "the argument that names the recipient is missing or too long",
+    ))
+}
+
 /// The patient that the arguments or the URI name.
 pub(super) fn patient(
     tree: &Tree<'_>,
@@ -442,7 +470,7 @@ pub(super) fn patient(
     match path.root {
         Root::Uri => Ok(permit.patient_value.clone()),
         Root::Args => {
-            let found = patient_of_arguments(tree, arguments_of(method), path)?;
+            let found = name_in_arguments(tree, arguments_of(method), path)?;
             found.map(Some).ok_or(RewriteError::Invalid(
                 "the argument that names the patient is missing",
             ))

@@ -142,11 +142,14 @@ impl Exchange<'_> {
         patient: Option<String>,
         request_id: String,
     ) -> Call {
+        let tool = super::post::rule_label(&permit.rule);
         Call {
             method: Method::Other(name),
-            tool: super::post::rule_label(&permit.rule),
+            told: tool.clone(),
+            tool,
             permit,
             patient,
+            recipient: None,
             uri: None,
             caller: Arc::clone(caller),
             touched: Touched::default(),

@@ -22,7 +22,7 @@ use super::record::Checked;
 use super::shapes::Absence;
 use super::show::Shower;
 use super::view::sealed_token;
-use super::{Holder, LIMITS, RewriteError, Touched, Workshop, record, request, rounds};
+use super::{Holder, LIMITS, RewriteError, Touched, Workshop, limit, record, request, rounds};
 use crate::era::private;
 
 /// What stands for a text that the caller may not read.
@@ -71,6 +71,8 @@ pub struct RewrittenAnswer {
     pub touched: Touched,
     /// The patients that the answer's path names.
     pub patients: Vec<String>,
+    /// Elements that were another patient's and were taken out.
+    pub dropped: u32,
     /// Records whose hash was verified, and those that passed without.
     pub records: Checked,
     /// Whether the upstream reported an error (a JSON-RPC error, or a tool result with `isError`).
@@ -90,14 +92,30 @@ pub fn answer(
     let mut touched = Touched::default();
     let all = places(call.method, tree)?;
     let Some(opened) = open_message(tree, &all, call, workshop, &mut touched)? else {
-        return in_clear(tree, &all, call, workshop, touched);
+        return within_limits(tree, call, workshop, touched);
+    };
+    let mut rewritten = within_limits(&parse(&opened)?, call, workshop, touched)?;
+    rewritten.body.get_or_insert(opened);
+    Ok(rewritten)
+}
+
+/// Takes out what the rule's limits do not let in, and shows the rest.
+fn within_limits(
+    tree: &Tree<'_>,
+    call: &Call<'_>,
+    workshop: &Workshop,
+    touched: Touched,
+) -> Result<RewrittenAnswer, RewriteError> {
+    let limited = limit::limit(tree, call, workshop)?;
+    let Some(body) = limited.body else {
+        return in_clear(tree, &places(call.method, tree)?, call, workshop, touched);
     };
     let mut rewritten = {
-        let clear = parse(&opened)?;
-        let all = places(call.method, &clear)?;
-        in_clear(&clear, &all, call, workshop, touched)?
+        let tree = parse(&body)?;
+        in_clear(&tree, &places(call.method, &tree)?, call, workshop, touched)?
     };
-    rewritten.body.get_or_insert(opened);
+    rewritten.body.get_or_insert(body);
+    rewritten.dropped = limited.dropped;
     Ok(rewritten)
 }
 
@@ -136,6 +154,7 @@ fn in_clear<'t>(
         body,
         touched,
         patients: found.patients,
+        dropped: 0,
         records: found.records,
         failed: reported,
     })
@@ -413,7 +432,10 @@ fn examine(
 
 /// Where the outcome of what was called stands: in the result itself, or in the task that it describes; none where there
 /// is no outcome yet.
-fn outcome(method: Method, result: Value<'_>) -> Result<Option<Value<'_>>, RewriteError> {
+pub(super) fn outcome(
+    method: Method,
+    result: Value<'_>,
+) -> Result<Option<Value<'_>>, RewriteError> {
     match method {
         Method::Tool if is_handle(result)? => Ok(None),
         Method::Other(name) if name != "tasks/result" => member(result, "result"),
@@ -503,11 +525,11 @@ fn same(one: Value<'_>, other: Value<'_>) -> bool {
     matches!((canonicalize(one.raw()), canonicalize(other.raw())), (Ok(one), Ok(other)) if one == other)
 }
 
-/// The argument (or URI variable) that names the patient, as text.
+/// The argument that names somebody (a patient, a recipient), as text.
 ///
 /// # Errors
 /// When the path is ambiguous.
-pub fn patient_of_arguments(
+pub fn name_in_arguments(
     tree: &Tree<'_>,
     arguments: &[&str],
     path: &Path,

@@ -10,6 +10,7 @@ pub mod answer;
 pub mod client;
 mod held;
 mod inside;
+mod limit;
 pub mod lists;
 mod marks;
 pub mod prose;

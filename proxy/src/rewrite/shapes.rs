@@ -58,6 +58,11 @@ impl Shapes {
         shape.map(|shape| shape.absence.clone()).unwrap_or_default()
     }
 
+    /// Whether a list has shown this tool.
+    pub fn knows(&self, tool: &str) -> bool {
+        self.0.read().contains_key(tool)
+    }
+
     /// Which arguments of this tool headers mirror; none where no list has shown it.
     pub fn mirrored(&self, tool: &str) -> Option<Arc<Annotations>> {
         let shapes = self.0.read();

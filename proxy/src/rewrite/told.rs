@@ -43,6 +43,7 @@ pub fn told(
         body: body.or(opened),
         touched,
         patients: Vec::new(),
+        dropped: 0,
         records: Checked::default(),
         failed: false,
     })

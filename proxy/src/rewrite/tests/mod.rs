@@ -4,6 +4,7 @@
 mod answers;
 mod detecting;
 mod integrity;
+mod limits;
 mod lists;
 mod methods;
 mod places;
@@ -127,14 +128,17 @@ impl World {
     }
 
     fn permit(&self, role: &str, action: &Action<'_>) -> Permit {
+        self.permit_of(role, &json!({ "department": "icu" }), action)
+    }
+
+    fn permit_of(&self, role: &str, claims: &Value, action: &Action<'_>) -> Permit {
         let roles = [role.to_owned()];
-        let claims = json!({ "department": "icu" });
         let names = ["web.healthcare.example.com".to_owned()];
         let principal = Principal {
             subject: "subject-1",
             issuer: "issuer",
             roles: &roles,
-            claims: &claims,
+            claims,
             purpose: None,
             certificate_names: &names,
             second_factor: true,
