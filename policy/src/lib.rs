@@ -50,6 +50,7 @@ pub use settings::{
     ALWAYS_DELIVERED, Admin, AuditLogging, Authentication, AwsCredentials, AwsKms, CipherSuite,
     Configuration, Cors, Identity, Infisical, InfisicalLogin, Jwt, Key, KeyBytes, KeySources,
     KeyState, Keycloak, Keys, Limits, Listen, Mfa, MfaProvider, MutualTls, Output, Pkcs11,
-    Postgresql, Profile, SELECTABLE_EVENTS, Sessions, Siem, SourceKind, SourceText, Spool, State,
-    Tls, Transit, TransitLogin, Upstream, UpstreamPlace, UpstreamTls, UpstreamTransport,
+    Postgresql, PreviousSecret, Profile, SELECTABLE_EVENTS, Sessions, Siem, SourceKind, SourceText,
+    Spool, State, Tls, Transit, TransitLogin, Upstream, UpstreamPlace, UpstreamTls,
+    UpstreamTransport,
 };

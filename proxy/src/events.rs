@@ -98,6 +98,11 @@ impl Recorder {
         self.login_refused(EventName::FailedLoginAttempt, login, reason);
     }
 
+    /// A token that was used twice was revoked, and whatever was had with it.
+    pub fn token_revoked(&self, login: &Login<'_>, reason: &'static str) {
+        self.login_refused(EventName::TokenRevoked, login, reason);
+    }
+
     fn login_refused(&self, event: EventName, login: &Login<'_>, reason: &'static str) {
         let mut event = Event::new(event, Outcome::Denied).reason(reason);
         self.about_connection(&mut event, login.connection, login.reference);

@@ -92,6 +92,7 @@ impl demo::Workshop for Workshop {
     fn mint(&self, secret: &str, wanted: &TokenRequest) -> Result<String, String> {
         let settings = LocalSettings {
             secret: Secret::new(secret.as_bytes().to_vec()),
+            previous: None,
             issuer: wanted.issuer.to_owned(),
             audience: wanted.audience.to_owned(),
             expiration_max: DEMO_TOKEN_SECONDS,

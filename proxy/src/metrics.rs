@@ -164,7 +164,7 @@ impl Metrics {
 
 /// The closed set of method labels.
 pub fn method_label(method: &str) -> &'static str {
-    const METHODS: [&str; 15] = [
+    const METHODS: [&str; 16] = [
         "initialize",
         "ping",
         "tools/list",
@@ -179,6 +179,7 @@ pub fn method_label(method: &str) -> &'static str {
         "notifications/progress",
         "GET",
         "DELETE",
+        "/auth/token",
         "/auth/logout",
     ];
     let ruled = RULED_METHODS.iter().flat_map(|ruled| {

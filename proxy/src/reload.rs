@@ -14,6 +14,7 @@ use safeguard_policy::{Configuration, Policy, explain};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
+use crate::authn::LocalSettings;
 pub use crate::cli::Reload;
 use crate::keysource::{Backoff, Resolver, Rings, Unresolved};
 use crate::live::Live;
@@ -210,9 +211,18 @@ impl Reloader {
                 return self.refused(trigger, "certificates_unusable", &error.to_string());
             }
         }
+        let local = match settings::local(&new) {
+            Ok(local) => local,
+            Err(error) => {
+                return self.refused(trigger, "configuration_invalid", &error.to_string());
+            }
+        };
         let before = self.sidecar.live.load();
         match settings::live(new, Some(&before)) {
-            Ok(new) => self.take(new),
+            Ok(new) => {
+                self.take(new);
+                self.take_secret(trigger, local);
+            }
             Err(error) => self.refused(trigger, "configuration_invalid", &error.to_string()),
         }
     }
@@ -279,6 +289,21 @@ impl Reloader {
             .send_modify(|generation| *generation += 1);
         for event in events {
             sidecar.recorder.send(event);
+        }
+    }
+
+    /// The secrets of local tokens: a secret may rotate while the document stays, and takes nothing else with it.
+    fn take_secret(&self, trigger: Trigger, local: Option<LocalSettings>) {
+        let Some(local) = local else { return };
+        match self.sidecar.authenticator.rotate_secret(local) {
+            Ok(false) => {}
+            Ok(true) => {
+                log::info!("authentication.jwt: the secrets of local tokens were reloaded");
+                let event = Event::new(EventName::KeyRotated, Outcome::Success);
+                let event = event.reason("jwt_secret_reloaded");
+                self.sidecar.recorder.send(event);
+            }
+            Err(error) => self.refused(trigger, "configuration_invalid", &error.to_string()),
         }
     }
 

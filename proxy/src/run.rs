@@ -23,6 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::admin::AdminApp;
+use crate::auth::Auth;
 use crate::authn::Authenticator;
 use crate::clock;
 use crate::control::Control;
@@ -251,6 +252,7 @@ fn build(
     let limits = settings::requests(&configuration);
     let upstream = Upstream::new(settings::upstream(&configuration)?);
     let sessions = SessionTable::new(settings::sessions(&configuration), clock::now_unix());
+    let auth = Auth::new(settings::tokens(&configuration));
     let live = settings::live_or_waiting(configuration, awaited)?;
     if let Some(patients) = &live.patients {
         patients.store().prepare()?;
@@ -264,7 +266,7 @@ fn build(
         live: ArcSwap::from_pointee(live),
         tls,
         authenticator: Arc::new(authenticator),
-        auth: crate::auth::Auth::default(),
+        auth,
         sessions: Arc::new(sessions),
         mcp_sessions: McpSessions::new(McpLimits {
             sessions_max: settings::MCP_SESSIONS_MAX,
@@ -396,6 +398,7 @@ async fn sweep(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
         wear.look(&sidecar);
         let ended = sidecar.sessions.sweep(clock::now_unix());
         sidecar.recorder.session_events(&ended, None);
+        sidecar.auth.families.sweep(clock::now_unix());
         sidecar.mcp_sessions.sweep();
         sidecar.tasks.sweep();
         sidecar.upstream.sweep();

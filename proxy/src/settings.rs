@@ -23,9 +23,10 @@ use safeguard_vault::{KeyMaterial, random_key};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::auth::TokenSettings;
 use crate::authn::{
     AuthnSettings, CACHED_TOKENS_DEFAULT, Challenges, KeycloakSettings, LocalSettings,
-    SecondFactorSettings, Secret, StepUp,
+    PreviousSecret, SecondFactorSettings, Secret, StepUp,
 };
 use crate::gate::{Face, without_default_port};
 use crate::keysource::Unresolved;
@@ -109,21 +110,7 @@ fn suite(suite: CipherSuite) -> Suite {
 /// When the secret of local tokens has no value.
 pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsError> {
     let authentication = &configuration.authentication;
-    let jwt = &authentication.jwt;
-    let local = if jwt.enabled {
-        let secret = jwt
-            .secret
-            .as_ref()
-            .ok_or(SettingsError::Missing("authentication.jwt.secret"))?;
-        Some(LocalSettings {
-            secret: Secret::new(secret.expose().as_bytes().to_vec()),
-            issuer: jwt.issuer.clone(),
-            audience: jwt.audience.clone(),
-            expiration_max: seconds(jwt.expiration),
-        })
-    } else {
-        None
-    };
+    let local = local(configuration)?;
     let keycloak = configuration.keycloak.as_ref().map(|keycloak| {
         let mut settings = KeycloakSettings::new(
             &keycloak.server_url,
@@ -149,6 +136,47 @@ pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsErr
         },
         clock_skew_seconds: seconds(authentication.clock_skew),
         cached_tokens_max: CACHED_TOKENS_DEFAULT,
+    })
+}
+
+/// What local tokens are judged and made by, where they are taken.
+///
+/// # Errors
+/// When a secret has no value.
+pub fn local(configuration: &Configuration) -> Result<Option<LocalSettings>, SettingsError> {
+    let jwt = &configuration.authentication.jwt;
+    if !jwt.enabled {
+        return Ok(None);
+    }
+    let bytes = |secret: &safeguard_policy::Secret| Secret::new(secret.expose().as_bytes().into());
+    let secret = jwt.secret.as_ref();
+    let secret = secret.ok_or(SettingsError::Missing("authentication.jwt.secret"))?;
+    let previous = match jwt.previous.settings() {
+        None => None,
+        Some((None, _)) => {
+            return Err(SettingsError::Missing("authentication.jwt.previous.secret"));
+        }
+        Some((Some(secret), until_unix)) => Some(PreviousSecret {
+            secret: bytes(secret),
+            until_unix,
+        }),
+    };
+    Ok(Some(LocalSettings {
+        secret: bytes(secret),
+        previous,
+        issuer: jwt.issuer.clone(),
+        audience: jwt.audience.clone(),
+        expiration_max: seconds(jwt.expiration),
+    }))
+}
+
+/// What `/auth/token` gives: where local tokens are made and there is a provider whose logins become them.
+pub fn tokens(configuration: &Configuration) -> Option<TokenSettings> {
+    let jwt = &configuration.authentication.jwt;
+    (jwt.enabled && configuration.keycloak.is_some()).then(|| TokenSettings {
+        resource: configuration.listen.public_url.clone(),
+        audience: jwt.audience.clone(),
+        refresh: jwt.refresh_enabled.then_some(jwt.refresh_expiration),
     })
 }
 

@@ -204,6 +204,11 @@ pub(crate) static JWT: &[Key] = &[
         Shape::Secret,
         "the HMAC key, its UTF-8 bytes, at least 32",
     ),
+    key(
+        "previous",
+        Shape::Map(JWT_PREVIOUS),
+        "the secret before it, which still verifies for a while; both are taken up without a restart",
+    ),
     key("issuer", Shape::Text, "`iss` of local tokens"),
     key(
         "audience",
@@ -221,14 +226,28 @@ pub(crate) static JWT: &[Key] = &[
         ON_OFF,
         "whether refresh tokens are issued",
     )
-    .default("false")
-    .permits(),
+    .default("false"),
     key(
         "refresh_expiration",
         Shape::Integer(1, 2_592_000),
         "life of a refresh token in seconds",
     )
     .default("86400"),
+];
+
+pub(crate) static JWT_PREVIOUS: &[Key] = &[
+    key(
+        "secret",
+        Shape::Secret,
+        "the HMAC key that `secret` replaced",
+    )
+    .required(),
+    key(
+        "until",
+        Shape::Date,
+        "its last day (UTC): tokens that it signed are refused afterwards",
+    )
+    .required(),
 ];
 
 pub(crate) static MFA: &[Key] = &[

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::SwitchedOff;
-use super::types::{Authentication, Identity, Jwt, Keycloak, Mfa, MfaProvider, Sessions};
+use super::types::{
+    Authentication, Identity, Jwt, Keycloak, Mfa, MfaProvider, PreviousSecret, Sessions,
+};
+use crate::document::check::date;
 use crate::document::read::Section;
 use crate::document::report::Report;
 use crate::document::tree::Node;
@@ -12,6 +15,8 @@ use crate::secret::Secret;
 
 /// Bytes that an HS256 key has at least (RFC 7518 §3.2).
 const JWT_SECRET_BYTES_MIN: usize = 32;
+/// A day of the UTC calendar.
+const DAY_SECONDS: i64 = 86_400;
 
 pub(crate) fn authentication(
     root: Section<'_>,
@@ -69,6 +74,7 @@ fn jwt(section: Section<'_>, has_provider: bool, report: &mut Report<'_>) -> Opt
             )
             .fix("take a new one from `safeguard keys generate`");
     }
+    let previous = previous(jwt, report);
     let expiration = jwt.seconds("expiration")?;
     let refresh_expiration = jwt.seconds("refresh_expiration")?;
     let refresh_enabled = jwt.flag("refresh_enabled");
@@ -85,11 +91,37 @@ fn jwt(section: Section<'_>, has_provider: bool, report: &mut Report<'_>) -> Opt
     Some(Jwt {
         enabled,
         secret,
+        previous,
         issuer: jwt.owned("issuer").unwrap_or_default(),
         audience: jwt.owned("audience").unwrap_or_default(),
         expiration,
         refresh_enabled,
         refresh_expiration,
+    })
+}
+
+/// The secret before the last rotation.
+fn previous(jwt: Section<'_>, report: &mut Report<'_>) -> PreviousSecret {
+    let previous = jwt.section("previous");
+    let text = previous.text("secret");
+    let words = match (text, jwt.text("secret")) {
+        (Some(old), _) if old.len() < JWT_SECRET_BYTES_MIN => {
+            Some("`authentication.jwt.previous.secret` is shorter than 32 bytes")
+        }
+        (Some(old), Some(new)) if old == new => {
+            Some("`authentication.jwt.previous.secret` is the secret itself: nothing was rotated")
+        }
+        _ => None,
+    };
+    if let Some(words) = words {
+        report
+            .error(codes::BAD_KEY, previous.place_of("secret"), words)
+            .fix("write the secret that was in force before, or remove `previous`");
+    }
+    let last_day = previous.text("until").and_then(date);
+    let secret = text.map(|text| Secret::new(text.to_owned()));
+    last_day.map_or_else(PreviousSecret::default, |day| {
+        PreviousSecret::new(secret, day.saturating_add(DAY_SECONDS))
     })
 }
 

@@ -79,6 +79,8 @@ pub struct Jwt {
     /// The HMAC key's UTF-8 bytes, at least 32. `None` if local tokens are off, or in `check` where it stands in a
     /// file that was not opened.
     pub secret: Option<Secret>,
+    /// The secret before it. A running sidecar takes another one, and another `secret`, without a restart.
+    pub previous: PreviousSecret,
     /// `iss` of local tokens.
     pub issuer: String,
     /// `aud` that a local token must name.
@@ -89,6 +91,30 @@ pub struct Jwt {
     pub refresh_enabled: bool,
     /// The life of a refresh token.
     pub refresh_expiration: Duration,
+}
+
+/// `authentication.jwt.previous`: the secret that signed local tokens before the last rotation. Its `Debug` is the same
+/// whatever it holds, for a rotation is no change that needs a restart.
+#[derive(Default)]
+pub struct PreviousSecret(Option<(Option<Secret>, i64)>);
+
+impl PreviousSecret {
+    pub(crate) fn new(secret: Option<Secret>, until_unix: i64) -> Self {
+        Self(Some((secret, until_unix)))
+    }
+
+    /// The secret, where its file was opened, and the Unix second from which on it verifies nothing; none without one.
+    #[must_use]
+    pub fn settings(&self) -> Option<(Option<&Secret>, i64)> {
+        let (secret, until) = self.0.as_ref()?;
+        Some((secret.as_ref(), *until))
+    }
+}
+
+impl std::fmt::Debug for PreviousSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PreviousSecret(…)")
+    }
 }
 
 /// `authentication.mfa`

@@ -9,6 +9,7 @@ pub mod form;
 mod logout;
 pub mod problem;
 pub mod rate;
+mod token;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,12 +19,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use safeguard_certs::PeerIdentity;
 
+use crate::authn::tokens::Families;
 use crate::clock;
 use crate::cors;
 use crate::downstream::Downstream;
 use crate::exchange::Exchange;
 use crate::refuse::{Refusal, Reply};
 use problem::Problem;
+pub use token::TokenSettings;
 
 /// The body of a request to an endpoint here, in bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -31,6 +34,8 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// What is served below `/auth/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
+    /// `/auth/token`: a login at the identity provider becomes a local token, and a refresh token another one.
+    Token,
     /// `/auth/logout`: a person ends the login session of the token in `Authorization`.
     Logout,
 }
@@ -50,12 +55,20 @@ struct Row {
     pages: Pages,
 }
 
-const ROWS: &[Row] = &[Row {
-    endpoint: Endpoint::Logout,
-    path: "/auth/logout",
-    methods: &[Method::POST],
-    pages: Pages::Clients,
-}];
+const ROWS: &[Row] = &[
+    Row {
+        endpoint: Endpoint::Token,
+        path: "/auth/token",
+        methods: &[Method::POST],
+        pages: Pages::Clients,
+    },
+    Row {
+        endpoint: Endpoint::Logout,
+        path: "/auth/logout",
+        methods: &[Method::POST],
+        pages: Pages::Clients,
+    },
+];
 
 /// What every endpoint is told of its request beside its head, which stands in the session.
 #[derive(Debug)]
@@ -117,6 +130,7 @@ pub async fn serve(
         now_unix,
     };
     let mut reply = match endpoint {
+        Endpoint::Token => token::answer(exchange, http, &asked).await?,
         Endpoint::Logout => logout::answer(exchange, http, &asked).await?,
     };
     not_stored(&mut reply.headers);
@@ -172,6 +186,20 @@ pub(crate) fn not_stored(headers: &mut HeaderMap) {
 pub struct Auth {
     /// How often each source, and all of them together, may ask.
     pub rate: rate::Rate,
+    /// What `/auth/token` gives; none where it is not served.
+    pub tokens: Option<TokenSettings>,
+    /// The families of refresh tokens.
+    pub families: Families,
+}
+
+impl Auth {
+    /// Nothing has been asked yet.
+    pub fn new(tokens: Option<TokenSettings>) -> Self {
+        Self {
+            tokens,
+            ..Self::default()
+        }
+    }
 }
 
 #[cfg(test)]

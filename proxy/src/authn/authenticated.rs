@@ -36,6 +36,7 @@ pub struct Authenticated {
     pub(in crate::authn) not_before: Option<i64>,
     pub(in crate::authn) issued_at: i64,
     pub(in crate::authn) sid: Option<String>,
+    pub(in crate::authn) login_issuer: Option<String>,
     pub(in crate::authn) jti: Option<String>,
     pub(in crate::authn) azp: Option<String>,
     pub(in crate::authn) certificate: Option<[u8; 32]>,
@@ -94,7 +95,8 @@ impl Authenticated {
         self.expires_at
     }
 
-    /// `iat`, or `auth_time` where a local token has no `iat`.
+    /// `iat`, or `auth_time` where a local token has no `iat`, or `iat` of the login that a local token was had for: since
+    /// when its session is known to run.
     pub fn issued_at(&self) -> i64 {
         self.issued_at
     }
@@ -102,6 +104,12 @@ impl Authenticated {
     /// `sid`: the provider's session.
     pub fn sid(&self) -> Option<&str> {
         self.sid.as_deref()
+    }
+
+    /// Whose session [`Authenticated::sid`] names: the provider that a local token was exchanged at (its claim `login`),
+    /// else the token's issuer. What a login session belongs to, so that a login and the tokens had for it are in one.
+    pub fn login_issuer(&self) -> &str {
+        self.login_issuer.as_deref().unwrap_or(&self.issuer)
     }
 
     /// `jti`: the token's id.
@@ -160,6 +168,7 @@ impl Authenticated {
             not_before: None,
             issued_at,
             sid: sid.map(str::to_owned),
+            login_issuer: None,
             jti: None,
             azp: None,
             certificate: None,

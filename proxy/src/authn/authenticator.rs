@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::{Algorithm, DecodingKey};
-
 use super::authenticated::Authenticated;
 use super::bearer::BearerToken;
 use super::cache::{self, TokenCache, TokenDigest, Verified, VerifiedBy};
@@ -11,10 +9,13 @@ use super::claims::{self, Clock};
 use super::error::AuthnError;
 use super::jws::Jws;
 use super::keys::ProviderKeys;
+use super::local::Local;
+use super::mint::{self, Issued, NotIssued};
 use super::settings::{
     AuthnSettings, CLOCK_SKEW_SECONDS_MAX, KeycloakSettings, LocalSettings, SECRET_BYTES_MIN,
     SecondFactorSettings, SettingsError,
 };
+use super::tokens::{Carried, SuccessorKeys};
 
 /// Verifies tokens. One for the process, shared behind an `Arc`.
 pub struct Authenticator {
@@ -23,11 +24,6 @@ pub struct Authenticator {
     second_factor: SecondFactorSettings,
     skew: i64,
     cache: TokenCache,
-}
-
-struct Local {
-    settings: LocalSettings,
-    key: DecodingKey,
 }
 
 struct Provider {
@@ -42,10 +38,7 @@ impl Authenticator {
     /// [`SettingsError`] when nobody could ever be let in, or when too many could.
     pub fn new(settings: AuthnSettings) -> Result<Self, SettingsError> {
         validate(&settings)?;
-        let local = settings.local.map(|settings| Local {
-            key: DecodingKey::from_secret(settings.secret.expose()),
-            settings,
-        });
+        let local = settings.local.map(Local::new);
         let provider = settings.keycloak.map(Provider::new).transpose()?;
         Ok(Self {
             local,
@@ -71,7 +64,7 @@ impl Authenticator {
             skew: self.skew,
         };
         let digest = cache::digest(token.expose());
-        let who = match self.remembered(&digest) {
+        let who = match self.remembered(&digest, now_unix) {
             Some(who) => self.still_valid(who, &digest, clock)?,
             None => self.verify(token, digest, clock).await?,
         };
@@ -113,10 +106,52 @@ impl Authenticator {
             .is_none_or(|provider| provider.keys.generation().is_some())
     }
 
-    fn remembered(&self, digest: &TokenDigest) -> Option<Arc<Authenticated>> {
+    /// Takes other secrets for local tokens into use; false where they are those that are in use. Tokens that neither
+    /// signed are refused from now on.
+    ///
+    /// # Errors
+    /// [`SettingsError::SecretTooShort`].
+    pub fn rotate_secret(&self, settings: LocalSettings) -> Result<bool, SettingsError> {
+        validate_local(&settings)?;
+        let local = self.local.as_ref();
+        Ok(local.is_some_and(|local| local.rotate(settings)))
+    }
+
+    /// Makes a local token of a login, and the principal that it will be verified as: nothing is answered that this
+    /// sidecar would not take.
+    ///
+    /// # Errors
+    /// No local tokens are made here, or the login can't be one of them.
+    pub async fn issue(
+        &self,
+        carried: &Carried,
+        expires_at: i64,
+        now_unix: i64,
+    ) -> Result<Issued, NotIssued> {
+        let local = self.local.as_ref().ok_or(NotIssued::Off)?;
+        let expires_at = expires_at.min(now_unix.saturating_add(local.expiration()));
+        let token = local
+            .with_settings(|settings| mint::issue(settings, carried, expires_at, now_unix))
+            .map_err(NotIssued::Unmade)?;
+        let bearer = BearerToken::from_bytes(token.as_bytes()).map_err(NotIssued::Refused)?;
+        let judged = self.authenticate(&bearer, now_unix).await;
+        let who = judged.map_err(NotIssued::Refused)?;
+        Ok(Issued { token, who })
+    }
+
+    /// What turns refresh tokens; none where no local tokens are made.
+    pub fn successor_keys(&self) -> Option<SuccessorKeys> {
+        let local = self.local.as_ref()?;
+        Some(local.with_settings(LocalSettings::successor_keys))
+    }
+
+    fn remembered(&self, digest: &TokenDigest, now_unix: i64) -> Option<Arc<Authenticated>> {
         let verified = self.cache.get(digest)?;
         let current = match verified.by {
-            VerifiedBy::LocalSecret => true,
+            VerifiedBy::Local(by) => self
+                .local
+                .as_ref()
+                .is_some_and(|local| local.still_verifies(by, now_unix)),
             VerifiedBy::Provider(generation) => self
                 .provider
                 .as_ref()
@@ -146,8 +181,8 @@ impl Authenticator {
         let jws = Jws::parse(token.expose())?;
         let issuer = jws.issuer()?;
         let (who, by) = if let Some(local) = self.local_of(issuer) {
-            let who = local.verify(jws, digest, &self.second_factor, clock)?;
-            (who, VerifiedBy::LocalSecret)
+            let (who, by) = local.verify(jws, digest, &self.second_factor, clock)?;
+            (who, VerifiedBy::Local(by))
         } else if let Some(provider) = self.provider_of(issuer) {
             let generation = provider.keys.verify(&jws).await?;
             let factors = &self.second_factor;
@@ -166,31 +201,13 @@ impl Authenticator {
     }
 
     fn local_of(&self, issuer: &str) -> Option<&Local> {
-        self.local
-            .as_ref()
-            .filter(|local| local.settings.issuer == issuer)
+        self.local.as_ref().filter(|local| local.is_issuer(issuer))
     }
 
     fn provider_of(&self, issuer: &str) -> Option<&Provider> {
         self.provider
             .as_ref()
             .filter(|provider| provider.settings.issuer == issuer)
-    }
-}
-
-impl Local {
-    fn verify(
-        &self,
-        jws: Jws<'_>,
-        digest: TokenDigest,
-        factors: &SecondFactorSettings,
-        clock: Clock,
-    ) -> Result<Authenticated, AuthnError> {
-        if jws.algorithm != Algorithm::HS256 {
-            return Err(AuthnError::AlgorithmRefused);
-        }
-        jws.verify(&self.key)?;
-        claims::local(jws, digest, &self.settings, factors, clock)
     }
 }
 
@@ -208,11 +225,7 @@ fn validate(settings: &AuthnSettings) -> Result<(), SettingsError> {
         return Err(SettingsError::NoIssuer);
     }
     if let Some(local) = &settings.local {
-        not_empty("authentication.jwt.issuer", &local.issuer)?;
-        not_empty("authentication.jwt.audience", &local.audience)?;
-        if local.secret.expose().len() < SECRET_BYTES_MIN {
-            return Err(SettingsError::SecretTooShort);
-        }
+        validate_local(local)?;
     }
     if let Some(keycloak) = &settings.keycloak {
         not_empty("listen.public_url", keycloak.resource.trim_end_matches('/'))?;
@@ -232,6 +245,17 @@ fn validate(settings: &AuthnSettings) -> Result<(), SettingsError> {
     let factors = &settings.second_factor;
     if factors.required && !factors.totp && !factors.webauthn && factors.acr_values.is_empty() {
         return Err(SettingsError::NoProof);
+    }
+    Ok(())
+}
+
+fn validate_local(local: &LocalSettings) -> Result<(), SettingsError> {
+    not_empty("authentication.jwt.issuer", &local.issuer)?;
+    not_empty("authentication.jwt.audience", &local.audience)?;
+    let previous = local.previous.iter().map(|old| &old.secret);
+    let mut secrets = std::iter::once(&local.secret).chain(previous);
+    if secrets.any(|secret| secret.expose().len() < SECRET_BYTES_MIN) {
+        return Err(SettingsError::SecretTooShort);
     }
     Ok(())
 }

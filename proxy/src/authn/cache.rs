@@ -9,6 +9,7 @@ use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
 use super::authenticated::Authenticated;
+use super::local::ByLocal;
 
 /// SHA-256 of a token.
 pub(super) type TokenDigest = [u8; 32];
@@ -16,7 +17,8 @@ pub(super) type TokenDigest = [u8; 32];
 /// The keys that verified a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum VerifiedBy {
-    LocalSecret,
+    /// The secrets of local tokens.
+    Local(ByLocal),
     /// The generation of the provider's key set.
     Provider(u64),
 }

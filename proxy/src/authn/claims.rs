@@ -73,6 +73,14 @@ pub(super) fn local(
     if made.expires_at.saturating_sub(issued_at) > i64::from(settings.expiration_max) {
         return Err(AuthnError::LifetimeTooLong);
     }
+    let login = claims.login(made.sid.as_deref())?;
+    let made = Authenticated {
+        issued_at: login
+            .as_ref()
+            .map_or(issued_at, |login| login.since.min(issued_at)),
+        login_issuer: login.map(|login| login.issuer),
+        ..made
+    };
     Ok(sealed(made, jws.payload, digest))
 }
 
@@ -111,6 +119,14 @@ fn sealed(mut made: Authenticated, payload: Map<String, Value>, digest: [u8; 32]
     made.claims = Value::Object(payload);
     made.token_digest = digest;
     made
+}
+
+/// The login that a local token was had for.
+struct Login {
+    /// Whose `sid` it is.
+    issuer: String,
+    /// `iat` of the provider's token: a session that has no `auth_time` is as old as that at least.
+    since: i64,
 }
 
 /// Typed, bounded reads of a payload. A claim of the wrong type is refused, never skipped.
@@ -155,6 +171,7 @@ impl<'p> Claims<'p> {
             not_before,
             issued_at,
             sid,
+            login_issuer: None,
             jti: self.owned("jti")?,
             azp: self.owned("azp")?.or(self.owned("client_id")?),
             certificate: self.confirmation()?,
@@ -218,6 +235,22 @@ impl<'p> Claims<'p> {
     /// `auth_time`; 0 is how some issuers write that they don't know it.
     fn auth_time(&self) -> Result<Option<i64>, AuthnError> {
         Ok(self.time("auth_time")?.filter(|time| *time > 0))
+    }
+
+    /// `login`: what a local token was had for. Its `sid` is the token's own.
+    fn login(&self, own: Option<&str>) -> Result<Option<Login>, AuthnError> {
+        const INVALID: AuthnError = AuthnError::ClaimInvalid("login");
+        let Some(login) = self.0.get("login") else {
+            return Ok(None);
+        };
+        let login = Claims(login.as_object().ok_or(INVALID)?);
+        match (login.word("iss"), login.word("sid"), login.time("since")) {
+            (Ok(Some(issuer)), Ok(Some(sid)), Ok(Some(since))) if own == Some(sid) => {
+                let issuer = issuer.to_owned();
+                Ok(Some(Login { issuer, since }))
+            }
+            _ => Err(INVALID),
+        }
     }
 
     fn word(&self, name: &'static str) -> Result<Option<&'p str>, AuthnError> {

@@ -1,4 +1,6 @@
-//! Local HS256 tokens, for development and the demo. Production logins come from the identity provider.
+//! Local HS256 tokens: for development and the demo from the command line, and for logins at the identity provider.
+
+use std::sync::Arc;
 
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -6,12 +8,15 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::authenticated::Authenticated;
 use super::bearer::TOKEN_BYTES_MAX;
+use super::error::AuthnError;
 use super::settings::LocalSettings;
+use super::tokens::Carried;
 
 const HEADER: &[u8] = br#"{"alg":"HS256","typ":"JWT"}"#;
 /// Claims that the mint writes itself.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "iss",
     "sub",
     "aud",
@@ -21,6 +26,7 @@ const OWN: [&str; 12] = [
     "auth_time",
     "jti",
     "sid",
+    "login",
     "typ",
     "roles",
     "amr",
@@ -65,6 +71,34 @@ pub enum MintError {
     Signing,
 }
 
+/// A token that was made, and who it is.
+pub struct Issued {
+    /// The token.
+    pub token: Zeroizing<String>,
+    /// The principal that it is verified as.
+    pub who: Arc<Authenticated>,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Issued(..)")
+    }
+}
+
+/// Why a login has no local token.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotIssued {
+    /// `authentication.jwt.enabled` is false.
+    #[error("local tokens are neither taken nor made here")]
+    Off,
+    /// It can't be made.
+    #[error(transparent)]
+    Unmade(MintError),
+    /// It would be refused.
+    #[error(transparent)]
+    Refused(AuthnError),
+}
+
 /// Makes a token that [`Authenticator`](super::Authenticator) with the same settings verifies.
 ///
 /// # Errors
@@ -73,7 +107,37 @@ pub fn mint(
     settings: &LocalSettings,
     request: &MintRequest,
 ) -> Result<Zeroizing<String>, MintError> {
-    let claims = claims(settings, request)?;
+    sign(settings, claims(settings, request)?)
+}
+
+/// Makes the token of a login at the identity provider, which ends at `expires_at` (Unix seconds).
+///
+/// # Errors
+/// [`MintError::TooLarge`] for a login that says too much, [`MintError::Lifetime`], [`MintError::Signing`].
+pub(super) fn issue(
+    settings: &LocalSettings,
+    carried: &Carried,
+    expires_at: i64,
+    now: i64,
+) -> Result<Zeroizing<String>, MintError> {
+    let lifetime = expires_at.saturating_sub(now);
+    if !(1..=i64::from(settings.expiration_max)).contains(&lifetime) {
+        return Err(MintError::Lifetime(settings.expiration_max));
+    }
+    let mut claims = carried.0.clone();
+    let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+    set("iss", json!(settings.issuer));
+    set("aud", json!(settings.audience));
+    set("iat", json!(now));
+    set("exp", json!(expires_at));
+    set("jti", json!(Uuid::new_v4().to_string()));
+    sign(settings, claims)
+}
+
+fn sign(
+    settings: &LocalSettings,
+    claims: Map<String, Value>,
+) -> Result<Zeroizing<String>, MintError> {
     let payload = Value::Object(claims).to_string();
     let encode = |bytes: &[u8]| base64_simd::URL_SAFE_NO_PAD.encode_to_string(bytes);
     let mut token = Zeroizing::new(format!("{}.{}", encode(HEADER), encode(payload.as_bytes())));

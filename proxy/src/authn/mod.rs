@@ -24,9 +24,11 @@ mod json;
 mod jws;
 mod key_set;
 mod keys;
+mod local;
 mod mfa;
 mod mint;
 mod settings;
+pub mod tokens;
 
 #[cfg(test)]
 mod tests;
@@ -38,9 +40,9 @@ pub use challenge::{Challenges, PublicUrlInvalid, StepUp};
 pub use error::{AuthnError, Fault};
 pub use fetch::{FETCH_DEADLINE, FETCHED_BYTES_MAX, FetchError};
 pub use inspect::{Inspection, inspect};
-pub use mint::{MintError, MintRequest, mint};
+pub use mint::{Issued, MintError, MintRequest, NotIssued, mint};
 pub use settings::{
     AuthnSettings, CACHED_TOKENS_DEFAULT, CLOCK_SKEW_SECONDS_MAX, KEYS_STALE_MAX, KeycloakSettings,
-    LocalSettings, REFRESH_INTERVAL, REFRESH_MIN_INTERVAL, SECRET_BYTES_MIN, SecondFactorSettings,
-    Secret, SettingsError,
+    LocalSettings, PreviousSecret, REFRESH_INTERVAL, REFRESH_MIN_INTERVAL, SECRET_BYTES_MIN,
+    SecondFactorSettings, Secret, SettingsError,
 };

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
+
+use super::tokens::SuccessorKeys;
 
 /// The shortest secret for local tokens, in bytes (RFC 7518 §3.2: as long as the hash).
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -30,6 +33,11 @@ impl Secret {
     pub(in crate::authn) fn expose(&self) -> &[u8] {
         &self.0
     }
+
+    /// What secrets are compared by, so that no comparison's time tells of their bytes.
+    fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.0).into()
+    }
 }
 
 impl std::fmt::Debug for Secret {
@@ -43,12 +51,41 @@ impl std::fmt::Debug for Secret {
 pub struct LocalSettings {
     /// The HMAC key, at least [`SECRET_BYTES_MIN`] bytes.
     pub secret: Secret,
+    /// The secret before it, which still verifies.
+    pub previous: Option<PreviousSecret>,
     /// The exact `iss`.
     pub issuer: String,
     /// The `aud` that a token must name.
     pub audience: String,
     /// The longest lifetime (`exp - iat`), in seconds.
     pub expiration_max: u32,
+}
+
+/// `authentication.jwt.previous`: a secret that signs nothing any more.
+#[derive(Debug)]
+pub struct PreviousSecret {
+    /// The HMAC key, at least [`SECRET_BYTES_MIN`] bytes.
+    pub secret: Secret,
+    /// Unix seconds: it verifies before this.
+    pub until_unix: i64,
+}
+
+impl LocalSettings {
+    /// The keys that turn refresh tokens.
+    pub(super) fn successor_keys(&self) -> SuccessorKeys {
+        let previous = self.previous.iter().map(|old| old.secret.expose());
+        SuccessorKeys::derive(std::iter::once(self.secret.expose()).chain(previous))
+    }
+
+    /// Whether other settings have the same secrets.
+    pub(super) fn has_secrets_of(&self, other: &Self) -> bool {
+        let secrets = |settings: &Self| {
+            let old = settings.previous.as_ref();
+            let old = old.map(|old| (old.secret.digest(), old.until_unix));
+            (settings.secret.digest(), old)
+        };
+        secrets(self) == secrets(other)
+    }
 }
 
 /// `keycloak`: tokens of an OpenID provider.

@@ -141,7 +141,7 @@ impl Exchange<'_> {
     }
 
     /// A login of this request, for its event.
-    pub(super) fn login<'a>(&'a self, who: &'a Authenticated, name: Option<&'a str>) -> Login<'a> {
+    pub(crate) fn login<'a>(&'a self, who: &'a Authenticated, name: Option<&'a str>) -> Login<'a> {
         Login {
             who,
             name,

@@ -157,6 +157,11 @@ impl<'s> Exchange<'s> {
         &self.connection
     }
 
+    /// What binds the events of this request.
+    pub(crate) fn reference(&self) -> Uuid {
+        self.reference
+    }
+
     /// Names the method in the metrics.
     pub(crate) fn named(&mut self, method: &str) {
         self.method = method_label(method);

@@ -22,6 +22,8 @@ pub enum EndReason {
     Terminated,
     /// The token expired.
     TokenExpired,
+    /// A refresh token of the session was used twice.
+    RefreshReused,
 }
 
 impl EndReason {
@@ -34,6 +36,7 @@ impl EndReason {
             Self::Logout => "logout",
             Self::Terminated => "terminated",
             Self::TokenExpired => "token_expired",
+            Self::RefreshReused => "refresh_token_reused",
         }
     }
 }
@@ -47,6 +50,7 @@ impl std::fmt::Display for EndReason {
             Self::Logout => "the session was logged out",
             Self::Terminated => "the session was terminated",
             Self::TokenExpired => "the token has expired",
+            Self::RefreshReused => "a refresh token of the session was used twice",
         })
     }
 }
@@ -118,6 +122,11 @@ impl InSession {
     pub fn until(&self) -> i64 {
         self.token_end
             .min(self.live.absolute_end.load(Ordering::Relaxed))
+    }
+
+    /// The session's absolute limit, in Unix seconds.
+    pub fn ends_at(&self) -> i64 {
+        self.live.absolute_end.load(Ordering::Relaxed)
     }
 
     /// Why the session is over, if it is: a look without waiting.

@@ -281,7 +281,7 @@ impl SessionTable {
         now_unix: i64,
     ) -> Vec<SessionEvent> {
         self.end_matching(reason, now_unix, |who| {
-            who.issuer() == issuer && who.subject() == subject
+            who.login_issuer() == issuer && who.subject() == subject
         })
     }
 
@@ -294,7 +294,7 @@ impl SessionTable {
         now_unix: i64,
     ) -> Vec<SessionEvent> {
         self.end_matching(reason, now_unix, |who| {
-            who.issuer() == issuer && who.sid() == Some(sid)
+            who.login_issuer() == issuer && who.sid() == Some(sid)
         })
     }
 
@@ -488,7 +488,7 @@ fn session_key(who: &Authenticated) -> SessionKey {
     };
     key(&[
         b"safeguard login session",
-        who.issuer().as_bytes(),
+        who.login_issuer().as_bytes(),
         who.subject().as_bytes(),
         kind,
         id,
@@ -498,7 +498,7 @@ fn session_key(who: &Authenticated) -> SessionKey {
 fn user_key(who: &Authenticated) -> UserKey {
     key(&[
         b"safeguard user",
-        who.issuer().as_bytes(),
+        who.login_issuer().as_bytes(),
         who.subject().as_bytes(),
     ])
 }

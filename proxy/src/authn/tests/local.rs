@@ -398,3 +398,141 @@ async fn inspection_shows_claims_and_the_reason_of_a_refusal() {
     let junk = inspect(&authenticator, "junk", NOW).await;
     assert!(!junk.accepted() && junk.claims.is_none());
 }
+
+/// Settings after a rotation: the tests' secret is the one before.
+fn rotated(until_unix: i64) -> LocalSettings {
+    LocalSettings {
+        secret: Secret::new(vec![b'n'; 32]),
+        previous: Some(PreviousSecret {
+            secret: Secret::new(SECRET.to_vec()),
+            until_unix,
+        }),
+        ..local_settings()
+    }
+}
+
+#[tokio::test]
+async fn the_secret_before_a_rotation_serves_until_its_last_day_is_over() {
+    let authenticator = authenticator();
+    let old = hs256(SECRET, HEADER, &claims().to_string());
+    assert_eq!(code(&authenticator, &old, NOW).await, "ok");
+    assert!(authenticator.rotate_secret(rotated(NOW + 60)).unwrap());
+    assert!(
+        !authenticator.rotate_secret(rotated(NOW + 60)).unwrap(),
+        "the same again"
+    );
+    let new = hs256(&[b'n'; 32], HEADER, &claims().to_string());
+    for token in [&old, &new] {
+        assert_eq!(code(&authenticator, token, NOW + 59).await, "ok");
+    }
+    assert_eq!(
+        code(&authenticator, &old, NOW + 60).await,
+        "bad_signature",
+        "remembered or not"
+    );
+    assert_eq!(code(&authenticator, &new, NOW + 60).await, "ok");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_taken_away_verifies_nothing_from_then_on() {
+    let authenticator = authenticator();
+    let old = hs256(SECRET, HEADER, &claims().to_string());
+    assert_eq!(code(&authenticator, &old, NOW).await, "ok");
+    let alone = LocalSettings {
+        previous: None,
+        ..rotated(0)
+    };
+    authenticator.rotate_secret(alone).unwrap();
+    assert_eq!(code(&authenticator, &old, NOW).await, "bad_signature");
+    let short = LocalSettings {
+        secret: Secret::new(vec![1; 31]),
+        ..local_settings()
+    };
+    assert!(authenticator.rotate_secret(short).is_err());
+}
+
+#[tokio::test]
+async fn a_token_had_for_a_login_is_in_that_logins_session() {
+    let provider = "https://auth.example.com/realms/r";
+    let login = json!({"login": {"iss": provider, "sid": "s-1", "since": NOW - 300}});
+    let token = hs256(SECRET, HEADER, &with(&claims(), &login).to_string());
+    let who = ask(&authenticator(), &token, NOW).await.unwrap();
+    assert_eq!(
+        (who.issuer(), who.login_issuer()),
+        ("mcp-server-prod", provider)
+    );
+    assert_eq!(
+        who.issued_at(),
+        NOW - 300,
+        "the session is no younger than its login"
+    );
+    let plain = hs256(SECRET, HEADER, &claims().to_string());
+    let who = ask(&authenticator(), &plain, NOW).await.unwrap();
+    assert_eq!(who.login_issuer(), "mcp-server-prod");
+    for wrong in [
+        json!({"login": {"iss": provider, "sid": "s-2", "since": NOW}}),
+        json!({"login": {"iss": provider, "sid": "s-1"}}),
+        json!({"login": {"sid": "s-1", "since": NOW}}),
+        json!({"login": provider}),
+        json!({"login": {"iss": provider, "sid": "s-1", "since": NOW}, "sid": null}),
+    ] {
+        assert_eq!(with_claims(wrong).await, "claim_invalid");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_made_of_a_login_with_all_that_a_policy_asks_and_no_more() {
+    use crate::authn::tokens::{NotCarried, carried};
+    let mut login =
+        Authenticated::for_tests("dr-lee", Some("s-1"), Some(NOW - 20), NOW - 10, NOW + 50);
+    let local = carried(&login, None, None).unwrap_err();
+    assert_eq!(local, NotCarried::Local);
+    login.kind = Kind::Keycloak;
+    login.roles = vec!["physician".to_owned()];
+    login.claims = json!({"aud": "x", "typ": "Bearer", "nonce": "n", "exp": 1, "scope": "openid phi",
+        "department": "er", "cnf": {"jkt": "thumb"}, "realm_access": {"roles": ["a"]}});
+    let wide = carried(&login, None, Some("openid admin")).unwrap_err();
+    assert_eq!(wide, NotCarried::Scope);
+    let carried = carried(&login, Some(&[7; 32]), Some("openid")).unwrap();
+    let factors = SecondFactorSettings {
+        required: false,
+        ..second_factor()
+    };
+    let bearer = AuthnSettings {
+        second_factor: factors,
+        ..settings(Some(local_settings()), None)
+    };
+    let authenticator = Authenticator::new(bearer).unwrap();
+    let mut plain = carried.clone();
+    plain.0.remove("cnf");
+    let issued = authenticator.issue(&plain, NOW + 900, NOW).await.unwrap();
+    let who = issued.who;
+    assert_eq!(
+        (who.subject(), who.sid(), who.login_issuer()),
+        ("dr-lee", Some("s-1"), "issuer")
+    );
+    assert_eq!(
+        (who.roles(), who.authenticated_at()),
+        (&["physician".to_owned()][..], Some(NOW - 20))
+    );
+    assert_eq!((who.issued_at(), who.expires_at()), (NOW - 10, NOW + 900));
+    let claims = who.claims();
+    assert_eq!(
+        (&claims["scope"], &claims["department"]),
+        (&json!("openid"), &json!("er"))
+    );
+    assert_eq!(claims["realm_access"]["roles"][0], "a");
+    assert!(claims.get("nonce").is_none() && claims.get("typ").is_none());
+    let confirmation = &carried.0["cnf"];
+    assert_eq!(confirmation["jkt"], "thumb");
+    assert_eq!(confirmation["x5t#S256"], b64([7; 32]));
+    let long = authenticator
+        .issue(&plain, NOW + 100_000, NOW)
+        .await
+        .unwrap();
+    assert_eq!(long.who.expires_at(), NOW + 3600, "never above expiration");
+    assert!(
+        authenticator.issue(&plain, NOW, NOW).await.is_err(),
+        "a session that is over"
+    );
+}

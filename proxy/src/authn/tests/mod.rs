@@ -56,6 +56,7 @@ fn second_factor() -> SecondFactorSettings {
 fn local_settings() -> LocalSettings {
     LocalSettings {
         secret: Secret::new(SECRET.to_vec()),
+        previous: None,
         issuer: "mcp-server-prod".to_owned(),
         audience: "healthcare-agents".to_owned(),
         expiration_max: 3600,
