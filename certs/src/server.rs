@@ -21,7 +21,8 @@ use crate::trust::{HotVerifier, Trust};
 use crate::watch::now_unix;
 
 /// Application protocols offered, preferred first (RFC 7301).
-const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+const ALPN: [&[u8]; 2] = [b"h2", HTTP_1];
+const HTTP_1: &[u8] = b"http/1.1";
 
 /// Whether clients show a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -140,6 +141,7 @@ struct Shared {
     trust: Option<Arc<ArcSwap<Trust>>>,
     warnings: ArcSwap<Vec<String>>,
     config: Arc<ServerConfig>,
+    open: Arc<ServerConfig>,
 }
 
 /// The server's certificate with the end of its chain.
@@ -176,6 +178,9 @@ impl ServerTls {
             .map(|trust| Trust::build(trust, 1, &provider).map_err(TlsError::Setup))
             .transpose()?
             .map(|trust| Arc::new(ArcSwap::from_pointee(trust)));
+        let mut open = config(&provider, &resolver, None, Mutual::Off)?;
+        // One request at a time on a connection of somebody who proved nothing.
+        open.alpn_protocols = vec![HTTP_1.to_vec()];
         let config = config(&provider, &resolver, trust.as_ref(), settings.mutual)?;
         Ok(ServerTls {
             shared: Arc::new(Shared {
@@ -185,6 +190,7 @@ impl ServerTls {
                 trust,
                 warnings: ArcSwap::from_pointee(material.warnings),
                 config: Arc::new(config),
+                open: Arc::new(open),
             }),
         })
     }
@@ -193,6 +199,13 @@ impl ServerTls {
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.shared.config)
+    }
+
+    /// The same certificate for a listener that asks nobody for one and speaks HTTP/1.1 alone. Stays the same through
+    /// reloads, and shows what they bring.
+    #[must_use]
+    pub fn open_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.shared.open)
     }
 
     /// Reads all files again and swaps them in, if all are good. Blocking.

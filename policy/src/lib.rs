@@ -47,10 +47,10 @@ pub use render::{Colour, render, to_json, to_sarif};
 pub use schema::schema;
 pub use secret::Secret;
 pub use settings::{
-    ALWAYS_DELIVERED, Admin, AuditLogging, Authentication, AwsCredentials, AwsKms, CipherSuite,
-    Configuration, Cors, Identity, Infisical, InfisicalLogin, Jwt, Key, KeyBytes, KeySources,
-    KeyState, Keycloak, Keys, Limits, Listen, Mfa, MfaProvider, MutualTls, Output, Pkcs11,
-    Postgresql, PreviousSecret, Profile, SELECTABLE_EVENTS, Sessions, Siem, SourceKind, SourceText,
-    Spool, State, Tls, Transit, TransitLogin, Upstream, UpstreamPlace, UpstreamTls,
+    ALWAYS_DELIVERED, Account, Admin, AuditLogging, Authentication, AwsCredentials, AwsKms,
+    CipherSuite, Configuration, Cors, Identity, Infisical, InfisicalLogin, Jwt, Key, KeyBytes,
+    KeySources, KeyState, Keycloak, Keys, Limits, Listen, Mfa, MfaProvider, MutualTls, Output,
+    Pkcs11, Postgresql, PreviousSecret, Profile, SELECTABLE_EVENTS, Sessions, Siem, SourceKind,
+    SourceText, Spool, State, Tls, Transit, TransitLogin, Upstream, UpstreamPlace, UpstreamTls,
     UpstreamTransport,
 };

@@ -116,6 +116,7 @@ mod tests {
             origins: vec!["https://agents.example.com".into()],
             readers: vec!["https://app.example.com".into()],
             path: "/mcp".into(),
+            account_hosts: vec!["agents.example.com".into(), "sidecar.clinic.svc".into()],
             revisions: None,
         }
     }

@@ -43,6 +43,8 @@ pub struct Face {
     pub readers: Vec<String>,
     /// The endpoint's path, without a trailing slash.
     pub path: String,
+    /// Names, in lower case and without a port, by which the listener of accounts is called.
+    pub account_hosts: Vec<String>,
     /// The revisions of MCP that the upstream speaks, where the configuration says so.
     pub revisions: Option<Vec<String>>,
 }
@@ -135,6 +137,30 @@ pub fn face(request: &RequestHeader, face: &Face) -> Result<(), Refusal> {
             Ok(())
         }
         Some(_) => Err(Refusal::ForeignOrigin),
+    }
+}
+
+/// The same for the listener of accounts, which a provider calls by a name of its own and a browser from our own pages
+/// alone. Its port is nobody's secret: a foreign page can't choose the name.
+///
+/// # Errors
+/// 403 for either.
+pub fn account_face(request: &RequestHeader, face: &Face) -> Result<(), Refusal> {
+    let host = request.headers.get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(address) => address.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let is_ours = |ours: &String| ours.eq_ignore_ascii_case(name);
+    let own = request.headers.get(header::ORIGIN).is_none_or(|origin| {
+        let origin = origin.to_str().unwrap_or_default();
+        let authority = origin.strip_prefix("https://").unwrap_or_default();
+        without_default_port(authority).eq_ignore_ascii_case(without_default_port(host))
+    });
+    match own && face.account_hosts.iter().any(is_ours) {
+        true => Ok(()),
+        false => Err(Refusal::ForeignOrigin),
     }
 }
 
@@ -235,6 +261,7 @@ mod tests {
             origins: vec!["https://agents.example.com".into()],
             readers: Vec::new(),
             path: "/mcp".into(),
+            account_hosts: vec!["agents.example.com".into(), "sidecar.clinic.svc".into()],
             revisions: None,
         }
     }
@@ -276,6 +303,32 @@ mod tests {
         assert_eq!(face(&request(&[]), &ours()), Err(Refusal::ForeignOrigin));
         let foreign = request(&[("host", "agents.example.com"), ("origin", "null")]);
         assert_eq!(face(&foreign, &ours()), Err(Refusal::ForeignOrigin));
+    }
+
+    #[test]
+    fn accounts_come_by_a_name_of_ours_at_any_port_and_from_our_own_pages() {
+        let host = "agents.example.com:8444";
+        for good in [
+            &[("host", host)][..],
+            &[("host", "SIDECAR.clinic.svc")],
+            &[
+                ("host", host),
+                ("origin", "https://agents.example.com:8444"),
+            ],
+        ] {
+            assert_eq!(account_face(&request(good), &ours()), Ok(()), "{good:?}");
+        }
+        for bad in [
+            &[][..],
+            &[("host", "evil.example.com")],
+            &[("host", "agents.example.com.evil.example.com")],
+            &[("host", host), ("origin", "https://agents.example.com")],
+            &[("host", host), ("origin", "http://agents.example.com:8444")],
+            &[("host", host), ("origin", "null")],
+        ] {
+            let refused = account_face(&request(bad), &ours());
+            assert_eq!(refused, Err(Refusal::ForeignOrigin), "{bad:?}");
+        }
     }
 
     #[test]

@@ -25,11 +25,35 @@ use crate::sidecar::{Guest, Sidecar};
 /// How long the accept loop waits after the kernel refused it a socket (out of descriptors), before it tries again.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
+/// Connections of the listener of accounts open at once: it asks nobody for a certificate, so it has places of its own
+/// and takes none from clients.
+pub const ACCOUNT_CONNECTIONS_MAX: usize = 256;
+
+/// Which listener a connection came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// `listen.address`: clients, with their certificates.
+    Clients,
+    /// `listen.account`: an identity provider and people's browsers, which have none.
+    Accounts,
+}
+
+impl Door {
+    /// The bound on open connections, as `limits_reached_total` names it.
+    fn limit(self) -> &'static str {
+        match self {
+            Self::Clients => "connections",
+            Self::Accounts => "account_connections",
+        }
+    }
+}
+
 /// What the handshake proved about one connection. One value, shared by all of its requests (HTTP/1.1 keep-alive and
 /// HTTP/2 streams alike).
 #[derive(Debug)]
 pub struct Connection {
     source: SocketAddr,
+    door: Door,
     opened: Instant,
     /// Bytes of requests that have come so far.
     received: AtomicU64,
@@ -41,7 +65,12 @@ pub struct Connection {
 
 impl Connection {
     /// What a finished handshake proved.
-    fn proved(stream: &TlsStream<TcpStream>, source: SocketAddr, tls: &ServerTls) -> Self {
+    fn proved(
+        stream: &TlsStream<TcpStream>,
+        source: SocketAddr,
+        door: Door,
+        tls: &ServerTls,
+    ) -> Self {
         let (_, session) = stream.get_ref();
         let chain = session
             .peer_certificates()
@@ -53,11 +82,14 @@ impl Connection {
         let peer = match chain {
             Some(chain) => Some(Peer::new(tls, owned(chain), now)),
             // Let through to a preflight; whatever asks who the peer is learns that it is nobody.
-            None if tls.asks_for_certificates() => Some(Err(PeerError::NoCertificate)),
+            None if door == Door::Clients && tls.asks_for_certificates() => {
+                Some(Err(PeerError::NoCertificate))
+            }
             None => None,
         };
         Self {
             source,
+            door,
             opened: Instant::now(),
             received: AtomicU64::new(0),
             lingers: AtomicBool::new(false),
@@ -68,6 +100,11 @@ impl Connection {
     /// The client's address.
     pub fn source(&self) -> IpAddr {
         self.source.ip()
+    }
+
+    /// Which listener it came to.
+    pub fn door(&self) -> Door {
+        self.door
     }
 
     /// How long this connection has been open.
@@ -125,20 +162,35 @@ pub struct ListenerLimits {
     pub connection_age: Duration,
 }
 
+/// A listener that was bound.
+#[derive(Debug)]
+pub struct Entrance {
+    /// The socket.
+    pub listener: TcpListener,
+    /// Which one it is.
+    pub door: Door,
+    /// Its bounds.
+    pub limits: ListenerLimits,
+}
+
 /// Accepts connections until `shutdown` turns true, then lets those that are open finish by themselves.
 pub async fn serve(
-    listener: TcpListener,
+    entrance: Entrance,
     sidecar: Arc<Sidecar>,
     workers: Vec<Handle>,
-    limits: ListenerLimits,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let Entrance {
+        listener,
+        door,
+        limits,
+    } = entrance;
     let mut workers = workers.iter().cycle();
     let places = Arc::new(Semaphore::new(limits.connections_max));
     loop {
         if places.available_permits() == 0 {
             // The last place is taken: whoever comes now waits in the kernel's queue.
-            sidecar.limit_reached("connections");
+            sidecar.limit_reached(door.limit());
         }
         let place = tokio::select! {
             _ = shutdown.changed() => return,
@@ -166,7 +218,7 @@ pub async fn serve(
         let shutdown = shutdown.clone();
         worker.spawn(async move {
             if let Ok(socket) = TcpStream::from_std(socket) {
-                connection(socket, source, sidecar, limits, shutdown).await;
+                connection(socket, (source, door), sidecar, limits, shutdown).await;
             }
             drop(place);
         });
@@ -175,14 +227,17 @@ pub async fn serve(
 
 async fn connection(
     socket: TcpStream,
-    source: SocketAddr,
+    (source, door): (SocketAddr, Door),
     sidecar: Arc<Sidecar>,
     limits: ListenerLimits,
     shutdown: watch::Receiver<bool>,
 ) {
     // Small answers must not wait for an acknowledgement; a socket that refuses the option still works.
     let _ = socket.set_nodelay(true);
-    let acceptor = TlsAcceptor::from(sidecar.tls().server_config());
+    let acceptor = TlsAcceptor::from(match door {
+        Door::Clients => sidecar.tls().server_config(),
+        Door::Accounts => sidecar.tls().open_config(),
+    });
     let stream = match tokio::time::timeout(limits.handshake, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -196,7 +251,7 @@ async fn connection(
         }
     };
     sidecar.metrics().handshake("ok");
-    let connection = Arc::new(Connection::proved(&stream, source, sidecar.tls()));
+    let connection = Arc::new(Connection::proved(&stream, source, door, sidecar.tls()));
     let stream = PeerStream::new(stream, Arc::clone(&connection), sidecar.limits.header);
     live(sidecar, connection, stream, limits, shutdown).await;
 }

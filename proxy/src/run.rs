@@ -30,7 +30,7 @@ use crate::control::Control;
 use crate::delivery::Deliveries;
 use crate::events::Recorder;
 use crate::keysource::{self, Resolver, Rings, Unresolved};
-use crate::listener;
+use crate::listener::{self, ACCOUNT_CONNECTIONS_MAX, Door, Entrance, ListenerLimits};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::reload::{Reload, Reloader, Sections};
@@ -143,13 +143,14 @@ pub async fn run(
         .map_err(|error| StartError::System(format!("the workers can't be started: {error}")))?;
     let (stop, stopping) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(listener::serve(
-        listeners.data,
-        Arc::clone(&sidecar),
-        workers.handles().cloned().collect(),
-        listener_limits,
-        stopping.clone(),
-    ));
+    for entrance in Listeners::entrances(listeners.data, listeners.account, listener_limits) {
+        tasks.spawn(listener::serve(
+            entrance,
+            Arc::clone(&sidecar),
+            workers.handles().cloned().collect(),
+            stopping.clone(),
+        ));
+    }
     tasks.spawn(admin(
         listeners.admin,
         Arc::clone(&sidecar),
@@ -181,9 +182,10 @@ pub async fn run(
     Ok(())
 }
 
-/// The two ports, bound before anything else is built.
+/// The ports, bound before anything else is built.
 struct Listeners {
     data: TcpListener,
+    account: Option<TcpListener>,
     admin: TcpListener,
 }
 
@@ -198,10 +200,37 @@ impl Listeners {
                     error,
                 })
         };
+        let account = match &configuration.listen.account {
+            Some(account) => Some(bind("listen.account.address", account.address).await?),
+            None => None,
+        };
         Ok(Self {
             data: bind("listen.address", configuration.listen.address).await?,
+            account,
             admin: bind("admin.address", configuration.admin.address).await?,
         })
+    }
+
+    /// The listeners that connections of clients and accounts come to.
+    fn entrances(
+        data: TcpListener,
+        account: Option<TcpListener>,
+        limits: ListenerLimits,
+    ) -> Vec<Entrance> {
+        let clients = Entrance {
+            listener: data,
+            door: Door::Clients,
+            limits,
+        };
+        let accounts = account.map(|listener| Entrance {
+            listener,
+            door: Door::Accounts,
+            limits: ListenerLimits {
+                connections_max: ACCOUNT_CONNECTIONS_MAX,
+                ..limits
+            },
+        });
+        std::iter::once(clients).chain(accounts).collect()
     }
 }
 

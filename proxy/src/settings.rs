@@ -394,11 +394,13 @@ fn face(configuration: &Configuration) -> Face {
         .strip_suffix('/')
         .unwrap_or(&listen.path)
         .to_owned();
+    let account = listen.account.iter().flat_map(|account| &account.hosts);
     Face {
         authority,
         origins,
         readers,
         path,
+        account_hosts: account.map(|name| name.to_ascii_lowercase()).collect(),
         revisions: revisions(&configuration.upstream),
     }
 }

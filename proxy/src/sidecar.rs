@@ -29,7 +29,7 @@ use crate::events::Recorder;
 use crate::exchange::asked::Call;
 use crate::exchange::{self, Known};
 use crate::gate;
-use crate::listener::Connection;
+use crate::listener::{Connection, Door};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::patients::PatientKeys;
@@ -251,13 +251,22 @@ impl Sidecar {
         http: &mut ServerSession,
         exchange: &mut exchange::Exchange<'_>,
     ) -> Result<(), Refusal> {
-        cors::mark(http.req_header_mut(), &exchange.live().face);
+        let door = exchange.connection().door();
+        if door == Door::Clients {
+            cors::mark(http.req_header_mut(), &exchange.live().face);
+        }
         let request = http.req_header();
         gate::framing(
             request,
             http.as_http1().map(|http| http.get_headers_raw_bytes()),
         )?;
         let face = &exchange.live().face;
+        if door == Door::Accounts {
+            gate::account_face(request, face)?;
+            let endpoint = auth::account_endpoint(request.uri.path());
+            let endpoint = endpoint.ok_or(Refusal::NotFound)?;
+            return auth::serve(endpoint, exchange, http).await;
+        }
         gate::face(request, face)?;
         let path = request.uri.path();
         let trimmed = path.strip_suffix('/').unwrap_or(path);
@@ -298,21 +307,27 @@ fn signed(number: usize) -> i64 {
 struct Reused;
 
 /// Counts a request as under way for as long as it lives.
-struct Place<'s>(&'s Sidecar);
+struct Place<'s>(Option<&'s Sidecar>);
 
 impl<'s> Place<'s> {
-    fn take(sidecar: &'s Sidecar) -> Option<Self> {
+    /// Requests of accounts are bounded by their connections, each of which has one, and take no client's place.
+    fn take(sidecar: &'s Sidecar, door: Door) -> Option<Self> {
+        if door == Door::Accounts {
+            return Some(Self(None));
+        }
         let before = sidecar.inflight.fetch_add(1, Ordering::AcqRel);
         sidecar.metrics.inflight_requests.inc();
-        let place = Self(sidecar);
+        let place = Self(Some(sidecar));
         (before < sidecar.limits.requests_max).then_some(place)
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.inflight.fetch_sub(1, Ordering::AcqRel);
-        self.0.metrics.inflight_requests.dec();
+        if let Some(sidecar) = self.0 {
+            sidecar.inflight.fetch_sub(1, Ordering::AcqRel);
+            sidecar.metrics.inflight_requests.dec();
+        }
     }
 }
 
@@ -389,7 +404,7 @@ impl HttpServerApp for Guest {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         self.read_request(&mut http, shutdown).await?;
-        match Place::take(&self.sidecar) {
+        match Place::take(&self.sidecar, self.connection.door()) {
             Some(_place) => {
                 let connection = Arc::clone(&self.connection);
                 self.sidecar.serve(&mut http, connection, shutdown).await;

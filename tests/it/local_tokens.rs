@@ -454,3 +454,82 @@ async fn what_is_no_endpoint_is_not_found_and_what_asks_too_often_is_told_to_wai
         .await;
     assert!(limited >= 1.0);
 }
+
+/// One request to the listener of accounts, as somebody without a client certificate.
+async fn at_account(
+    sidecar: &Sidecar,
+    port: u16,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+) -> u16 {
+    let mut target = sidecar.target();
+    target.address.set_port(port);
+    let tls = sidecar
+        .setup
+        .authority
+        .client_config(None, &[&rustls::version::TLS13]);
+    let mut connection = Connection::open(&target, tls).await.expect("a connection");
+    let answer = connection.send(method, path, headers, "").await;
+    answer.expect("an answer").status
+}
+
+#[tokio::test]
+async fn the_listener_of_accounts_lets_anybody_in_and_to_nothing_of_the_clients() {
+    let upstream = Upstream::answering(json!({"content": []})).await;
+    let port = safeguard_tests::clinic::free_port();
+    let account = format!(
+        "listen:\n  account:\n    address: 127.0.0.1:{port}\n    hosts: [sidecar.clinic.svc]\n"
+    );
+    let sidecar = Sidecar::start(Setup::new(&upstream.url()).extended(&account)).await;
+    let bearer = format!("Bearer {}", sign(&physician("dr.account")));
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    for asked in [
+        ("POST", "/mcp"),
+        ("GET", "/mcp"),
+        ("POST", "/auth/token"),
+        ("POST", "/auth/logout"),
+        ("GET", "/.well-known/oauth-protected-resource"),
+        ("OPTIONS", "/mcp"),
+        ("GET", "/metrics"),
+    ] {
+        assert_eq!(
+            at_account(&sidecar, port, asked, &headers).await,
+            404,
+            "{asked:?}"
+        );
+    }
+    let foreign = [("origin", "https://evil.example.com")];
+    assert_eq!(
+        at_account(&sidecar, port, ("GET", "/mcp"), &foreign).await,
+        403
+    );
+    assert!(upstream.requests().is_empty(), "the server heard nothing");
+    let two = sidecar
+        .setup
+        .authority
+        .client_config(None, &[&rustls::version::TLS13]);
+    let mut target = sidecar.target();
+    let refused = Connection::open(&target, two.clone()).await;
+    let answer = match refused {
+        Ok(mut connection) => connection
+            .send("POST", "/auth/logout", &headers, "")
+            .await
+            .map(|_| ()),
+        Err(failure) => Err(failure),
+    };
+    assert!(
+        answer.is_err(),
+        "the listener of clients asks for a certificate"
+    );
+    target.address.set_port(port);
+    let tls = safeguard_tests::client::open_tls(&target, two, &["h2", "http/1.1"]).await;
+    let tls = tls.expect("a handshake");
+    assert_eq!(
+        tls.get_ref().1.alpn_protocol(),
+        Some(&b"http/1.1"[..]),
+        "one request at a time"
+    );
+}

@@ -924,9 +924,23 @@ pub(crate) static LISTEN: &[Key] = &[
         "what browsers are told, so that pages of other origins can be MCP clients; default nothing",
     ),
     key(
+        "account",
+        Shape::Map(ACCOUNT),
+        "a second listener, without client certificates, for back-channel logout and the pages of the second factor; default none",
+    ),
+    key(
         "limits",
         Shape::Map(LIMITS),
         "bounds on what clients and the upstream send",
+    ),
+];
+
+pub(crate) static ACCOUNT: &[Key] = &[
+    key("address", Shape::Address, "where it binds").required(),
+    key(
+        "hosts",
+        TEXTS,
+        "names that it is called by beside that of public_url, as the identity provider in the cluster may; default none",
     ),
 ];
 

@@ -190,6 +190,24 @@ const DOCUMENTS: &[Case] = &[
         "error[missing_key] auth.yaml:6:15 `authentication.jwt.previous.until` is missing",
     ),
     (
+        "policy.yaml",
+        "  public_url:",
+        "  account: { address: \"0.0.0.0:8443\" }\n  public_url:",
+        "error[contradiction] policy.yaml:45:23 `listen.account.address` and listen.address have the same port",
+    ),
+    (
+        "policy.yaml",
+        "  public_url:",
+        "  account: { address: \"0.0.0.0:9464\" }\n  public_url:",
+        "error[contradiction] policy.yaml:48:12 `admin.address` and listen.account.address have the same port",
+    ),
+    (
+        "policy.yaml",
+        "  public_url:",
+        "  account: { address: \"0.0.0.0:8444\", hosts: [\"a:8444\"] }\n  public_url:",
+        "error[bad_value] policy.yaml:45:47 `listen.account.hosts` has an entry that is no host name",
+    ),
+    (
         "auth.yaml",
         "refresh_enabled: true",
         "refresh_enabled: yes",

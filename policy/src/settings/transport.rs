@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::types::{Admin, CipherSuite, Cors, Limits, Listen, MutualTls, Spool, State, Tls};
+use super::types::{
+    Account, Admin, CipherSuite, Cors, Limits, Listen, MutualTls, Spool, State, Tls,
+};
 use super::{SwitchedOff, is_dns_pattern};
 use crate::document::read::Section;
 use crate::document::report::Report;
@@ -198,8 +200,43 @@ pub(crate) fn listen(root: Section<'_>, report: &mut Report<'_>) -> Option<Liste
         },
         allowed_origins: section.texts("allowed_origins"),
         cors,
+        account: account(section, url.host, report),
         limits: limits?,
     })
+}
+
+/// `listen.account`, which is called by the name of `public_url` and by those that it lists.
+fn account(listen: Section<'_>, host: &str, report: &mut Report<'_>) -> Option<Account> {
+    let section = listen.section("account");
+    for node in section.items("hosts") {
+        let is_name = |text: &str| {
+            let name = is_dns_pattern(text) && !text.contains('*');
+            name || text.parse::<IpAddr>().is_ok()
+        };
+        if node.text().is_some_and(|text| !is_name(text)) {
+            report
+                .error(
+                    codes::BAD_VALUE,
+                    node.place,
+                    "`listen.account.hosts` has an entry that is no host name",
+                )
+                .fix("write the name alone, as in safeguard.clinic.svc");
+        }
+    }
+    let mut hosts = vec![host.to_owned()];
+    hosts.extend(section.texts("hosts"));
+    let address: SocketAddr = section.text("address")?.parse().ok()?;
+    let main: Option<SocketAddr> = listen.text("address").and_then(|text| text.parse().ok());
+    if main.is_some_and(|main| address.port() != 0 && main.port() == address.port()) {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("address"),
+                "`listen.account.address` and listen.address have the same port",
+            )
+            .fix("give each a port of its own");
+    }
+    Some(Account { address, hosts })
 }
 
 /// Says which entries of a list are no origins.
@@ -251,14 +288,23 @@ pub(crate) fn admin(
 ) -> Option<Admin> {
     let section = root.section("admin");
     let address: SocketAddr = section.text("address")?.parse().ok()?;
-    if listen.is_some_and(|l| address.port() != 0 && l.address.port() == address.port()) {
-        report
-            .error(
-                codes::CONTRADICTION,
-                section.place_of("address"),
-                "`admin.address` and listen.address have the same port",
-            )
-            .fix("give each a port of its own");
+    let account = listen.and_then(|listen| listen.account.as_ref());
+    let others = [
+        (
+            listen.map(|listen| listen.address),
+            "`admin.address` and listen.address have the same port",
+        ),
+        (
+            account.map(|account| account.address),
+            "`admin.address` and listen.account.address have the same port",
+        ),
+    ];
+    for (other, words) in others {
+        if other.is_some_and(|other| address.port() != 0 && other.port() == address.port()) {
+            report
+                .error(codes::CONTRADICTION, section.place_of("address"), words)
+                .fix("give each a port of its own");
+        }
     }
     Some(Admin { address })
 }

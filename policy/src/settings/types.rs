@@ -311,8 +311,19 @@ pub struct Listen {
     pub allowed_origins: Vec<String>,
     /// What pages of other origins may do; none: nothing.
     pub cors: Option<Cors>,
+    /// The listener without client certificates.
+    pub account: Option<Account>,
     /// Bounds.
     pub limits: Limits,
+}
+
+/// `listen.account`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Where it binds.
+    pub address: SocketAddr,
+    /// Names (without a port) that `Host` may be: that of `public_url` first.
+    pub hosts: Vec<String>,
 }
 
 /// `listen.cors`

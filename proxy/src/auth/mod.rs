@@ -53,6 +53,8 @@ struct Row {
     path: &'static str,
     methods: &'static [Method],
     pages: Pages,
+    /// Whether it is served to peers without a client certificate, at `listen.account`.
+    account: bool,
 }
 
 const ROWS: &[Row] = &[
@@ -61,12 +63,14 @@ const ROWS: &[Row] = &[
         path: "/auth/token",
         methods: &[Method::POST],
         pages: Pages::Clients,
+        account: false,
     },
     Row {
         endpoint: Endpoint::Logout,
         path: "/auth/logout",
         methods: &[Method::POST],
         pages: Pages::Clients,
+        account: false,
     },
 ];
 
@@ -85,6 +89,13 @@ pub struct Asked {
 pub fn endpoint(path: &str) -> Option<Endpoint> {
     ROWS.iter()
         .find(|row| row.path == path)
+        .map(|row| row.endpoint)
+}
+
+/// The endpoint at a path of `listen.account`: nothing else is served there.
+pub fn account_endpoint(path: &str) -> Option<Endpoint> {
+    ROWS.iter()
+        .find(|row| row.path == path && row.account)
         .map(|row| row.endpoint)
 }
 
@@ -218,6 +229,13 @@ mod tests {
             "/auth/../auth/logout",
         ] {
             assert_eq!(endpoint(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn without_a_client_certificate_no_token_is_had() {
+        for path in ["/auth/token", "/auth/logout", "/mcp", "/"] {
+            assert_eq!(account_endpoint(path), None, "{path}");
         }
     }
 
