@@ -11,6 +11,7 @@
 //! [`Configuration`] exists only if none of them is an error.
 
 pub mod action;
+pub mod cases;
 pub mod cel;
 mod compile;
 pub mod decide;

@@ -353,6 +353,13 @@ impl Policy {
         self.roles.iter().map(|r| r.name.as_ref()).collect()
     }
 
+    /// A name that the certificate of a client may have; none for a client that is not of this policy.
+    #[must_use]
+    pub fn certificate_of(&self, client: &str) -> Option<String> {
+        let client = self.clients.iter().find(|c| c.name.as_ref() == client)?;
+        Some(client.certificates.first()?.replacen('*', "any", 1))
+    }
+
     /// Names of the clients, in the order of the configuration.
     #[must_use]
     pub fn clients(&self) -> Vec<&str> {

@@ -2,17 +2,28 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::document::keys::cases::CASES;
 use crate::document::keys::{Built, Choice, Key, ROOT, Shape};
+
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// The schema of a file of cases for `safeguard test`.
+#[must_use]
+pub fn of_cases() -> Value {
+    let mut schema = mapping(CASES);
+    if let Value::Object(members) = &mut schema {
+        members.insert("$schema".to_owned(), json!(DIALECT));
+        members.insert("title".to_owned(), json!("Safeguard policy cases"));
+    }
+    schema
+}
 
 /// The schema. Any scalar may also be written as `${VAR}`, `${VAR:-default}` or `${file:/path}`.
 #[must_use]
 pub fn schema() -> Value {
     let mut schema = mapping(ROOT);
     let head = [
-        (
-            "$schema",
-            json!("https://json-schema.org/draft/2020-12/schema"),
-        ),
+        ("$schema", json!(DIALECT)),
         ("title", json!("Safeguard configuration")),
         (
             "description",

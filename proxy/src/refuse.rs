@@ -116,6 +116,11 @@ const fn row(
 }
 
 impl Refusal {
+    /// The JSON-RPC error's code; none where the answer is HTTP's alone.
+    pub fn code(&self) -> Option<i32> {
+        self.row().code
+    }
+
     fn row(&self) -> Row {
         use StatusCode as S;
         match self {

@@ -1,6 +1,7 @@
 //! The one table of every key: its shape, default, meaning, and whether it is built. The loader checks documents
 //! against it, the readers take their defaults from it, and the JSON Schema is printed from it.
 
+pub(crate) mod cases;
 mod sources;
 
 pub(crate) use sources::KEY_SOURCES;

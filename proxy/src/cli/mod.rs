@@ -25,6 +25,7 @@ mod schema;
 mod selfcheck;
 mod shell;
 mod terminal;
+mod test;
 mod token;
 
 use std::io::{self, BufWriter};
@@ -78,8 +79,10 @@ enum Work {
     Check(check::CheckArgs),
     /// Say which rule decides on a call, and what each field becomes
     Explain(explain::ExplainArgs),
+    /// Run cases against a policy: who calls what, and what each side sees of it
+    Test(test::TestArgs),
     /// Print the JSON Schema of the configuration
-    Schema,
+    Schema(schema::SchemaArgs),
     /// The sample MCP server of the demo
     #[command(hide = true)]
     DemoUpstream(DemoUpstreamArgs),
@@ -182,7 +185,8 @@ fn dispatch(work: Work, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Ex
         Work::Run(arguments) => run::run(&arguments, hooks, terminal),
         Work::Check(arguments) => check::check(&arguments, terminal),
         Work::Explain(arguments) => explain::explain(&arguments, terminal),
-        Work::Schema => schema::schema(terminal),
+        Work::Test(arguments) => test::test(&arguments, terminal),
+        Work::Schema(arguments) => schema::schema(&arguments, terminal),
         Work::DemoUpstream(arguments) => (hooks.demo_upstream)(arguments),
         Work::Certs(command) => certs::certs(&command, terminal),
         Work::Token(command) => token::token(&command, terminal),

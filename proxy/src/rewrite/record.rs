@@ -5,8 +5,9 @@
 //! covered where there is no `data`, and where the members stand is the policy's `integrity`. The sidecar replaces
 //! whatever the caller supplied for them, so that nobody can bring a hash, an author or a time of his own.
 
+use safeguard_policy::decide::Permit;
 use safeguard_policy::policy::Integrity;
-use safeguard_policy::{Path, Policy};
+use safeguard_policy::{Path, Policy, Root};
 use safeguard_vault::canonical::canonicalize;
 use safeguard_vault::mac::{RecordV2, VerifyError};
 use safeguard_wire::json::{Kind, Splice, Tree, Value, quote, quote_into};
@@ -48,6 +49,42 @@ pub(super) fn stamp<'t>(
         put(*record, &members, workshop.policy.integrity(), splice)?;
     }
     Ok(())
+}
+
+/// A result as a server has it whose records were stored through a sidecar: each that has no hash yet gets one.
+///
+/// # Errors
+/// The text is no JSON, or a record can't be hashed.
+pub fn as_stored(
+    result: &[u8],
+    permit: &Permit,
+    workshop: &Workshop,
+    patient: Option<&str>,
+    stamped: Stamp<'_>,
+) -> Result<Vec<u8>, RewriteError> {
+    let tree = Tree::parse(result, &LIMITS).map_err(|_| RewriteError::Upstream("not_json"))?;
+    let path = permit
+        .record
+        .as_deref()
+        .filter(|path| path.root == Root::Result);
+    let mut splice = Splice::new(&tree);
+    for record in path.map_or(Ok(Vec::new()), |path| select(tree.root(), path))? {
+        let integrity = workshop.policy.integrity();
+        let of_its_own = [INTEGRITY_HASH, INTEGRITY_V2]
+            .iter()
+            .any(|name| matches!(integrity_member(record, name, integrity), Ok(Some(_))));
+        if !of_its_own {
+            stamp(
+                &[record],
+                &[record],
+                patient,
+                workshop,
+                stamped,
+                &mut splice,
+            )?;
+        }
+    }
+    Ok(splice.apply())
 }
 
 /// The integrity members of one record, as names and JSON texts.
