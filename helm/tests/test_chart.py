@@ -152,6 +152,7 @@ class Configuration(unittest.TestCase):
             ({"tools": {"ping_lab": {"operation": "none", "roles": "any", "patient": "none"}}}, False),
             ({"roles": {"clerk": {"purposes": ["HPAYMT"]}}}, False),
             ({"keys": {"phi": [{"id": "b", "from": "2027-01-01", "source": "${file:/run/safeguard/secrets/b}"}]}}, False),
+            ({"authentication": {"jwt": {"previous": {"secret": "${file:/run/safeguard/secrets/jwt-before}", "until": "2026-12-02"}}}}, False),
             ({"listen": {"limits": {"requests_max": 10}}}, True),
             ({"authentication": {"clock_skew_seconds": 5}}, True),
             ({"keys": {"audit": [{"id": "b", "from": "2026-01-01", "source": "${file:/run/safeguard/secrets/b}"}]}}, True),
@@ -227,6 +228,9 @@ class Refusals(unittest.TestCase):
             ("config.listen.public_url is missing", {"config": {"listen": {"public_url": ""}}}),
             ("allowed_dns_names is missing", {"config": {"tls": {"mutual_tls": {"allowed_dns_names": []}}}}),
             ("must differ", {"upstream": {"port": 8443}}),
+            ("must differ", {"account": {"enabled": True, "targetPort": 9464}}),
+            ("are both 443", {"account": {"enabled": True, "port": 443}}),
+            ("config.listen.account is decided by the chart", {"config": {"listen": {"account": {"address": "0.0.0.0:8444"}}}}),
             ("terminationGracePeriodSeconds is 30: at least 45", {"terminationGracePeriodSeconds": 30, "upstream": {"preStopSleepSeconds": 40}}),
             ("only copy of the audit log", {"persistence": {"type": "emptyDir"}}),
             ("is less than the spool may take", {"persistence": {"size": "9Gi"}}),
@@ -269,6 +273,20 @@ class Around(unittest.TestCase):
         (policy,) = of_kind(of_ci("production"), "NetworkPolicy")
         ports = [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]]
         self.assertEqual((ports, policy["spec"]["policyTypes"]), ([8443, 9464], ["Ingress", "Egress"]))
+
+    def test_the_port_of_accounts_is_there_when_it_is_asked_for_and_for_those_who_are_named(self):
+        self.assertNotIn("8444", charts.text(values("production")))
+        provider = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keycloak"}}}]
+        given = {"account": {"enabled": True}, "networkPolicy": {"ingress": {"accountFrom": provider}}}
+        rendered = charts.objects(merged(values("production"), given))
+        (policy,) = of_kind(rendered, "NetworkPolicy")
+        self.assertIn({"ports": [{"port": 8444, "protocol": "TCP"}], "from": provider}, policy["spec"]["ingress"])
+        self.assertIn(8444, [port["containerPort"] for port in sidecar(rendered)["ports"]])
+        services = of_kind(rendered, "Service")
+        self.assertIn(8444, [port["port"] for service in services for port in service["spec"]["ports"]])
+        account = yaml.safe_load(configuration(rendered)["chart-fixed.yaml"])["listen"]["account"]
+        self.assertEqual(account["address"], "0.0.0.0:8444")
+        self.assertTrue(set(account["hosts"]) & {service["metadata"]["name"] for service in services})
 
     def test_on_loopback_the_admin_port_is_named_nowhere(self):
         rendered = of_ci("openshift")

@@ -8,6 +8,7 @@ up by the running sidecar, a change of the second changes the pod's checksum and
 {{- $config := deepCopy .Values.config -}}
 {{- $sections := pick $config "phi" "integrity" "key_sources" "roles" "clients" "tools" "resources" "prompts" "methods" -}}
 {{- with pick (default dict $config.keys) "phi" "integrity" -}}{{- $_ := set $sections "keys" . -}}{{- end -}}
+{{- with dig "authentication" "jwt" "previous" "" $config -}}{{- $_ := set $sections "authentication" (dict "jwt" (dict "previous" .)) -}}{{- end -}}
 {{- $tls := default dict $config.tls -}}
 {{- $_ := set $tls "cert_file" (printf "/run/safeguard/tls/%s" (ternary "tls.crt" "cert.pem" (eq .Values.tls.source "csi"))) -}}
 {{- $_ := set $tls "key_file" (printf "/run/safeguard/tls/%s" (ternary "tls.key" "key.pem" (eq .Values.tls.source "csi"))) -}}
@@ -24,7 +25,13 @@ up by the running sidecar, a change of the second changes the pod's checksum and
 {{- with pick (default dict $config.keys) "audit" -}}{{- $_ := set $sections "keys" . -}}{{- end -}}
 {{- $listen := default dict $config.listen -}}
 {{- $_ := set $listen "address" (printf "0.0.0.0:%d" (int .Values.service.targetPort)) -}}
+{{- if .Values.account.enabled -}}
+{{- $service := include "safeguard.fullname" . -}}
+{{- $hosts := default (list $service (printf "%s.%s.svc" $service .Release.Namespace)) .Values.account.hosts -}}
+{{- $_ := set $listen "account" (dict "address" (printf "0.0.0.0:%d" (int .Values.account.targetPort)) "hosts" $hosts) -}}
+{{- end -}}
 {{- $_ := set $sections "listen" $listen -}}
+{{- with $sections.authentication -}}{{- $_ := set $sections "authentication" (set (deepCopy .) "jwt" (omit (default dict .jwt) "previous")) -}}{{- end -}}
 {{- $host := ternary "127.0.0.1" "0.0.0.0" (eq .Values.admin.exposure "loopback") -}}
 {{- $_ := set $sections "admin" (dict "address" (printf "%s:%d" $host (int .Values.admin.port))) -}}
 {{- $upstream := default dict $config.upstream -}}

@@ -8,6 +8,9 @@ imagePullPolicy: {{ $values.image.pullPolicy }}
 args: [run, --config, /etc/safeguard]
 ports:
   - { name: mcp, containerPort: {{ $values.service.targetPort }}, protocol: TCP }
+  {{- if $values.account.enabled }}
+  - { name: account, containerPort: {{ $values.account.targetPort }}, protocol: TCP }
+  {{- end }}
   {{- if eq $values.admin.exposure "pod" }}
   - { name: metrics, containerPort: {{ $values.admin.port }}, protocol: TCP }
   {{- end }}
