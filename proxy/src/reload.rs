@@ -299,6 +299,8 @@ impl Reloader {
             Ok(false) => {}
             Ok(true) => {
                 log::info!("authentication.jwt: the secrets of local tokens were reloaded");
+                // Who opened a stream may have done so with a token that nothing verifies any more.
+                self.sidecar.generation.send_modify(|moved| *moved += 1);
                 let event = Event::new(EventName::KeyRotated, Outcome::Success);
                 let event = event.reason("jwt_secret_reloaded");
                 self.sidecar.recorder.send(event);

@@ -353,6 +353,22 @@ async fn a_restart_keeps_access_tokens_and_forgets_refresh_tokens() {
     assert_eq!((status, &refused["error"]), (400, &json!("invalid_grant")));
     let (status, anew) = exchange(&sidecar, &login, &[]).await;
     assert_eq!(status, 200, "the login is exchanged once more: {anew}");
+
+    let newest = text(&anew, "refresh_token");
+    let (one, other) = tokio::join!(refresh(&sidecar, &newest), refresh(&sidecar, &newest));
+    assert_eq!((one.0, other.0), (200, 200), "two threads of one client");
+    assert_eq!(
+        one.1["refresh_token"], other.1["refresh_token"],
+        "one of them turned the family"
+    );
+    let left = log_out(&sidecar, &text(&one.1, "access_token")).await;
+    assert_eq!(left.status, StatusCode::NO_CONTENT);
+    let (status, refused) = refresh(&sidecar, &text(&one.1, "refresh_token")).await;
+    assert_eq!((status, &refused["error"]), (400, &json!("invalid_grant")));
+    assert!(
+        !is_taken(&sidecar, &login).await,
+        "nor the login that it was had for"
+    );
 }
 
 #[tokio::test]

@@ -178,6 +178,22 @@ mod tests {
         assert!(Form::read(&headers, b"a=b").is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_encoded_is_read_as_it_was(name in "\\PC{1,20}", value in "\\PC{1,40}") {
+            let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+            let text = format!("{}={}", encode(&name), encode(&value));
+            let form = form(&text);
+            proptest::prop_assert_eq!(form.one(&name).unwrap(), Some(value.as_str()));
+        }
+
+        #[test]
+        fn no_bytes_are_too_odd_to_be_judged(bytes: Vec<u8>) {
+            let _ = Form::parse(&bytes);
+            let _ = crate::authn::tokens::RefreshToken::parse(&String::from_utf8_lossy(&bytes));
+        }
+    }
+
     #[test]
     fn debug_shows_no_value() {
         assert_eq!(

@@ -182,17 +182,13 @@ impl<'d, 's> Desk<'d, 's> {
         }
         let issued = self.issued(&carried, family.ends_at).await?;
         // The session is asked before the family turns: a client that is told to wait still has its token.
-        if let Err(refusal) = self.admitted(&issued.who).await {
-            if refusal != BUSY.into() {
-                self.families().end_session(&family.session);
+        self.admitted(&issued.who).await.map_err(|refusal| {
+            if refusal != SESSION_OVER.into() {
+                return refusal;
             }
-            return Err(match refusal {
-                refusal if refusal == SESSION_OVER.into() => {
-                    Problem::invalid_grant("the session has ended: sign in again").into()
-                }
-                refusal => refusal,
-            });
-        }
+            self.families().end_session(&family.session);
+            Problem::invalid_grant("the session has ended: sign in again").into()
+        })?;
         let keys = self
             .exchange
             .sidecar()

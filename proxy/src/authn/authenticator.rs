@@ -134,8 +134,16 @@ impl Authenticator {
             .with_settings(|settings| mint::issue(settings, carried, expires_at, now_unix))
             .map_err(NotIssued::Unmade)?;
         let bearer = BearerToken::from_bytes(token.as_bytes()).map_err(NotIssued::Refused)?;
-        let judged = self.authenticate(&bearer, now_unix).await;
-        let who = judged.map_err(NotIssued::Refused)?;
+        let clock = Clock {
+            now: now_unix,
+            skew: self.skew,
+        };
+        let digest = cache::digest(bearer.expose());
+        let who = self.verify(&bearer, digest, clock).await;
+        let who = who.map_err(NotIssued::Refused)?;
+        if self.second_factor.required && who.second_factor.is_none() {
+            return Err(NotIssued::Refused(AuthnError::SecondFactorMissing(who)));
+        }
         Ok(Issued { token, who })
     }
 

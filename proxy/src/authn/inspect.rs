@@ -8,6 +8,7 @@ use super::authenticator::Authenticator;
 use super::bearer::BearerToken;
 use super::error::AuthnError;
 use super::jws::Jws;
+use super::tokens::RefreshToken;
 
 /// A token laid open for the person who holds it. Prints header, claims and verdict.
 pub struct Inspection {
@@ -17,10 +18,18 @@ pub struct Inspection {
     pub claims: Option<Map<String, Value>>,
     /// Why the token would be refused now; `None` if it would be accepted.
     pub refusal: Option<AuthnError>,
+    /// Whether it is a refresh token, which says nothing and serves at `/auth/token` alone.
+    pub is_refresh: bool,
 }
 
 /// Lays a token open and judges it as a request's token would be.
 pub async fn inspect(authenticator: &Authenticator, token: &str, now_unix: i64) -> Inspection {
+    if RefreshToken::parse(token.trim()).is_some() {
+        return Inspection {
+            is_refresh: true,
+            ..Inspection::unreadable(AuthnError::NotAToken)
+        };
+    }
     let token = match BearerToken::from_bytes(token.trim().as_bytes()) {
         Ok(token) => token,
         Err(error) => return Inspection::unreadable(error),
@@ -31,6 +40,7 @@ pub async fn inspect(authenticator: &Authenticator, token: &str, now_unix: i64) 
             header: Some(jws.header),
             claims: Some(jws.payload),
             refusal,
+            is_refresh: false,
         },
         Err(error) => Inspection::unreadable(error),
     }
@@ -42,6 +52,7 @@ impl Inspection {
             header: None,
             claims: None,
             refusal: Some(error),
+            is_refresh: false,
         }
     }
 
@@ -58,6 +69,10 @@ impl fmt::Display for Inspection {
                 let text = serde_json::to_string_pretty(part).map_err(|_| fmt::Error)?;
                 writeln!(f, "{title} {text}")?;
             }
+        }
+        if self.is_refresh {
+            let words = "a refresh token: it says nothing, and serves at /auth/token alone";
+            return writeln!(f, "refused (refresh_token): {words}");
         }
         match &self.refusal {
             None => writeln!(f, "accepted: the signature and every claim hold"),

@@ -434,6 +434,19 @@ async fn the_secret_before_a_rotation_serves_until_its_last_day_is_over() {
 }
 
 #[tokio::test]
+async fn a_refresh_token_is_told_apart_and_nothing_of_it_shown() {
+    let token = crate::authn::tokens::RefreshToken::first().unwrap().text();
+    assert_eq!(code(&authenticator(), &token, NOW).await, "not_a_token");
+    let inspection = inspect(&authenticator(), &token, NOW).await;
+    assert!(!inspection.accepted());
+    let shown = inspection.to_string();
+    assert!(
+        shown.contains("/auth/token") && !shown.contains(&*token),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
 async fn a_secret_that_is_taken_away_verifies_nothing_from_then_on() {
     let authenticator = authenticator();
     let old = hs256(SECRET, HEADER, &claims().to_string());
