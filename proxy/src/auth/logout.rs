@@ -34,7 +34,8 @@ pub(super) async fn answer(
     sidecar
         .auth
         .families
-        .end_session(caller.session.hashed_id());
+        .end_session(caller.session.hashed_id())
+        .await;
     sidecar
         .recorder
         .session_events(&ended, Some(exchange.connection().source()));

@@ -16,7 +16,9 @@ use zeroize::Zeroizing;
 use super::form::Form;
 use super::problem::Problem;
 use super::{Asked, Auth};
-use crate::authn::tokens::{Carried, Families, Family, RefreshToken, Unusable, carried};
+use crate::authn::tokens::{
+    Carried, Families, Family, NotKept, RefreshToken, Shown, SuccessorKeys, Unusable, carried,
+};
 use crate::authn::{Authenticated, AuthnError, BearerToken, Fault, Issued, NotIssued};
 use crate::exchange::Exchange;
 use crate::refuse::{Refusal, Reply};
@@ -119,7 +121,7 @@ impl<'d, 's> Desk<'d, 's> {
         })?;
         let session = self.admitted(&who).await?;
         let issued = self.issued(&carried, session.ends_at()).await?;
-        let refresh = self.first_refresh(&carried, &session);
+        let refresh = self.first_refresh(&carried, &session).await;
         self.counted("exchanged");
         Ok(answered(
             &Granted {
@@ -182,21 +184,15 @@ impl<'d, 's> Desk<'d, 's> {
         }
         let issued = self.issued(&carried, family.ends_at).await?;
         // The session is asked before the family turns: a client that is told to wait still has its token.
-        self.admitted(&issued.who).await.map_err(|refusal| {
+        if let Err(refusal) = self.admitted(&issued.who).await {
             if refusal != SESSION_OVER.into() {
-                return refusal;
+                return Err(refusal);
             }
-            self.families().end_session(&family.session);
-            Problem::invalid_grant("the session has ended: sign in again").into()
-        })?;
-        let keys = self
-            .exchange
-            .sidecar()
-            .authenticator
-            .successor_keys()
-            .ok_or(UNAVAILABLE)?;
-        let turned = self.families().turn(&token, self.certificate(), now, &keys);
-        let turned = match turned {
+            self.families().end_session(&family.session).await;
+            return Err(Problem::invalid_grant("the session has ended: sign in again").into());
+        }
+        let keys = self.keys()?;
+        let turned = match self.families().turn(&token, self.shown(&keys)).await {
             Ok(turned) => turned,
             Err(unusable) => return Err(self.unusable(unusable).await),
         };
@@ -216,17 +212,11 @@ impl<'d, 's> Desk<'d, 's> {
     /// # Errors
     /// `invalid_grant`. One that was used before has ended its family and its session.
     pub(super) async fn family(&self, text: &str) -> Result<(RefreshToken, Family), Refusal> {
-        let keys = self
-            .exchange
-            .sidecar()
-            .authenticator
-            .successor_keys()
-            .ok_or(UNAVAILABLE)?;
+        let keys = self.keys()?;
         let looked = match RefreshToken::parse(text) {
             None => Err(Unusable::Unknown),
             Some(token) => {
-                let now = self.asked.now_unix;
-                let looked = self.families().look(&token, self.certificate(), now, &keys);
+                let looked = self.families().look(&token, self.shown(&keys)).await;
                 looked.map(|family| (token, family))
             }
         };
@@ -272,10 +262,23 @@ impl<'d, 's> Desk<'d, 's> {
     /// Ends a login session with all that was had for it.
     pub(super) async fn end_session(&self, who: &Authenticated, session: &str, why: EndReason) {
         let sidecar = self.exchange.sidecar();
-        self.families().end_session(session);
+        self.families().end_session(session).await;
         let ended = sidecar.sessions.end(who, why, self.asked.now_unix);
         let source = self.exchange.connection().source();
         sidecar.recorder.session_events(&ended, Some(source));
+    }
+
+    fn keys(&self) -> Result<SuccessorKeys, Problem> {
+        let keys = self.exchange.sidecar().authenticator.successor_keys();
+        keys.ok_or(UNAVAILABLE)
+    }
+
+    fn shown<'k>(&'k self, keys: &'k SuccessorKeys) -> Shown<'k> {
+        Shown {
+            certificate: self.certificate(),
+            now: self.asked.now_unix,
+            keys,
+        }
     }
 
     fn families(&self) -> &Families {
@@ -323,7 +326,11 @@ impl<'d, 's> Desk<'d, 's> {
 
     /// The first refresh token of an exchange. None where none are issued, where nothing would bind it, or where there
     /// is no room: the client exchanges its login again then.
-    fn first_refresh(&self, carried: &Carried, session: &InSession) -> Option<Zeroizing<String>> {
+    async fn first_refresh(
+        &self,
+        carried: &Carried,
+        session: &InSession,
+    ) -> Option<Zeroizing<String>> {
         let sidecar = self.exchange.sidecar();
         let life = self.settings.refresh?;
         let bound = self.certificate().is_some() || !sidecar.tls().asks_for_certificates();
@@ -342,9 +349,13 @@ impl<'d, 's> Desk<'d, 's> {
             turned_at: now,
             ends_at: now.saturating_add(life).min(session.ends_at()),
         };
-        if self.families().begin(&token, family, now).is_err() {
-            sidecar.limit_reached("refresh_families");
-            return None;
+        match self.families().begin(&token, family, now).await {
+            Ok(()) => {}
+            Err(NotKept::Full) => {
+                sidecar.limit_reached("refresh_families");
+                return None;
+            }
+            Err(NotKept::Unreachable) => return None,
         }
         Some(token.text())
     }

@@ -1,21 +1,18 @@
-//! The families of refresh tokens: one for each exchange, bounded, and turned by whoever comes first.
+//! The families of refresh tokens: one for each exchange, turned by whoever comes first.
+//!
+//! What is kept, and where, is a [`FamilyStore`]'s. What a token is worth is judged here, on a copy, and takes effect by one
+//! exchange of the newest hash, so that several processes that share a store turn a family once, too.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use async_trait::async_trait;
 
 use super::carried::Carried;
+use super::memory::MemoryStore;
 use super::refresh::{RefreshToken, SuccessorKeys, Unusable, Worth, judge};
 
-/// Families at once.
-pub const FAMILIES_MAX: usize = 100_000;
-/// What all families carry of their logins together, in bytes.
-pub const FAMILIES_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// Families of one login session: the oldest makes room.
-pub const FAMILIES_PER_SESSION_MAX: usize = 16;
-/// How often families that are over are looked for, in seconds.
-const SWEEP_SECONDS: i64 = 30;
+/// How often a turn is tried again that another one came before. What is found then is judged anew, and is no turn.
+const TURNS_MAX: usize = 3;
 
 /// Names a family: random, and no secret.
 pub type FamilyId = [u8; 16];
@@ -39,27 +36,61 @@ pub struct Family {
     pub ends_at: i64,
 }
 
-/// There is no room for another family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there is no room for another family of refresh tokens")]
-pub struct Full;
-
-/// The families of this process. They don't outlive it: after a restart a client exchanges its login again.
-#[derive(Default)]
-pub struct Families(Mutex<Table>);
-
-#[derive(Default)]
-struct Table {
-    families: HashMap<FamilyId, Family>,
-    /// Those of each session, the oldest first.
-    sessions: HashMap<Arc<str>, VecDeque<FamilyId>>,
-    bytes: usize,
-    swept_at: i64,
+impl Family {
+    /// What its tokens carry; none where a store gave something else back.
+    pub fn carried(&self) -> Option<Carried> {
+        Carried::from_bytes(&self.carried)
+    }
 }
+
+/// Why a store does not keep a family, or says nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// There is no room for another family.
+    #[error("there is no room for another family of refresh tokens")]
+    Full,
+    /// It is out of reach.
+    #[error("the families of refresh tokens are out of reach")]
+    Unreachable,
+}
+
+/// Where families are kept: bounded, each until its end at most. Each call is one step of its own: whatever happens at
+/// once happens in some order.
+#[async_trait]
+pub trait FamilyStore: Send + Sync {
+    /// Keeps a new family. A session that has as many as it may loses its oldest.
+    async fn put(&self, id: FamilyId, family: Family, now: i64) -> Result<(), NotKept>;
+    /// The family, if it is kept.
+    async fn get(&self, id: &FamilyId) -> Result<Option<Family>, NotKept>;
+    /// Makes `next` the newest token, if `newest` still is; says whether it was.
+    async fn turn(
+        &self,
+        id: &FamilyId,
+        newest: &[u8; 32],
+        next: [u8; 32],
+        now: i64,
+    ) -> Result<bool, NotKept>;
+    /// Forgets a family.
+    async fn remove(&self, id: &FamilyId) -> Result<(), NotKept>;
+    /// Forgets the families of a session.
+    async fn remove_session(&self, session: &str) -> Result<(), NotKept>;
+    /// Forgets what is over.
+    fn sweep(&self, now: i64);
+}
+
+/// The families. One for the process.
+pub struct Families(Box<dyn FamilyStore>);
 
 impl std::fmt::Debug for Families {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Families({})", self.len())
+        f.write_str("Families")
+    }
+}
+
+/// In this process: they don't outlive it, and after a restart a client exchanges its login again.
+impl Default for Families {
+    fn default() -> Self {
+        Self::kept_in(Box::new(MemoryStore::default()))
     }
 }
 
@@ -72,156 +103,109 @@ pub struct Turned {
     pub family: Family,
 }
 
+/// What a token is judged by beside its family.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'s> {
+    /// The SHA-256 of the certificate of the client that shows it.
+    pub certificate: Option<&'s [u8; 32]>,
+    /// Unix seconds.
+    pub now: i64,
+    /// What turns tokens.
+    pub keys: &'s SuccessorKeys,
+}
+
 impl Families {
+    /// Families in a store.
+    pub fn kept_in(store: Box<dyn FamilyStore>) -> Self {
+        Self(store)
+    }
+
     /// Begins a family with its first token. A session's oldest makes room for it.
     ///
     /// # Errors
-    /// [`Full`]: the answer then goes without a refresh token.
-    pub fn begin(&self, token: &RefreshToken, family: Family, now: i64) -> Result<(), Full> {
-        let mut table = self.0.lock();
-        table.sweep(now);
-        let own = table.sessions.get(&family.session);
-        let surplus = own.filter(|own| own.len() >= FAMILIES_PER_SESSION_MAX);
-        if let Some(oldest) = surplus.and_then(|own| own.front().copied()) {
-            table.remove(&oldest);
-        }
-        let bytes = table.bytes.saturating_add(family.carried.len());
-        if table.families.len() >= FAMILIES_MAX || bytes > FAMILIES_BYTES_MAX {
-            return Err(Full);
-        }
-        table.bytes = bytes;
-        let own = table.sessions.entry(Arc::clone(&family.session));
-        own.or_default().push_back(*token.family());
-        table.families.insert(*token.family(), family);
-        Ok(())
+    /// [`NotKept`]: the answer then goes without a refresh token.
+    pub async fn begin(
+        &self,
+        token: &RefreshToken,
+        family: Family,
+        now: i64,
+    ) -> Result<(), NotKept> {
+        self.0.put(*token.family(), family, now).await
     }
 
     /// What a token would give now, without using it.
     ///
     /// # Errors
     /// [`Unusable`]; a family that is too old or whose token was used before has ended then.
-    pub fn look(
-        &self,
-        token: &RefreshToken,
-        certificate: Option<&[u8; 32]>,
-        now: i64,
-        keys: &SuccessorKeys,
-    ) -> Result<Family, Unusable> {
-        let mut table = self.0.lock();
-        table
-            .judge(token, certificate, now, keys)
-            .map(|(family, _)| family)
+    pub async fn look(&self, token: &RefreshToken, shown: Shown<'_>) -> Result<Family, Unusable> {
+        self.judged(token, shown).await.map(|(family, _)| family)
     }
 
     /// Uses a token. Of several who use the same one at once the first turns the family; the others get what he got.
     ///
     /// # Errors
     /// As [`Families::look`].
-    pub fn turn(
-        &self,
-        token: &RefreshToken,
-        certificate: Option<&[u8; 32]>,
-        now: i64,
-        keys: &SuccessorKeys,
-    ) -> Result<Turned, Unusable> {
-        let mut table = self.0.lock();
-        let (family, worth) = table.judge(token, certificate, now, keys)?;
-        let next = match worth {
-            Worth::Newest(next) => {
-                if let Some(own) = table.families.get_mut(token.family()) {
-                    own.previous = Some(own.current);
-                    own.current = next.hash();
-                    own.turned_at = now;
-                }
-                next
+    pub async fn turn(&self, token: &RefreshToken, shown: Shown<'_>) -> Result<Turned, Unusable> {
+        for _ in 0..TURNS_MAX {
+            let (family, usable) = self.judged(token, shown).await?;
+            let next = match usable {
+                Usable::Again(next) => return Ok(Turned { next, family }),
+                Usable::Newest(next) => next,
+            };
+            let turned = self
+                .0
+                .turn(token.family(), &family.current, next.hash(), shown.now);
+            if turned.await? {
+                return Ok(Turned { next, family });
             }
-            Worth::Again(next) => next,
-            Worth::Foreign | Worth::Expired | Worth::Reused => return Err(Unusable::Unknown),
-        };
-        Ok(Turned { next, family })
+        }
+        Err(Unusable::Unavailable)
     }
 
-    /// Ends the families of a session.
-    pub fn end_session(&self, session: &str) {
-        let mut table = self.0.lock();
-        for id in table.sessions.remove(session).unwrap_or_default() {
-            table.remove(&id);
+    async fn judged(
+        &self,
+        token: &RefreshToken,
+        shown: Shown<'_>,
+    ) -> Result<(Family, Usable), Unusable> {
+        let id = token.family();
+        let family = self.0.get(id).await?.ok_or(Unusable::Unknown)?;
+        match judge(token, &family, shown).ok_or(Unusable::Unavailable)? {
+            Worth::Newest(next) => Ok((family, Usable::Newest(next))),
+            Worth::Again(next) => Ok((family, Usable::Again(next))),
+            Worth::Foreign => Err(Unusable::Foreign),
+            Worth::Expired => {
+                self.0.remove(id).await?;
+                Err(Unusable::Expired)
+            }
+            Worth::Reused => {
+                self.0.remove(id).await?;
+                Err(Unusable::Reused(Box::new(family)))
+            }
+        }
+    }
+
+    /// Ends the families of a session. A store that is out of reach keeps them until their end; the session has ended
+    /// all the same, and no token of theirs is worth anything without it.
+    pub async fn end_session(&self, session: &str) {
+        if let Err(error) = self.0.remove_session(session).await {
+            log::warn!("{error}: those of a session that has ended stay until their end");
         }
     }
 
     /// Forgets families that are over. To be called every second or so.
     pub fn sweep(&self, now: i64) {
-        self.0.lock().sweep(now);
-    }
-
-    /// Families there are.
-    pub fn len(&self) -> usize {
-        self.0.lock().families.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.0.sweep(now);
     }
 }
 
-impl Table {
-    fn judge(
-        &mut self,
-        token: &RefreshToken,
-        certificate: Option<&[u8; 32]>,
-        now: i64,
-        keys: &SuccessorKeys,
-    ) -> Result<(Family, Worth), Unusable> {
-        let family = self.families.get(token.family());
-        let family = family.cloned().ok_or(Unusable::Unknown)?;
-        let worth = judge(token, &family, certificate, now, keys).ok_or(Unusable::Unavailable)?;
-        match worth {
-            Worth::Foreign => Err(Unusable::Foreign),
-            Worth::Expired => {
-                self.remove(token.family());
-                Err(Unusable::Expired)
-            }
-            Worth::Reused => {
-                self.remove(token.family());
-                Err(Unusable::Reused(Box::new(family)))
-            }
-            Worth::Newest(_) | Worth::Again(_) => Ok((family, worth)),
-        }
-    }
-
-    fn remove(&mut self, id: &FamilyId) {
-        let Some(family) = self.families.remove(id) else {
-            return;
-        };
-        self.bytes = self.bytes.saturating_sub(family.carried.len());
-        if let Some(own) = self.sessions.get_mut(&family.session) {
-            own.retain(|other| other != id);
-            if own.is_empty() {
-                self.sessions.remove(&family.session);
-            }
-        }
-    }
-
-    fn sweep(&mut self, now: i64) {
-        if (0..SWEEP_SECONDS).contains(&now.saturating_sub(self.swept_at)) {
-            return;
-        }
-        self.swept_at = now;
-        let over = self
-            .families
-            .iter()
-            .filter(|(_, family)| now >= family.ends_at);
-        let over: Vec<_> = over.map(|(id, _)| *id).collect();
-        for id in over {
-            self.remove(&id);
-        }
-    }
+/// What may be answered.
+enum Usable {
+    Newest(RefreshToken),
+    Again(RefreshToken),
 }
 
-impl Family {
-    /// What its tokens carry; none where a store gave something else back.
-    pub fn carried(&self) -> Option<Carried> {
-        Carried::from_bytes(&self.carried)
+impl From<NotKept> for Unusable {
+    fn from(_: NotKept) -> Self {
+        Self::Unavailable
     }
 }

@@ -13,13 +13,12 @@
 
 mod carried;
 mod families;
+mod memory;
 mod refresh;
 
 pub use carried::{Carried, NotCarried, carried};
-pub use families::{
-    FAMILIES_BYTES_MAX, FAMILIES_MAX, FAMILIES_PER_SESSION_MAX, Families, Family, FamilyId, Full,
-    Turned,
-};
+pub use families::{Families, Family, FamilyId, FamilyStore, NotKept, Shown, Turned};
+pub use memory::{FAMILIES_BYTES_MAX, FAMILIES_MAX, FAMILIES_PER_SESSION_MAX, MemoryStore};
 pub use refresh::{GRACE_SECONDS, RefreshToken, SuccessorKeys, Unusable};
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::families::{Family, FamilyId};
+use super::families::{Family, FamilyId, Shown};
 
 /// For how long after a turn the secret before it is answered with its successor again, in seconds: as long as a client
 /// waits for an answer that got lost before it tries again, and no longer.
@@ -163,28 +163,23 @@ pub(super) enum Worth {
     Reused,
 }
 
-/// Judges a token by its family, at `now` in Unix seconds.
-pub(super) fn judge(
-    token: &RefreshToken,
-    family: &Family,
-    certificate: Option<&[u8; 32]>,
-    now: i64,
-    keys: &SuccessorKeys,
-) -> Option<Worth> {
-    if family.certificate.as_ref() != certificate {
+/// Judges a token by its family; none where no key can be made.
+pub(super) fn judge(token: &RefreshToken, family: &Family, shown: Shown<'_>) -> Option<Worth> {
+    if family.certificate.as_ref() != shown.certificate {
         return Some(Worth::Foreign);
     }
-    if now >= family.ends_at {
+    if shown.now >= family.ends_at {
         return Some(Worth::Expired);
     }
     let hash = token.hash();
-    let mut successors = keys.0.iter().filter_map(|key| token.successor(key));
+    let keys = shown.keys.0.iter();
+    let mut successors = keys.filter_map(|key| token.successor(key));
     if hash == family.current {
         return successors.next().map(Worth::Newest);
     }
     // A clock that went back since the turn makes the age negative: the turn was just now.
-    let is_fresh = now.saturating_sub(family.turned_at) <= GRACE_SECONDS;
-    let was_lost = family.previous == Some(hash) && certificate.is_some() && is_fresh;
+    let is_fresh = shown.now.saturating_sub(family.turned_at) <= GRACE_SECONDS;
+    let was_lost = family.previous == Some(hash) && shown.certificate.is_some() && is_fresh;
     let again = successors.find(|next| was_lost && next.hash() == family.current);
     Some(again.map_or(Worth::Reused, Worth::Again))
 }

@@ -30,177 +30,222 @@ fn family(session: &str, token: &RefreshToken) -> Family {
     }
 }
 
-fn begun(session: &str) -> (Families, RefreshToken) {
+async fn begun(session: &str) -> (Families, RefreshToken) {
     let families = Families::default();
-    let token = another(&families, session);
+    let token = another(&families, session).await;
     (families, token)
 }
 
-fn another(families: &Families, session: &str) -> RefreshToken {
+async fn another(families: &Families, session: &str) -> RefreshToken {
     let token = RefreshToken::first().unwrap();
-    families
-        .begin(&token, family(session, &token), NOW)
-        .unwrap();
+    let begun = families.begin(&token, family(session, &token), NOW).await;
+    begun.unwrap();
     token
 }
 
-fn turn(families: &Families, token: &RefreshToken, now: i64) -> Result<RefreshToken, Unusable> {
-    let turned = families.turn(token, Some(&CERTIFICATE), now, &keys());
-    turned.map(|turned| turned.next)
+async fn turn_as(
+    families: &Families,
+    token: &RefreshToken,
+    certificate: Option<&[u8; 32]>,
+    now: i64,
+) -> Result<RefreshToken, Unusable> {
+    let keys = keys();
+    let shown = Shown {
+        certificate,
+        now,
+        keys: &keys,
+    };
+    families.turn(token, shown).await.map(|turned| turned.next)
 }
 
-#[test]
-fn each_use_turns_a_family_and_only_the_newest_token_is_good() {
-    let (families, first) = begun("s");
-    let second = turn(&families, &first, NOW + 60).unwrap();
-    let third = turn(&families, &second, NOW + 120).unwrap();
+async fn turn(
+    families: &Families,
+    token: &RefreshToken,
+    now: i64,
+) -> Result<RefreshToken, Unusable> {
+    turn_as(families, token, Some(&CERTIFICATE), now).await
+}
+
+fn is_reuse<T>(turned: Result<T, Unusable>) -> bool {
+    matches!(turned, Err(Unusable::Reused(family)) if &*family.session == "s")
+}
+
+#[tokio::test]
+async fn each_use_turns_a_family_and_only_the_newest_token_is_good() {
+    let (families, first) = begun("s").await;
+    let second = turn(&families, &first, NOW + 60).await.unwrap();
+    let third = turn(&families, &second, NOW + 120).await.unwrap();
     assert!(first.text() != second.text() && second.text() != third.text());
-    assert_eq!(turn(&families, &third, NOW + 180).map(drop), Ok(()));
+    assert!(turn(&families, &third, NOW + 180).await.is_ok());
 }
 
-#[test]
-fn a_token_that_was_used_before_ends_its_family() {
-    let (families, first) = begun("s");
-    let second = turn(&families, &first, NOW).unwrap();
-    let reused = turn(&families, &first, NOW + GRACE_SECONDS + 1).unwrap_err();
-    assert!(matches!(&reused, Unusable::Reused(family) if &*family.session == "s"));
-    assert_eq!(
-        turn(&families, &second, NOW + 20).unwrap_err(),
-        Unusable::Unknown
-    );
-    assert!(families.is_empty());
+#[tokio::test]
+async fn a_token_that_was_used_before_ends_its_family() {
+    let (families, first) = begun("s").await;
+    let second = turn(&families, &first, NOW).await.unwrap();
+    assert!(is_reuse(
+        turn(&families, &first, NOW + GRACE_SECONDS + 1).await
+    ));
+    let over = turn(&families, &second, NOW + 20).await.unwrap_err();
+    assert_eq!(over, Unusable::Unknown);
 }
 
-#[test]
-fn a_lost_answer_is_answered_again_with_the_same_token_for_a_moment_and_until_that_is_used() {
-    let (families, first) = begun("s");
-    let second = turn(&families, &first, NOW).unwrap();
-    let again = turn(&families, &first, NOW + GRACE_SECONDS).unwrap();
+#[tokio::test]
+async fn a_lost_answer_is_answered_again_with_the_same_token_for_a_moment_and_until_that_is_used() {
+    let (families, first) = begun("s").await;
+    let second = turn(&families, &first, NOW).await.unwrap();
+    let again = turn(&families, &first, NOW + GRACE_SECONDS).await.unwrap();
     assert_eq!(again.text(), second.text());
-    turn(&families, &again, NOW + GRACE_SECONDS).unwrap();
-    let late = turn(&families, &first, NOW + GRACE_SECONDS).unwrap_err();
-    assert!(
-        matches!(late, Unusable::Reused(_)),
-        "its successor was used"
-    );
+    turn(&families, &again, NOW + GRACE_SECONDS).await.unwrap();
+    let late = turn(&families, &first, NOW + GRACE_SECONDS).await;
+    assert!(is_reuse(late), "its successor was used");
 }
 
-#[test]
-fn without_a_certificate_nothing_is_answered_twice() {
+#[tokio::test]
+async fn without_a_certificate_nothing_is_answered_twice() {
     let families = Families::default();
     let token = RefreshToken::first().unwrap();
     let unbound = Family {
         certificate: None,
         ..family("s", &token)
     };
-    families.begin(&token, unbound, NOW).unwrap();
-    let turn = || families.turn(&token, None, NOW, &keys()).map(drop);
-    assert_eq!(turn(), Ok(()));
-    assert!(matches!(turn(), Err(Unusable::Reused(_))));
+    families.begin(&token, unbound, NOW).await.unwrap();
+    assert!(turn_as(&families, &token, None, NOW).await.is_ok());
+    assert!(is_reuse(turn_as(&families, &token, None, NOW).await));
 }
 
-#[test]
-fn another_certificate_gets_nothing_and_changes_nothing() {
-    let (families, first) = begun("s");
+#[tokio::test]
+async fn another_certificate_gets_nothing_and_changes_nothing() {
+    let (families, first) = begun("s").await;
     for certificate in [Some(&OTHER), None] {
-        let refused = families.turn(&first, certificate, NOW, &keys()).map(drop);
-        assert_eq!(refused, Err(Unusable::Foreign));
+        let refused = turn_as(&families, &first, certificate, NOW).await;
+        assert_eq!(refused.unwrap_err(), Unusable::Foreign);
     }
-    let second = turn(&families, &first, NOW).unwrap();
-    let refused = families.turn(&first, Some(&OTHER), NOW, &keys()).map(drop);
-    assert_eq!(refused, Err(Unusable::Foreign), "nor by the grace");
-    turn(&families, &second, NOW).unwrap();
+    let second = turn(&families, &first, NOW).await.unwrap();
+    let refused = turn_as(&families, &first, Some(&OTHER), NOW).await;
+    assert_eq!(refused.unwrap_err(), Unusable::Foreign, "nor by the grace");
+    turn(&families, &second, NOW).await.unwrap();
 }
 
-#[test]
-fn of_many_who_refresh_at_once_one_turns_the_family_and_all_get_what_he_got() {
-    let (families, first) = begun("s");
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_refresh_at_once_one_turns_the_family_and_all_get_what_he_got() {
+    let (families, first) = begun("s").await;
     let (families, first) = (Arc::new(families), Arc::new(first));
-    let threads: Vec<_> = (0..8)
+    let tasks: Vec<_> = (0..8)
         .map(|_| {
             let (families, first) = (Arc::clone(&families), Arc::clone(&first));
-            std::thread::spawn(move || turn(&families, &first, NOW).unwrap().text())
+            tokio::spawn(async move { turn(&families, &first, NOW).await.unwrap().text() })
         })
         .collect();
-    let texts: Vec<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+    let mut texts = Vec::new();
+    for task in tasks {
+        texts.push(task.await.unwrap());
+    }
     assert!(texts.iter().all(|text| *text == texts[0]));
     let next = RefreshToken::parse(&texts[0]).unwrap();
-    turn(&families, &next, NOW + 1).unwrap();
+    turn(&families, &next, NOW + 1).await.unwrap();
 }
 
-#[test]
-fn a_look_uses_nothing() {
-    let (families, first) = begun("s");
-    let look = |token| families.look(token, Some(&CERTIFICATE), NOW, &keys());
-    assert_eq!(look(&first).unwrap(), look(&first).unwrap());
-    turn(&families, &first, NOW).unwrap();
+#[tokio::test]
+async fn a_look_uses_nothing() {
+    let (families, first) = begun("s").await;
+    let keys = keys();
+    let shown = Shown {
+        certificate: Some(&CERTIFICATE),
+        now: NOW,
+        keys: &keys,
+    };
+    let looked = families.look(&first, shown).await.unwrap();
+    assert_eq!(families.look(&first, shown).await.unwrap(), looked);
+    turn(&families, &first, NOW).await.unwrap();
 }
 
-#[test]
-fn a_family_ends_at_its_time_and_with_its_session() {
-    let (families, first) = begun("s");
-    assert_eq!(
-        turn(&families, &first, NOW + 900).unwrap_err(),
-        Unusable::Expired
-    );
-    let (here, there) = (another(&families, "s"), another(&families, "t"));
-    families.end_session("s");
-    assert_eq!(turn(&families, &here, NOW).unwrap_err(), Unusable::Unknown);
-    assert_eq!(turn(&families, &there, NOW).map(drop), Ok(()));
-    families.sweep(NOW + 901);
-    assert!(families.is_empty());
+#[tokio::test]
+async fn a_family_ends_at_its_time_and_with_its_session() {
+    let (families, first) = begun("s").await;
+    let late = turn(&families, &first, NOW + 900).await.unwrap_err();
+    assert_eq!(late, Unusable::Expired);
+    let (here, there) = (another(&families, "s").await, another(&families, "t").await);
+    families.end_session("s").await;
+    let ended = turn(&families, &here, NOW).await.unwrap_err();
+    assert_eq!(ended, Unusable::Unknown);
+    assert!(turn(&families, &there, NOW).await.is_ok());
 }
 
-#[test]
-fn a_clock_that_goes_back_ends_no_honest_client() {
-    let (families, first) = begun("s");
-    let second = turn(&families, &first, NOW + 100).unwrap();
-    let again = turn(&families, &first, NOW - 100).unwrap();
+#[tokio::test]
+async fn a_clock_that_goes_back_ends_no_honest_client() {
+    let (families, first) = begun("s").await;
+    let second = turn(&families, &first, NOW + 100).await.unwrap();
+    let again = turn(&families, &first, NOW - 100).await.unwrap();
     assert_eq!(again.text(), second.text());
 }
 
-#[test]
-fn a_session_has_so_many_families_and_the_oldest_makes_room() {
-    let (families, oldest) = begun("s");
+#[tokio::test]
+async fn a_session_has_so_many_families_and_the_oldest_makes_room() {
+    let (families, oldest) = begun("s").await;
+    let mut second = None;
     for _ in 0..FAMILIES_PER_SESSION_MAX {
-        another(&families, "s");
+        let token = another(&families, "s").await;
+        second.get_or_insert(token);
     }
-    assert_eq!(families.len(), FAMILIES_PER_SESSION_MAX);
-    assert_eq!(
-        turn(&families, &oldest, NOW).unwrap_err(),
-        Unusable::Unknown
-    );
+    let gone = turn(&families, &oldest, NOW).await.unwrap_err();
+    assert_eq!(gone, Unusable::Unknown);
+    assert!(turn(&families, &second.unwrap(), NOW).await.is_ok());
 }
 
-#[test]
-fn what_families_carry_together_is_bounded() {
-    let families = Families::default();
-    let begin = |bytes: usize, session: &str| {
+#[tokio::test]
+async fn what_families_carry_together_is_bounded_and_what_is_over_is_forgotten() {
+    let store = MemoryStore::default();
+    let put = async |bytes: usize, session: &str, now: i64| {
         let token = RefreshToken::first().unwrap();
         let large = Family {
             carried: vec![b' '; bytes].into(),
             ..family(session, &token)
         };
-        families.begin(&token, large, NOW)
+        store.put(*token.family(), large, now).await
     };
-    begin(FAMILIES_BYTES_MAX, "s").unwrap();
-    assert_eq!(begin(1, "t"), Err(Full));
-    families.end_session("s");
-    begin(1, "t").unwrap();
+    put(FAMILIES_BYTES_MAX, "s", NOW).await.unwrap();
+    assert_eq!(put(1, "t", NOW).await, Err(NotKept::Full));
+    store.remove_session("s").await.unwrap();
+    put(1, "t", NOW).await.unwrap();
+    assert_eq!(store.len(), 1);
+    store.sweep(NOW + 901);
+    assert!(store.is_empty());
+    put(FAMILIES_BYTES_MAX, "u", NOW + 901).await.unwrap();
+    put(1, "v", NOW + 1000).await.unwrap();
 }
 
-#[test]
-fn a_rotated_secret_breaks_no_family_and_no_retry() {
-    let (families, first) = begun("s");
-    let old = turn(&families, &first, NOW).unwrap();
+#[tokio::test]
+async fn as_many_families_as_the_bound_says_and_not_one_more() {
+    let store = MemoryStore::default();
+    let token = RefreshToken::first().unwrap();
+    let mut id = FamilyId::default();
+    for number in 0..=FAMILIES_MAX {
+        id[..8].copy_from_slice(&u64::try_from(number).unwrap().to_be_bytes());
+        let put = store
+            .put(id, family(&number.to_string(), &token), NOW)
+            .await;
+        assert_eq!(put.is_ok(), number < FAMILIES_MAX, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_secret_breaks_no_family_and_no_retry() {
+    let (families, first) = begun("s").await;
+    let old = turn(&families, &first, NOW).await.unwrap();
     let secrets = [
         &b"another secret of 32 bytes or so"[..],
         b"a local secret of 32 bytes or so",
     ];
     let rotated = SuccessorKeys::derive(secrets.into_iter());
-    let turn = |token| families.turn(token, Some(&CERTIFICATE), NOW + 1, &rotated);
-    assert_eq!(turn(&first).unwrap().next.text(), old.text());
-    turn(&old).unwrap();
+    let shown = Shown {
+        certificate: Some(&CERTIFICATE),
+        now: NOW + 1,
+        keys: &rotated,
+    };
+    let again = families.turn(&first, shown).await.unwrap();
+    assert_eq!(again.next.text(), old.text());
+    families.turn(&old, shown).await.unwrap();
 }
 
 #[test]
