@@ -15,6 +15,7 @@ pub mod cases;
 pub mod cel;
 mod compile;
 pub mod decide;
+pub mod diff;
 pub mod document;
 pub mod explain;
 pub mod field;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use safeguard_audit::{Event, EventName, Outcome};
 use safeguard_certs::{Changed, ClientTls, Watch};
-use safeguard_policy::{Configuration, Policy, explain};
+use safeguard_policy::Configuration;
+use safeguard_policy::diff::{Difference, difference};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
@@ -252,7 +253,7 @@ impl Reloader {
         if new.hash == old.hash && !keys_differ {
             return;
         }
-        let permissions_differ = permissions(&new.policy) != permissions(&old.policy);
+        let permissions = difference(&old.policy, &new.policy);
         let event = |name, reason: &'static str| {
             let mut event = Event::new(name, Outcome::Success)
                 .reason(reason)
@@ -266,8 +267,9 @@ impl Reloader {
             let name = EventName::ConfigurationChange;
             events.push(event(name, "configuration_reloaded"));
         }
-        if permissions_differ {
-            events.push(event(EventName::PermissionChange, "policy_reloaded"));
+        if !permissions.is_none() {
+            let changed = event(EventName::PermissionChange, "policy_reloaded");
+            events.push(in_words(changed, &permissions));
         }
         if keys_differ {
             let reason = if were_awaited {
@@ -326,23 +328,35 @@ impl Sections {
     }
 }
 
-/// What every role may do with everything that the policy lists, as text to compare.
-fn permissions(policy: &Policy) -> String {
-    let mut text = String::new();
-    let listed = [
-        policy.tools(),
-        policy.prompts(),
-        policy.resources(),
-        policy.methods(),
-    ]
-    .concat();
-    for role in policy.roles() {
-        for item in &listed {
-            let mut explanation = explain(policy, role, item, None);
-            // Where a rule stands in its file permits nothing.
-            explanation.rule = None;
-            text.push_str(&format!("{role} {item} {explanation:?}\n"));
+/// Lines of each kind that one event tells: the whole difference is what `check --diff` prints.
+const SEES_MORE: [&str; 8] = [
+    "more_1", "more_2", "more_3", "more_4", "more_5", "more_6", "more_7", "more_8",
+];
+const SEES_LESS: [&str; 8] = [
+    "less_1", "less_2", "less_3", "less_4", "less_5", "less_6", "less_7", "less_8",
+];
+const UNORDERED: [&str; 8] = [
+    "unordered_1",
+    "unordered_2",
+    "unordered_3",
+    "unordered_4",
+    "unordered_5",
+    "unordered_6",
+    "unordered_7",
+    "unordered_8",
+];
+
+/// Tells who sees more and who sees less, as far as one event has room, and how many lines there are of each.
+fn in_words(mut event: Event<'static>, difference: &Difference) -> Event<'static> {
+    for (count, names, lines) in [
+        ("more", SEES_MORE, &difference.more),
+        ("less", SEES_LESS, &difference.less),
+        ("unordered", UNORDERED, &difference.unordered),
+    ] {
+        event = event.detail(count, i64::try_from(lines.len()).unwrap_or(i64::MAX));
+        for (name, line) in names.into_iter().zip(lines) {
+            event = event.detail(name, line.clone());
         }
     }
-    text
+    event
 }

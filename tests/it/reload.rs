@@ -36,7 +36,9 @@ async fn a_new_policy_works_on_open_connections() {
         (sidecar
             .events()
             .iter()
-            .any(|event| event["event"] == "permission_change"))
+            .any(|event| event["event"] == "permission_change"
+                && event["details"]["less_1"]
+                    == "nurse (by care-agent, chart-web) at tools.find_patient: call: permitted -> nothing"))
         .then_some(())
     })
     .await;

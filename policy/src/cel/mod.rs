@@ -45,6 +45,7 @@ pub mod limits {
 #[derive(Debug)]
 pub struct Condition {
     expr: Expr,
+    text: String,
 }
 
 /// What a condition may look at; `None` is open: not known yet.
@@ -121,7 +122,14 @@ impl Condition {
         let tokens = lex::tokens(text)?;
         Ok(Self {
             expr: parse::parse(&tokens)?,
+            text: text.to_owned(),
         })
+    }
+
+    /// The condition as it is written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Evaluates it: at most [`limits::STEPS_MAX`] steps, no panic.

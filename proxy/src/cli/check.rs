@@ -1,6 +1,9 @@
 //! `check`: every finding at once. Opens no file that the configuration names, and no socket, unless it is told to.
 
+mod diff;
 mod online;
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use safeguard_policy::{Finding, findings_at, render, to_json, to_sarif};
@@ -11,7 +14,11 @@ use super::{CliError, Exit, Terminal};
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    config: Option<ConfigArgs>,
+    /// Instead of findings, who sees more and who sees less under the second configuration than under the first: files or directories,
+    /// as for --config. Exits 1 when anyone sees more, or when nobody can tell
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["paths", "online"], required_unless_present = "paths")]
+    diff: Option<Vec<PathBuf>>,
     /// How findings are written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -29,14 +36,28 @@ enum Format {
 }
 
 pub(super) fn check(arguments: &CheckArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
+    match (&arguments.diff, &arguments.config) {
+        (Some(two), _) => diff::compare(two, arguments.format, terminal),
+        (None, Some(config)) => findings(arguments, config, terminal),
+        (None, None) => Err(CliError::Usage(
+            "name --config, or --diff OLD NEW".to_owned(),
+        )),
+    }
+}
+
+fn findings(
+    arguments: &CheckArgs,
+    config: &ConfigArgs,
+    terminal: &mut Terminal<'_>,
+) -> Result<Exit, CliError> {
     let mode = if arguments.online {
         Mode::Use
     } else {
         Mode::Check
     };
-    let mut chosen = load(&arguments.config.paths, mode)?;
+    let mut chosen = load(&config.paths, mode)?;
     let accepted = chosen.configuration.is_some();
-    let fails = arguments.online && look(arguments, &mut chosen)?;
+    let fails = arguments.online && look(config, &mut chosen)?;
     match arguments.format {
         Format::Text => terminal
             .out
@@ -64,13 +85,13 @@ pub(super) fn check(arguments: &CheckArgs, terminal: &mut Terminal<'_>) -> Resul
 }
 
 /// Opens what the configuration names; whether anything of it fails.
-fn look(arguments: &CheckArgs, chosen: &mut Chosen) -> Result<bool, CliError> {
+fn look(config: &ConfigArgs, chosen: &mut Chosen) -> Result<bool, CliError> {
     let Some(configuration) = &mut chosen.configuration else {
         // Only what is accepted can be looked at.
         return Ok(false);
     };
     let remarks = online::look(configuration)?;
-    let found = findings_at(&sources(&arguments.config.paths)?, &remarks);
+    let found = findings_at(&sources(&config.paths)?, &remarks);
     let fails = found.iter().any(Finding::is_error);
     chosen.findings.extend(found);
     Ok(fails)
@@ -148,5 +169,35 @@ mod tests {
             checked.out,
             checked.err
         );
+    }
+
+    #[test]
+    fn a_difference_says_who_sees_more_and_fails_then_alone() {
+        let (old, new) = (example(), example());
+        let file = new.path().join("policy.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let wider = text.replace("test_results], mask: { ssn: last4 } }", "test_results] }");
+        assert_ne!(text, wider);
+        std::fs::write(file, wider).unwrap();
+        let (old, new) = (old.path().to_str().unwrap(), new.path().to_str().unwrap());
+        let ended = run(&["check", "--diff", old, new], "");
+        assert_eq!(ended.exit, Exit::Finding, "{}{}", ended.out, ended.err);
+        assert!(
+            ended.out.starts_with("sees more\n  nurse (by "),
+            "{}",
+            ended.out
+        );
+        assert!(ended.out.contains("ssn: mask last4 -> revealed"));
+        let back = run(&["check", "--diff", new, old], "");
+        assert_eq!(back.exit, Exit::Well, "{}", back.out);
+        assert!(back.out.starts_with("sees less\n"));
+        let same = run(&["check", "--diff", old, old], "");
+        assert_eq!(
+            (same.exit, same.out.as_str()),
+            (Exit::Well, "nobody sees more and nobody sees less\n")
+        );
+        let json = run(&["check", "--diff", old, new, "--format", "json"], "");
+        let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!(json["less"], serde_json::json!([]));
     }
 }
