@@ -47,8 +47,8 @@ pub mod codes {
     pub const BAD_INTERPOLATION: &str = "bad_interpolation";
     /// A reserved key or value. As an error it would restrict or protect; as a warning it is inert.
     pub const NOT_BUILT: &str = "not_built";
-    /// An output whose events stay in the spool because its sink is not built.
-    pub const SINK_NOT_BUILT: &str = "sink_not_built";
+    /// An output keeps nobody from deleting what it holds.
+    pub const UNLOCKED: &str = "unlocked";
     /// A sink lacks its credential: a warning here, an error for `run`.
     pub const SINK_CREDENTIAL: &str = "sink_credential";
     /// A protection is switched off outside `profile: development` on a loopback listener.

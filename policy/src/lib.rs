@@ -52,7 +52,7 @@ pub use settings::{
     ALWAYS_DELIVERED, Account, Admin, AuditLogging, Authentication, AwsCredentials, AwsKms,
     CipherSuite, Configuration, Cors, Identity, Infisical, InfisicalLogin, Jwt, Key, KeyBytes,
     KeySources, KeyState, Keycloak, Keys, Limits, Listen, Mfa, MfaProvider, MutualTls, Output,
-    Pkcs11, Postgresql, PreviousSecret, Profile, SELECTABLE_EVENTS, Sessions, Siem, SourceKind,
-    SourceText, Spool, State, Tls, Transit, TransitLogin, Upstream, UpstreamPlace, UpstreamTls,
-    UpstreamTransport,
+    Pkcs11, Postgresql, PreviousSecret, Profile, S3, S3Encryption, S3Lock, SELECTABLE_EVENTS,
+    Sessions, Siem, SourceKind, SourceText, Spool, State, Tls, Transit, TransitLogin, Upstream,
+    UpstreamPlace, UpstreamTls, UpstreamTransport,
 };

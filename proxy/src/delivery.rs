@@ -6,18 +6,25 @@ use std::time::Duration;
 
 use safeguard_audit::delivery::{Delivery, DeliverySettings, Selection};
 use safeguard_audit::sink::postgres::{Postgres, PostgresSettings, TableName};
+use safeguard_audit::sink::s3::{Encryption, LockMode, S3, S3Settings, bucket};
 use safeguard_audit::sink::syslog::{Syslog, SyslogSettings};
 use safeguard_audit::sink::{ClientPem, Sink, TlsMaterial};
 use safeguard_audit::{EventName, Trail};
-use safeguard_policy::{Configuration, Output, Postgresql, Siem};
+use safeguard_policy::{Configuration, Output, Postgresql, S3Encryption, S3Lock, Siem};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
+
+use crate::aws::s3::S3Store;
 
 /// The largest certificate or key file that is read, in bytes.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
 /// Least time between two batches to a collector that were not full: each is a connection of its own.
 const SIEM_LINGER: Duration = Duration::from_secs(1);
+/// Events of a batch for a bucket: more than its bytes hold of events as long as most are.
+const S3_BATCH_MAX: usize = 65_536;
+/// How long a start waits for the bucket's word on Object Lock.
+const ADMIT_MAX: Duration = Duration::from_secs(10);
 
 /// The tasks of all outputs.
 #[derive(Debug)]
@@ -57,6 +64,16 @@ impl Deliveries {
                     let sink = Syslog::new(siem(output)).map_err(|error| error.to_string())?;
                     let settings = DeliverySettings {
                         linger: SIEM_LINGER,
+                        ..settings.clone()
+                    };
+                    deliveries.serve(trail, sink, settings)?;
+                }
+                Output::S3(output) => {
+                    let sink = S3::new(S3Store::new(output)?, s3(output), trail);
+                    let settings = DeliverySettings {
+                        batch_max: S3_BATCH_MAX,
+                        batch_bytes_max: output.object_bytes_max,
+                        linger: output.object_age_max,
                         ..settings.clone()
                     };
                     deliveries.serve(trail, sink, settings)?;
@@ -119,6 +136,49 @@ pub(crate) fn postgres(output: &Postgresql) -> Result<PostgresSettings, String> 
         table,
         encrypted: output.encrypted,
     })
+}
+
+/// May the sidecar start with these outputs? Only a bucket that says that it has no Object Lock, where that is required, keeps it from it: whatever else is wrong with a
+/// sink may pass, and the spool keeps its events.
+///
+/// # Errors
+/// Such a bucket.
+pub(crate) async fn admit(configuration: &Configuration) -> Result<(), String> {
+    for output in &configuration.audit.outputs {
+        let Output::S3(output) = output else { continue };
+        let (store, settings) = (S3Store::new(output)?, s3(output));
+        let asking = tokio::time::timeout(ADMIT_MAX, bucket::admit(&store, &settings));
+        match asking.await {
+            Ok(Err(error)) if error.code == bucket::NO_OBJECT_LOCK => {
+                return Err(format!(
+                    "audit_logging.output[s3] {}: {error}",
+                    output.bucket
+                ));
+            }
+            Ok(Err(error)) => log::warn!("the sink s3: {error}; the spool keeps its events"),
+            Ok(Ok(())) => {}
+            Err(_) => log::warn!("the sink s3 did not answer in time; the spool keeps its events"),
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of events in a bucket.
+pub(crate) fn s3(output: &safeguard_policy::S3) -> S3Settings {
+    S3Settings {
+        prefix: output.prefix.clone(),
+        encrypted: output.encrypted,
+        encryption: match &output.encryption {
+            S3Encryption::Aes256 => Encryption::Aes256,
+            S3Encryption::Kms(key) => Encryption::Kms(key.clone()),
+        },
+        lock: output.lock.map(|lock| match lock {
+            S3Lock::Compliance => LockMode::Compliance,
+            S3Lock::Governance => LockMode::Governance,
+        }),
+        keep_days: output.keep_days,
+        object_bytes_max: output.object_bytes_max,
+    }
 }
 
 /// What it takes to reach a collector. Its files are read at each connection.

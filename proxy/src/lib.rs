@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod auth;
 pub mod authn;
+pub(crate) mod aws;
 pub mod canary;
 pub mod cli;
 pub mod clock;

@@ -27,7 +27,7 @@ use crate::auth::Auth;
 use crate::authn::Authenticator;
 use crate::clock;
 use crate::control::Control;
-use crate::delivery::Deliveries;
+use crate::delivery::{self, Deliveries};
 use crate::events::Recorder;
 use crate::keysource::{self, Resolver, Rings, Unresolved};
 use crate::listener::{self, ACCOUNT_CONNECTIONS_MAX, Door, Entrance, ListenerLimits};
@@ -135,6 +135,10 @@ pub async fn run(
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    let words = "the outputs of the audit trail are looked at";
+    keysource::while_probed(&listeners.admin, words, delivery::admit(&configuration))
+        .await
+        .map_err(StartError::Sink)?;
     let (sidecar, deliveries) = build(configuration, awaited.as_ref())?;
     // After the spool was locked: a socket that lies there is nobody's.
     let control = Control::bind(&state)?;

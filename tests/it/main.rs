@@ -35,6 +35,7 @@ mod resumption;
 mod sessions;
 mod shred;
 mod siem;
+mod store;
 mod streams;
 mod tokens;
 mod transport;

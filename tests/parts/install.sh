@@ -5,6 +5,7 @@
 readonly KEYCLOAK=26.7.3
 readonly GO_EVERYTHING=github.com/modelcontextprotocol/go-sdk/conformance/everything-server@v1.8.0
 readonly POSTGRESQL=15
+readonly MINIO=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/safeguard"
 parts="$root/tests/parts"
@@ -90,6 +91,12 @@ make_go_everything() {
   GOBIN="$1" go install "$GO_EVERYTHING"
 }
 
+# Its licence is the AGPL: it runs beside the tests as a process of its own and is no part of the product.
+make_minio() {
+  have go || die "needs Go 1.21 or newer (a newer toolchain is fetched by itself): Debian 12's own is too old"
+  GOBIN="$1" go install -trimpath "$MINIO"
+}
+
 # The sources are ours, the SDK and its needs are as go.sum holds them.
 make_go_client() {
   have go || die "needs Go 1.21 or newer (a newer toolchain is fetched by itself): Debian 12's own is too old"
@@ -119,6 +126,7 @@ install_parts() {
   moto="$cache/moto-$(digest "$parts/moto.txt")"
   node="$cache/node-$(digest "$parts/package-lock.json")"
   go_everything="$cache/go-everything-$(digest <(echo "$GO_EVERYTHING"))"
+  minio="$cache/minio-$(digest <(echo "$MINIO"))"
   go_client="$cache/go-client-$(digest "$root"/tests/fixtures/clients/go/*)"
   python1="$cache/python1-$(digest "$parts/python1.txt")"
   fhir="$cache/fhir-$(digest "$parts/fhir.txt")"
@@ -127,6 +135,7 @@ install_parts() {
   cached "$(basename "$node")" make_node
   cached "$(basename "$go_everything")" make_go_everything
   cached "$(basename "$go_client")" make_go_client
+  cached "$(basename "$minio")" make_minio
   cached "$(basename "$python1")" make_python1
   cached "$(basename "$fhir")" make_fhir
   cached "$(basename "$keycloak")" make_keycloak

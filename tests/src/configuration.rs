@@ -119,11 +119,14 @@ impl Setup {
         self.extended(&more)
     }
 
-    /// With the example's `audit.yaml` as it is, and the real PostgreSQL by its standard variables.
+    /// With the example's `audit.yaml` as it is but for the bucket, and the real PostgreSQL by its standard variables.
     #[must_use]
     pub fn with_database(mut self, database: &Database) -> Self {
         let text = std::fs::read_to_string(real::fixture("config/audit.yaml")).expect("a fixture");
-        self.files.insert("audit.yaml", text);
+        let (text, _bucket) = text
+            .split_once("    - type: s3\n")
+            .expect("the example's last output");
+        self.files.insert("audit.yaml", text.to_owned());
         for (name, value) in database.environment() {
             self.set(name, &value);
         }
@@ -214,9 +217,14 @@ impl Setup {
     }
 
     fn cut_outputs(&mut self) {
+        self.cut_outputs_to("  output: []\n");
+    }
+
+    /// Replaces all outputs.
+    pub(crate) fn cut_outputs_to(&mut self, outputs: &str) {
         let text = self.files.get_mut("audit.yaml").expect("a fixture");
-        let outputs = text.find("  output:").expect("outputs");
-        text.truncate(outputs);
-        text.push_str("  output: []\n");
+        let begin = text.find("  output:").expect("outputs");
+        text.truncate(begin);
+        text.push_str(outputs);
     }
 }

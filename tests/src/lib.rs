@@ -24,6 +24,7 @@ pub mod sdk;
 pub mod sidecar;
 pub mod sources;
 pub mod spool;
+pub mod store;
 pub mod stream;
 pub mod tokens;
 pub mod upstream;

@@ -35,6 +35,18 @@ pub fn fhir() -> PathBuf {
     variable("SAFEGUARD_FHIR").into()
 }
 
+/// MinIO, which each test that needs a bucket starts for itself.
+#[must_use]
+pub fn minio() -> PathBuf {
+    variable("SAFEGUARD_MINIO").into()
+}
+
+/// A Python interpreter with Amazon's own client, boto3.
+#[must_use]
+pub fn boto() -> PathBuf {
+    variable("SAFEGUARD_BOTO").into()
+}
+
 /// The client on the Go SDK.
 #[must_use]
 pub fn go_client() -> PathBuf {

@@ -425,22 +425,82 @@ pub(crate) static S3: &[Key] = &[
     key(
         "type",
         Shape::Text,
-        "s3: a bucket; not built yet, the spool keeps its events",
+        "s3: objects in a bucket that nobody can delete; credentials from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN",
     )
     .required(),
     key("bucket", Shape::Text, "the bucket's name").required(),
     key(
+        "prefix",
+        Shape::Text,
+        "what the names of all objects begin with",
+    )
+    .default("audit/"),
+    key(
+        "region",
+        Shape::Text,
+        "default AWS_REGION, else AWS_DEFAULT_REGION; with an endpoint of your own else us-east-1",
+    ),
+    key(
+        "endpoint",
+        Shape::Text,
+        "the base URL of a store that is not Amazon's, the bucket in its path; https, or http on loopback; default Amazon's",
+    ),
+    key(
+        "sts_endpoint",
+        Shape::Text,
+        "the base URL of STS for web identities; default Amazon's",
+    ),
+    key(
+        "ca_file",
+        Shape::Text,
+        "PEM of the authorities for the store's certificate; default AWS_CA_BUNDLE, else the system's",
+    ),
+    key(
+        "encrypted",
+        ON_OFF,
+        "whether objects are sealed before they leave",
+    )
+    .default("true"),
+    key(
         "encryption",
         Shape::Word(&[yes("AES-256"), yes("aws:kms")]),
-        "server-side encryption",
+        "server-side encryption; a store that does not confirm it is refused",
     )
     .default("AES-256"),
     key(
+        "kms_key_id",
+        Shape::Text,
+        "with encryption aws:kms, id or ARN of the key; default the account's own for S3",
+    ),
+    key(
+        "object_lock",
+        Shape::Word(&[yes("required"), yes("none")]),
+        "required: each object is locked until its retention ends, and a bucket without Object Lock is refused; none: nobody keeps objects from being deleted",
+    )
+    .default("required"),
+    key(
+        "lock_mode",
+        Shape::Word(&[yes("COMPLIANCE"), yes("GOVERNANCE")]),
+        "COMPLIANCE: nobody can shorten it, the account's owner included; GOVERNANCE: who has a permission of its own can",
+    )
+    .default("COMPLIANCE"),
+    key(
         "lifecycle",
         Shape::Text,
-        "how long objects are kept, as in 2555_days",
+        "how long each object is locked, as in 2555_days; default retention_days",
+    ),
+    key(
+        "object_bytes_max",
+        Shape::Integer(1 << 16, 1 << 26),
+        "bytes of events that make an object, before compression",
     )
-    .default("2555_days"),
+    .default("8388608"),
+    key(
+        "object_seconds_max",
+        Shape::Integer(1, 3600),
+        "seconds that events wait for an object to fill",
+    )
+    .default("60"),
 ];
 
 pub(crate) static SPOOL: &[Key] = &[

@@ -42,6 +42,9 @@ pub(crate) fn example_env() -> Fake {
         ("AUDIT_KEY", key("c")),
         ("PGUSER", "safeguard".to_owned()),
         ("PGPASSWORD", CANARY.to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", CANARY.to_owned()),
+        ("AWS_REGION", "eu-central-1".to_owned()),
     ];
     Fake {
         vars: vars.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
@@ -72,11 +75,7 @@ fn the_example_files_load_unchanged() {
         "{lines:#?}"
     );
     let codes: Vec<&str> = loaded.findings.iter().map(|f| f.code).collect();
-    assert_eq!(
-        codes,
-        [codes::WEAK_TRANSPORT, codes::SINK_NOT_BUILT],
-        "{lines:#?}"
-    );
+    assert_eq!(codes, [codes::WEAK_TRANSPORT], "{lines:#?}");
     let c = loaded.configuration.unwrap();
     assert_eq!(c.listen.path, "/mcp");
     assert_eq!(
@@ -98,7 +97,7 @@ pub(crate) fn with(file: &str, from: &str, to: &str) -> Vec<Source> {
 
 /// `severity[code] file:line:column message` of all but the example's own two warnings.
 pub(crate) fn findings(sources: &[Source], env: &Fake) -> Vec<String> {
-    let own = [codes::SINK_NOT_BUILT, codes::WEAK_TRANSPORT];
+    let own = [codes::WEAK_TRANSPORT];
     load(sources, env)
         .findings
         .iter()
@@ -278,6 +277,54 @@ const DOCUMENTS: &[Case] = &[
         "2555_days",
         "90_days",
         "error[bad_value] audit.yaml:44:18 `audit_logging.output.lifecycle` is under 2192 days, six years",
+    ),
+    (
+        "audit.yaml",
+        "bucket: hipaa-audit-logs",
+        "bucket: hipaa/../audit",
+        "error[bad_value] audit.yaml:42:15 `audit_logging.output.bucket` is no name of a bucket",
+    ),
+    (
+        "audit.yaml",
+        "bucket: hipaa-audit-logs",
+        "bucket: hipaa-audit-logs\n      prefix: /audit",
+        "error[bad_value] audit.yaml:43:15 `audit_logging.output.prefix` is no folder's name",
+    ),
+    (
+        "audit.yaml",
+        "bucket: hipaa-audit-logs",
+        "bucket: hipaa-audit-logs\n      region: eu/central",
+        "error[bad_value] audit.yaml:43:15 `audit_logging.output.region` is no region",
+    ),
+    (
+        "audit.yaml",
+        "bucket: hipaa-audit-logs",
+        "bucket: hipaa-audit-logs\n      endpoint: http://minio.example.com:9000",
+        "error[weak_transport] audit.yaml:43:17 `audit_logging.output.endpoint` is plain http to another host",
+    ),
+    (
+        "audit.yaml",
+        "bucket: hipaa-audit-logs",
+        "bucket: hipaa-audit-logs\n      encrypted: false",
+        "error[unsafe_profile] audit.yaml:43:18 sealing of audit objects is switched off: only for development on a loopback listener",
+    ),
+    (
+        "audit.yaml",
+        "bucket: hipaa-audit-logs",
+        "bucket: hipaa-audit-logs\n      kms_key_id: alias/audit",
+        "error[contradiction] audit.yaml:43:19 `audit_logging.output.kms_key_id` stands beside encryption AES-256, which uses no key of KMS",
+    ),
+    (
+        "audit.yaml",
+        "bucket: hipaa-audit-logs",
+        "bucket: hipaa-audit-logs\n      object_lock: none",
+        "warning[unlocked] audit.yaml:43:20 the objects of the sink s3 are not locked: whoever may delete them can remove the trail",
+    ),
+    (
+        "audit.yaml",
+        "2555_days",
+        "2200_days",
+        "error[contradiction] audit.yaml:44:18 `audit_logging.output.lifecycle` is shorter than retention_days",
     ),
     (
         "audit.yaml",
@@ -757,7 +804,7 @@ fn collector(sources: &[Source], env: &Fake) -> crate::Siem {
     let outputs = load(sources, env).configuration.unwrap().audit.outputs;
     let mut found = outputs.into_iter().filter_map(|output| match output {
         crate::Output::Siem(siem) => Some(siem),
-        crate::Output::Postgresql(_) => None,
+        crate::Output::Postgresql(_) | crate::Output::S3(_) => None,
     });
     found.next().unwrap()
 }
@@ -813,6 +860,76 @@ fn a_collectors_certificates_come_from_the_file_or_the_environment_in_pairs() {
     assert_eq!(siem.cert_file.unwrap().to_str(), Some("/c.pem"));
     assert_eq!(siem.key_file.unwrap().to_str(), Some("/c.key"));
     assert_eq!(siem.ca_file, None);
+}
+
+/// The bucket of a configuration.
+fn bucket(sources: &[Source], env: &Fake) -> crate::S3 {
+    let outputs = load(sources, env).configuration.unwrap().audit.outputs;
+    let mut found = outputs.into_iter().filter_map(|output| match output {
+        crate::Output::S3(bucket) => Some(bucket),
+        crate::Output::Postgresql(_) | crate::Output::Siem(_) => None,
+    });
+    found.next().unwrap()
+}
+
+#[test]
+fn the_seeds_bucket_is_sealed_encrypted_and_locked_for_seven_years() {
+    let s3 = bucket(&example(), &example_env());
+    assert_eq!(
+        (s3.bucket.as_str(), s3.prefix.as_str(), s3.region.as_str()),
+        ("hipaa-audit-logs", "audit/", "eu-central-1")
+    );
+    assert!(s3.encrypted && s3.endpoint.is_none() && s3.keep_days == 2555);
+    assert_eq!(s3.encryption, crate::S3Encryption::Aes256);
+    assert_eq!(s3.lock, Some(crate::S3Lock::Compliance));
+    assert_eq!(s3.sts_endpoint, "https://sts.eu-central-1.amazonaws.com");
+    let name = "bucket: hipaa-audit-logs";
+    let own = with(
+        "audit.yaml",
+        name,
+        &format!(
+            "{name}\n      endpoint: https://minio.example.com:9000/\n      lock_mode: GOVERNANCE"
+        ),
+    );
+    let mut env = example_env();
+    env.vars.remove("AWS_REGION");
+    let s3 = bucket(&own, &env);
+    assert_eq!(
+        (s3.endpoint.as_deref(), s3.region.as_str()),
+        (Some("https://minio.example.com:9000"), "us-east-1")
+    );
+    assert_eq!(s3.lock, Some(crate::S3Lock::Governance));
+    let mut without = with("audit.yaml", "lifecycle: 2555_days", "prefix: a/b/");
+    for source in &mut without {
+        source.text = source.text.replace("2555  #", "3000  #");
+    }
+    assert_eq!(bucket(&without, &example_env()).keep_days, 3000);
+}
+
+#[test]
+fn a_bucket_without_credentials_or_region_is_a_warning_that_run_can_raise() {
+    for name in ["AWS_SECRET_ACCESS_KEY", "AWS_REGION"] {
+        let mut env = example_env();
+        env.vars.remove(name);
+        let loaded = load(&example(), &env);
+        let warned = |f: &&crate::Finding| f.code == codes::SINK_CREDENTIAL;
+        let found: Vec<_> = loaded.findings.iter().filter(warned).collect();
+        assert_eq!((found.len(), found[0].line), (1, 41), "{name}");
+        assert!(loaded.configuration.is_some());
+    }
+    let mut env = example_env();
+    env.vars.remove("AWS_ACCESS_KEY_ID");
+    for (name, value) in [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "/token"),
+        ("AWS_ROLE_ARN", "arn:aws:iam::1:role/audit"),
+    ] {
+        env.vars.insert(name.into(), value.into());
+    }
+    let web = bucket(&example(), &env);
+    assert!(matches!(
+        *web.credentials,
+        crate::AwsCredentials::WebIdentity { .. }
+    ));
 }
 
 #[test]

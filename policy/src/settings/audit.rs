@@ -11,6 +11,7 @@ use crate::finding::codes;
 use crate::names::nearest;
 use crate::secret::Secret;
 
+mod s3;
 mod siem;
 
 /// Six years (§164.316(b)(2)(i)), two leap days in them.
@@ -169,57 +170,10 @@ fn output(
     let kind = item.entry("type")?.value.text()?;
     let (_, keys) = OUTPUTS.iter().find(|(name, _)| *name == kind)?;
     let section = Section::new(item, keys);
-    let place = section.place_of("type");
     match kind {
-        "postgresql" => return postgresql(section, env, off, report),
-        "siem" => return siem::siem(section, env, report),
-        _ => s3(section, retention, report),
-    }
-    report
-        .warning(
-            codes::SINK_NOT_BUILT,
-            place,
-            format!("the sink {kind} is not built yet; the spool keeps its events"),
-        )
-        .fix("leave it for a later version, or remove it");
-    None
-}
-
-fn s3(section: Section<'_>, retention: Option<u32>, report: &mut Report<'_>) {
-    let _ = (section.text("bucket"), section.text("encryption"));
-    let Some(text) = section.text("lifecycle") else {
-        return;
-    };
-    let place = section.place_of("lifecycle");
-    let Some(days) = text
-        .strip_suffix("_days")
-        .and_then(|n| n.parse::<u32>().ok())
-    else {
-        report
-            .error(
-                codes::BAD_VALUE,
-                place,
-                "`audit_logging.output.lifecycle` is no number of days",
-            )
-            .fix("write it as 2555_days");
-        return;
-    };
-    if days < RETENTION_DAYS_MIN {
-        report
-            .error(
-                codes::BAD_VALUE,
-                place,
-                "`audit_logging.output.lifecycle` is under 2192 days, six years",
-            )
-            .fix("write 2192_days or more");
-    } else if retention.is_some_and(|r| days < r) {
-        report
-            .error(
-                codes::CONTRADICTION,
-                place,
-                "`audit_logging.output.lifecycle` is shorter than retention_days",
-            )
-            .fix("make it at least as long");
+        "postgresql" => postgresql(section, env, off, report),
+        "siem" => siem::siem(section, env, report),
+        _ => s3::s3(section, retention, env, off, report),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `key_sources`: servers and modules that keep keys, or the keys that wrap them.
 
-mod read;
+pub(crate) mod read;
 mod reference;
 
 use std::path::PathBuf;
@@ -121,7 +121,7 @@ pub struct AwsKms {
     /// PEM of the authorities for their certificates; `None`: the system's.
     pub ca_file: Option<PathBuf>,
     /// Who asks.
-    pub credentials: AwsCredentials,
+    pub credentials: Arc<AwsCredentials>,
 }
 
 /// AWS credentials, from the standard variables.

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::key_sources::{KeySources, SourceText};
+use super::key_sources::{AwsCredentials, KeySources, SourceText};
 use crate::policy::Policy;
 use crate::secret::{KeyBytes, Secret};
 
@@ -204,6 +205,57 @@ pub enum Output {
     Postgresql(Postgresql),
     /// A log collector.
     Siem(Siem),
+    /// A bucket.
+    S3(S3),
+}
+
+/// `audit_logging.output[type: s3]`. Credentials may be absent in `check`, which warns of it; `run` refuses them.
+#[derive(Debug)]
+pub struct S3 {
+    /// Its name.
+    pub bucket: String,
+    /// What the objects' names begin with: `audit/`.
+    pub prefix: String,
+    /// Empty where none is known (with a finding `sink_credential`).
+    pub region: String,
+    /// Base URL of a store that is not Amazon's, without a slash at its end; the bucket is in the path then.
+    pub endpoint: Option<String>,
+    /// Base URL of STS, the same.
+    pub sts_endpoint: String,
+    /// PEM of the authorities for their certificates. Default: `AWS_CA_BUNDLE`, else the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether objects are sealed before they leave.
+    pub encrypted: bool,
+    /// What the store does beside that.
+    pub encryption: S3Encryption,
+    /// How objects are locked; `None`: not at all.
+    pub lock: Option<S3Lock>,
+    /// Days that an object is kept.
+    pub keep_days: u32,
+    /// Bytes of events that make an object.
+    pub object_bytes_max: usize,
+    /// How long events wait for an object to fill.
+    pub object_age_max: Duration,
+    /// Who asks.
+    pub credentials: Arc<AwsCredentials>,
+}
+
+/// Server-side encryption.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum S3Encryption {
+    /// `AES-256`: with keys of the store (SSE-S3).
+    Aes256,
+    /// `aws:kms`: with a key of KMS, the account's own for S3 if none is named.
+    Kms(Option<String>),
+}
+
+/// The mode of Object Lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Lock {
+    /// Nobody can shorten it.
+    Compliance,
+    /// Who may bypass it can.
+    Governance,
 }
 
 /// `audit_logging.output[type: siem]`: syslog (RFC 5424) over TLS (RFC 5425).

@@ -68,6 +68,8 @@ pub struct DeliverySettings {
     pub selection: Selection,
     /// Events of a batch (default 2048).
     pub batch_max: usize,
+    /// Bytes of a batch, beyond which nothing more is added to it (default 16 MiB).
+    pub batch_bytes_max: usize,
     /// Least time between two batches that were not full: gathers events, so that a batch costs one commit (default 100 ms).
     pub linger: Duration,
     /// First wait after a failure; doubles (default 250 ms).
@@ -81,6 +83,7 @@ impl Default for DeliverySettings {
         Self {
             selection: Selection::everything(),
             batch_max: 2048,
+            batch_bytes_max: 16 * 1024 * 1024,
             linger: Duration::from_millis(100),
             backoff_min: Duration::from_millis(250),
             backoff_max: Duration::from_secs(30),
@@ -218,6 +221,7 @@ impl<S: Sink> Delivery<S> {
     async fn round(&mut self, end: Position) -> Result<bool, Setback> {
         let batch = self.read(end).await?;
         let total = batch.records.len();
+        let is_full = Bounds::of(&self.settings).are_reached(&batch.records);
         let mut selected = batch.records;
         selected.retain(|record| self.settings.selection.includes(record.name()));
         self.oldest(selected.first());
@@ -234,7 +238,7 @@ impl<S: Sink> Delivery<S> {
         self.cursor = batch.after;
         self.rose(&taken, unselected);
         self.forget();
-        Ok(total >= self.settings.batch_max)
+        Ok(is_full)
     }
 
     /// The next batch: from memory if it goes on there, else from the log.
@@ -242,7 +246,7 @@ impl<S: Sink> Delivery<S> {
         if let Some(batch) = recall(
             &self.trail.shared().recent,
             &self.cursor,
-            self.settings.batch_max,
+            Bounds::of(&self.settings),
         ) {
             return Ok(batch);
         }
@@ -257,7 +261,7 @@ impl<S: Sink> Delivery<S> {
         let (keys, cursor, max) = (
             Arc::clone(self.trail.keys()),
             self.cursor.clone(),
-            self.settings.batch_max,
+            Bounds::of(&self.settings),
         );
         let reading =
             tokio::task::spawn_blocking(move || read_batch(&directory, &keys, &cursor, end, max));
@@ -381,6 +385,27 @@ impl From<SinkError> for Setback {
     }
 }
 
+/// How long a batch may grow.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    records: usize,
+    bytes: usize,
+}
+
+impl Bounds {
+    fn of(settings: &DeliverySettings) -> Self {
+        Self {
+            records: settings.batch_max,
+            bytes: settings.batch_bytes_max,
+        }
+    }
+
+    fn are_reached(self, records: &[Record]) -> bool {
+        records.len() >= self.records
+            || records.iter().map(|r| r.bytes().len()).sum::<usize>() >= self.bytes
+    }
+}
+
 struct Batch {
     records: Vec<Record>,
     after: Cursor,
@@ -389,7 +414,11 @@ struct Batch {
 /// Whether the log goes on where the cursor stands; a log that was rolled back is shorter, or has grown another way since.
 fn continues(trail: &Trail, cursor: &Cursor, durable: Position) -> bool {
     let directory = &trail.shared().settings.directory;
-    let next = |end| read_batch(directory, trail.keys(), cursor, end, 1);
+    let one = Bounds {
+        records: 1,
+        bytes: usize::MAX,
+    };
+    let next = |end| read_batch(directory, trail.keys(), cursor, end, one);
     cursor.at <= durable
         && next(durable)
             .err()
@@ -397,16 +426,17 @@ fn continues(trail: &Trail, cursor: &Cursor, durable: Position) -> bool {
 }
 
 /// Up to `max` records that follow the cursor in memory; none if the one right behind it is not there.
-fn recall(recent: &Mutex<Recent>, cursor: &Cursor, max: usize) -> Option<Batch> {
-    let commits = lock(recent).behind(cursor.at, max);
+fn recall(recent: &Mutex<Recent>, cursor: &Cursor, max: Bounds) -> Option<Batch> {
+    let commits = lock(recent).behind(cursor.at, max.records);
     let mut after = cursor.clone();
-    let mut records = Vec::new();
+    let (mut records, mut bytes) = (Vec::new(), 0);
     let all = commits.iter().flat_map(|commit| &commit.records);
     for (record, behind) in all.skip_while(|(_, behind)| *behind <= cursor.at) {
         // Commits that went to the disk only leave a gap: what follows it does not follow the cursor.
-        if *record.prev() != after.hash || records.len() >= max {
+        if *record.prev() != after.hash || records.len() >= max.records || bytes >= max.bytes {
             break;
         }
+        bytes += record.bytes().len();
         (after.at, after.hash) = (*behind, record.hash());
         records.push(record.clone());
     }
@@ -420,11 +450,11 @@ fn read_batch(
     keys: &AuditKeys,
     cursor: &Cursor,
     end: Position,
-    max: usize,
+    max: Bounds,
 ) -> Result<Batch, Setback> {
     let mut after = cursor.clone();
     let mut records = Vec::new();
-    while records.len() < max && after.at < end {
+    while !max.are_reached(&records) && after.at < end {
         let limit = if after.at.segment == end.segment {
             end.offset
         } else {
@@ -451,17 +481,21 @@ fn take_frames(
     keys: &AuditKeys,
     after: &mut Cursor,
     records: &mut Vec<Record>,
-    max: usize,
+    max: Bounds,
 ) -> Result<(), Setback> {
     let mut walk = Walk::new(after.hash, true);
     let mut offset = 0;
-    while records.len() < max {
+    let mut bytes_left = records.iter().fold(max.bytes, |left, record| {
+        left.saturating_sub(record.bytes().len())
+    });
+    while records.len() < max.records && bytes_left > 0 {
         let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) else {
             break;
         };
         match walk.next(rest, keys) {
             Ok((frame, record)) => {
                 offset += frame.length;
+                bytes_left = bytes_left.saturating_sub(record.bytes().len());
                 records.push(record);
             }
             // The read ended inside a frame: the next one starts there.

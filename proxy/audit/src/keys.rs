@@ -205,6 +205,21 @@ impl Derived {
             .expand(b"safeguard audit payload", okm.as_mut_slice());
         okm
     }
+
+    /// The salt of a sealed object, and the key that it gives: a MAC over the content, so that the same content is sealed to the same bytes, and a key serves one content only.
+    pub(crate) fn object_salt(&self, aad: &[u8], content: &[u8]) -> Tag {
+        let key = expand(&self.seal, "object salt");
+        tag(&mac_with(&key), &[aad, content])
+    }
+
+    /// The key of one sealed object.
+    pub(crate) fn object_key(&self, salt: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
+        let mut okm = Zeroizing::new([0; KEY_BYTES]);
+        // 32 bytes are far below HKDF's limit of 255 blocks, its only error.
+        let _fits = Hkdf::<Sha256>::new(Some(salt), self.seal.as_slice())
+            .expand(b"safeguard audit object", okm.as_mut_slice());
+        okm
+    }
 }
 
 /// A patient's stable, keyed stand-in (HMAC-SHA256 shortened to 16 bytes).

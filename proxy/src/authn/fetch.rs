@@ -86,21 +86,36 @@ impl Fetcher {
         })
     }
 
-    /// One exchange, within [`FETCH_DEADLINE`].
+    /// One exchange, within [`FETCH_DEADLINE`] and [`FETCHED_BYTES_MAX`].
     ///
     /// # Errors
     /// [`FetchError`], whatever the status of an answer that was had.
     pub(crate) async fn fetch(&self, request: HttpRequest) -> Result<HttpResponse, FetchError> {
-        tokio::time::timeout(FETCH_DEADLINE, self.exchange(request))
+        self.fetch_within(request, FETCH_DEADLINE, FETCHED_BYTES_MAX)
+            .await
+    }
+
+    /// One exchange, within bounds of the caller's.
+    pub(crate) async fn fetch_within(
+        &self,
+        request: HttpRequest,
+        deadline: Duration,
+        bytes_max: usize,
+    ) -> Result<HttpResponse, FetchError> {
+        tokio::time::timeout(deadline, self.exchange(request, bytes_max))
             .await
             .unwrap_or(Err(FetchError::Deadline))
     }
 
-    async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, FetchError> {
+    async fn exchange(
+        &self,
+        request: HttpRequest,
+        bytes_max: usize,
+    ) -> Result<HttpResponse, FetchError> {
         let target = Target::of(request.uri())?;
         let stream = target.connect().await?;
         if !target.tls {
-            return converse(stream, request, &target).await;
+            return converse(stream, request, &target, bytes_max).await;
         }
         let name = ServerName::try_from(target.host.clone()).map_err(|_| FetchError::Url)?;
         let stream = self
@@ -108,7 +123,7 @@ impl Fetcher {
             .connect(name, stream)
             .await
             .map_err(|_| FetchError::Tls)?;
-        converse(stream, request, &target).await
+        converse(stream, request, &target, bytes_max).await
     }
 }
 
@@ -182,6 +197,7 @@ async fn converse<S>(
     stream: S,
     request: HttpRequest,
     target: &Target,
+    bytes_max: usize,
 ) -> Result<HttpResponse, FetchError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -197,16 +213,13 @@ where
             .await
             .map_err(|_| FetchError::Broken)?;
         let (parts, body) = answer.into_parts();
-        let body = Limited::new(body, FETCHED_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|e| {
-                if e.is::<http_body_util::LengthLimitError>() {
-                    FetchError::TooLarge
-                } else {
-                    FetchError::Broken
-                }
-            })?;
+        let body = Limited::new(body, bytes_max).collect().await.map_err(|e| {
+            if e.is::<http_body_util::LengthLimitError>() {
+                FetchError::TooLarge
+            } else {
+                FetchError::Broken
+            }
+        })?;
         Ok(HttpResponse::from_parts(parts, body.to_bytes().to_vec()))
     };
     // The connection only moves while it is polled; it must not outlive the answer.

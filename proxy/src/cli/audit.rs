@@ -2,6 +2,7 @@
 //!
 //! Only reads, and needs no running sidecar.
 
+mod bucket;
 mod table;
 
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ const TABLE_DEFAULT: &str = "audit_logs";
 pub(super) enum AuditCommand {
     /// Is the log whole? Exit 1 if anything up to its durable head is missing or changed
     Verify(VerifyArgs),
-    /// Show events of the spool or of PostgreSQL, each verified before it is believed
+    /// Show events of the spool, of PostgreSQL or of S3, each verified before it is believed
     Query(Box<QueryArgs>),
     /// Print the SQL for the owner of the table in PostgreSQL
     Schema(SchemaArgs),
@@ -37,6 +38,9 @@ pub(super) enum AuditCommand {
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     log: LogArgs,
+    /// s3: verify what the bucket holds, in place of the spool
+    #[arg(long, value_enum)]
+    from: Option<Kept>,
 }
 
 /// Which log, and with which keys.
@@ -72,7 +76,7 @@ struct LogArgs {
 pub(super) struct QueryArgs {
     #[command(flatten)]
     log: LogArgs,
-    /// Where to read; without it the spool if it is on this machine, else PostgreSQL
+    /// Where to read; without it the spool if it is on this machine, else PostgreSQL, else S3
     #[arg(long, value_enum)]
     from: Option<From>,
     #[command(flatten)]
@@ -124,6 +128,14 @@ struct ReaderArgs {
 enum From {
     Spool,
     Postgresql,
+    S3,
+}
+
+/// What can be verified whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kept {
+    Spool,
+    S3,
 }
 
 #[derive(Debug, Args)]
@@ -187,6 +199,8 @@ struct Log {
     state: PathBuf,
     keys: AuditKeys,
     outputs: Vec<Output>,
+    /// Whether the outputs get every event.
+    is_every_event: bool,
 }
 
 impl LogArgs {
@@ -210,6 +224,7 @@ impl LogArgs {
                 state,
                 keys,
                 outputs: Vec::new(),
+                is_every_event: false,
             });
         }
         let mut configuration = load(&self.config, Mode::Use)?
@@ -229,27 +244,31 @@ impl LogArgs {
             directory,
             state,
             keys,
+            is_every_event: bucket::is_every_event(&configuration.audit.events),
             outputs: configuration.audit.outputs,
         })
     }
 }
 
 impl Log {
-    /// Whether a table has the events too.
-    fn has_table(&self) -> bool {
-        let mut outputs = self.outputs.iter();
-        outputs.any(|output| matches!(output, Output::Postgresql(_)))
+    /// The output to ask where there is no spool: a table before a bucket, for it has indexes.
+    fn elsewhere(&self) -> Option<From> {
+        let has = |wanted: fn(&Output) -> bool| self.outputs.iter().any(wanted);
+        if has(|output| matches!(output, Output::Postgresql(_))) {
+            Some(From::Postgresql)
+        } else {
+            has(|output| matches!(output, Output::S3(_))).then_some(From::S3)
+        }
     }
 }
 
 impl LogArgs {
     /// The spool if it is named or on this machine, or if there is nothing else.
     fn nearest(&self, log: &Log) -> From {
-        if self.spool.is_some() || log.directory.is_dir() || !log.has_table() {
-            From::Spool
-        } else {
-            From::Postgresql
+        if self.spool.is_some() || log.directory.is_dir() {
+            return From::Spool;
         }
+        log.elsewhere().unwrap_or(From::Spool)
     }
 }
 
@@ -276,6 +295,9 @@ fn counted(number: impl Into<u64>, noun: &str) -> String {
 
 fn verify(arguments: &VerifyArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let log = arguments.log.open(terminal)?;
+    if arguments.from == Some(Kept::S3) {
+        return bucket::verify(&log, terminal);
+    }
     let report = verify::spool(&log.directory, &log.state, &log.keys)
         .map_err(|error| unreadable(&log, &error))?;
     judge(&report)?;
@@ -326,6 +348,12 @@ fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Cli
             show(arguments, &log, &answer.records, &place, terminal)?;
             table::notices(&answer, &asked, terminal)?;
             table::judge(&answer)?;
+        }
+        From::S3 => {
+            let (answer, place) = bucket::ask(&log, &asked)?;
+            show(arguments, &log, &answer.records, &place, terminal)?;
+            bucket::notices(&answer.report, terminal)?;
+            bucket::judge(&answer.report)?;
         }
     }
     Ok(Exit::Well)
@@ -443,7 +471,7 @@ fn sql(arguments: &SchemaArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliE
                 .into_iter()
                 .filter_map(|output| match output {
                     Output::Postgresql(output) => Some(output.table),
-                    Output::Siem(_) => None,
+                    Output::Siem(_) | Output::S3(_) => None,
                 }),
         );
         if tables.is_empty() {

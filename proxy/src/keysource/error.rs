@@ -37,7 +37,7 @@ pub enum SourceError {
 
 impl SourceError {
     /// The same, of a login: a bad or unknown credential is refused, however the source words it.
-    pub(super) fn of_login(self) -> Self {
+    pub(crate) fn of_login(self) -> Self {
         match self {
             Self::Refused | Self::Missing => Self::Denied,
             other => other,

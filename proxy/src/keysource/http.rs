@@ -12,13 +12,13 @@ use crate::authn::{FetchError, SettingsError};
 
 /// What the sidecar calls itself.
 const AGENT: &str = concat!("safeguard/", env!("CARGO_PKG_VERSION"));
-pub(super) const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// The client of one source.
-pub(super) struct Http(Fetcher);
+pub(crate) struct Http(Fetcher);
 
 /// A question.
-pub(super) struct Ask<'a> {
+pub(crate) struct Ask<'a> {
     pub method: Method,
     pub url: String,
     pub headers: Vec<(HeaderName, Zeroizing<String>)>,
@@ -27,7 +27,7 @@ pub(super) struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    pub(super) fn get(url: String) -> Self {
+    pub(crate) fn get(url: String) -> Self {
         Self {
             method: Method::GET,
             url,
@@ -38,7 +38,7 @@ impl<'a> Ask<'a> {
     }
 
     /// A question with a JSON body.
-    pub(super) fn post(url: String, body: &impl serde::Serialize) -> Result<Self, SourceError> {
+    pub(crate) fn post(url: String, body: &impl serde::Serialize) -> Result<Self, SourceError> {
         let mut text = Zeroizing::new(Vec::with_capacity(BODY_BYTES));
         serde_json::to_writer(&mut *text, body)
             .map_err(|_| SourceError::Answer("the question can't be written"))?;
@@ -49,7 +49,7 @@ impl<'a> Ask<'a> {
         })
     }
 
-    pub(super) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, Zeroizing::new(value.into())));
         self
     }
@@ -59,13 +59,13 @@ impl<'a> Ask<'a> {
 const BODY_BYTES: usize = 64 * 1024;
 
 /// An answer, wiped when dropped.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub status: StatusCode,
     pub body: Zeroizing<Vec<u8>>,
 }
 
 impl Http {
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, SourceError> {
+    pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, SourceError> {
         let fetcher = Fetcher::new(ca_file).map_err(|error| {
             SourceError::Settings(match error {
                 SettingsError::CaFile(words) => format!("ca_file {words}"),
@@ -78,7 +78,7 @@ impl Http {
         Ok(Self(fetcher))
     }
 
-    pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, SourceError> {
+    pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, SourceError> {
         let mut request = Request::builder()
             .method(ask.method)
             .uri(&ask.url)
@@ -118,7 +118,7 @@ fn unavailable(error: FetchError) -> SourceError {
 
 impl Answer {
     /// The body of an answer that says that all is well; what any other says of itself is not repeated.
-    pub(super) fn well(self) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+    pub(crate) fn well(self) -> Result<Zeroizing<Vec<u8>>, SourceError> {
         match self.status.as_u16() {
             200..=299 => Ok(self.body),
             401 | 403 => Err(SourceError::Denied),
@@ -133,12 +133,12 @@ impl Answer {
 }
 
 /// Reads JSON without copying its texts out of the wiped buffer.
-pub(super) fn read<'b, T: serde::Deserialize<'b>>(body: &'b [u8]) -> Result<T, SourceError> {
+pub(crate) fn read<'b, T: serde::Deserialize<'b>>(body: &'b [u8]) -> Result<T, SourceError> {
     serde_json::from_slice(body).map_err(|_| SourceError::Answer("it is not the expected document"))
 }
 
 /// A text as a segment or a value of a URL: all but unreserved characters percent-encoded (RFC 3986 §2.3).
-pub(super) fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     const DIGITS: [char; 16] = [
         '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
     ];
@@ -155,6 +155,6 @@ pub(super) fn encoded(text: &str) -> String {
 }
 
 /// The same for a path of several segments.
-pub(super) fn encoded_path(path: &str) -> String {
+pub(crate) fn encoded_path(path: &str) -> String {
     path.split('/').map(encoded).collect::<Vec<_>>().join("/")
 }

@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// A token with less life than this is renewed before it is used: an attempt takes no longer.
-pub(super) const RENEWAL_MARGIN: Duration = Duration::from_secs(30);
+pub(crate) const RENEWAL_MARGIN: Duration = Duration::from_secs(30);
 
 /// A token of a source.
-pub(super) struct Token {
+pub(crate) struct Token {
     pub text: Zeroizing<String>,
     until: Instant,
 }
 
 /// What a kept token is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub(crate) enum Life {
     /// It can be used.
     Good,
     /// It ends soon, and can still be renewed.
@@ -26,7 +26,7 @@ pub(super) enum Life {
 
 impl Token {
     /// A token that lives for some seconds from now on.
-    pub(super) fn new(text: &str, seconds: u64) -> Self {
+    pub(crate) fn new(text: &str, seconds: u64) -> Self {
         let now = Instant::now();
         let life = Duration::from_secs(seconds);
         Self {
@@ -35,7 +35,7 @@ impl Token {
         }
     }
 
-    pub(super) fn life(&self) -> Life {
+    pub(crate) fn life(&self) -> Life {
         match self.until.saturating_duration_since(Instant::now()) {
             Duration::ZERO => Life::Over,
             left if left < RENEWAL_MARGIN => Life::Ending,

@@ -9,12 +9,11 @@
 
 mod aws_kms;
 mod error;
-mod http;
+pub(crate) mod http;
 mod infisical;
-mod login;
+pub(crate) mod login;
 mod pkcs11;
 mod resolver;
-mod sigv4;
 mod transit;
 mod waiting;
 
@@ -49,7 +48,7 @@ fn key_from_base64(text: &str) -> Result<KeyMaterial, SourceError> {
 }
 
 /// The bytes of a token's file, as Kubernetes and cloud agents keep it fresh.
-fn token_file(path: &std::path::Path) -> Result<Zeroizing<String>, SourceError> {
+pub(crate) fn token_file(path: &std::path::Path) -> Result<Zeroizing<String>, SourceError> {
     /// The longest token, in bytes.
     const TOKEN_BYTES_MAX: u64 = 64 * 1024;
     use std::io::Read as _;

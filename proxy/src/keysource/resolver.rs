@@ -257,7 +257,7 @@ fn fingerprint(kind: SourceKind, sources: &KeySources) -> [u8; 32] {
         }
         SourceKind::AwsKms => {
             let settings = sources.aws_kms.as_deref();
-            let secrets = settings.map_or(Vec::new(), |settings| match &settings.credentials {
+            let secrets = settings.map_or(Vec::new(), |settings| match &*settings.credentials {
                 AwsCredentials::Static {
                     secret_access_key,
                     session_token,

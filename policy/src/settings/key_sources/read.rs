@@ -164,13 +164,13 @@ fn aws_kms(
         endpoint: kms.clone().unwrap_or_default(),
         sts_endpoint: sts.clone().unwrap_or_default(),
         ca_file: section.text("ca_file").map(PathBuf::from),
-        credentials: aws_credentials(&variable),
+        credentials: Arc::new(aws_credentials(&variable)),
     };
     let whole = region.is_some() && kms.is_some() && sts.is_some();
     present(section, whole.then_some(built))
 }
 
-fn aws_credentials(variable: &dyn Fn(&str) -> Option<String>) -> AwsCredentials {
+pub(crate) fn aws_credentials(variable: &dyn Fn(&str) -> Option<String>) -> AwsCredentials {
     let pair = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
     if let Some((access_key_id, secret)) = pair {
         return AwsCredentials::Static {
@@ -247,7 +247,7 @@ fn one_of(
 }
 
 /// https, or http to this host.
-fn url(
+pub(crate) fn url(
     section: Section<'_>,
     name: &'static str,
     full: &str,

@@ -183,6 +183,7 @@ fn http_is_for_this_host_and_slashes_are_trimmed() {
 fn aws_credentials_come_from_the_standard_variables() {
     let set = |pairs: &[(&str, &str)]| {
         let mut env = env();
+        env.vars.retain(|name, _| !name.starts_with("AWS_"));
         let pairs = pairs
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
@@ -192,21 +193,21 @@ fn aws_credentials_come_from_the_standard_variables() {
     };
     let region = ("AWS_REGION", "cn-north-1");
     let none = set(&[region]);
-    assert!(matches!(none.credentials, AwsCredentials::Absent));
+    assert!(matches!(*none.credentials, AwsCredentials::Absent));
     assert_eq!(none.endpoint, "https://kms.cn-north-1.amazonaws.com.cn");
     let fixed = set(&[
         region,
         ("AWS_ACCESS_KEY_ID", "AKIA"),
         ("AWS_SECRET_ACCESS_KEY", CANARY),
     ]);
-    assert!(matches!(fixed.credentials, AwsCredentials::Static { .. }));
+    assert!(matches!(*fixed.credentials, AwsCredentials::Static { .. }));
     let web = set(&[
         region,
         ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/token"),
         ("AWS_ROLE_ARN", "arn:aws:iam::1:role/x"),
     ]);
     assert!(matches!(
-        web.credentials,
+        *web.credentials,
         AwsCredentials::WebIdentity { .. }
     ));
 }

@@ -405,15 +405,25 @@ async fn what_does_not_follow_the_cursor_is_not_taken_from_memory() {
         hash: *record.prev(),
         counter: 0,
     };
-    let whole = recall(recent, &at_first, 100).unwrap();
+    let whole = recall(recent, &at_first, records(100)).unwrap();
     assert_eq!((whole.records.len(), whole.after.counter), (3, 1));
     assert_eq!(whole.after.hash, whole.records[2].hash());
-    assert_eq!(recall(recent, &at_first, 2).unwrap().records.len(), 2);
+    assert_eq!(
+        recall(recent, &at_first, records(2)).unwrap().records.len(),
+        2
+    );
     let elsewhere = Cursor {
         hash: [1; 32],
         ..at_first
     };
-    assert!(recall(recent, &elsewhere, 100).is_none());
-    assert!(recall(recent, &whole.after, 100).is_none());
+    assert!(recall(recent, &elsewhere, records(100)).is_none());
+    assert!(recall(recent, &whole.after, records(100)).is_none());
     drop(delivery);
+}
+
+fn records(records: usize) -> Bounds {
+    Bounds {
+        records,
+        bytes: usize::MAX,
+    }
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use crate::record::Record;
 
 pub mod postgres;
+pub mod s3;
 mod seal;
 pub mod syslog;
 mod tls;

@@ -108,6 +108,57 @@ pub fn open_payload(
         .map_err(|_| invalid)
 }
 
+const OBJECT_VERSION: u8 = 2;
+/// Bytes of a sealed object before its ciphertext.
+const OBJECT_HEAD_BYTES: usize = 1 + KID_BYTES + SALT_BYTES;
+/// Every object has a key of its own, so one nonce serves.
+const OBJECT_NONCE: [u8; NONCE_BYTES] = [0; NONCE_BYTES];
+
+/// Seals an object, always to the same bytes: `0x02 ‖ key id 8 ‖ salt 24 ‖ ciphertext ‖ tag 16`.
+pub(crate) fn seal_object(
+    key: &Derived,
+    aad: &[u8],
+    content: Vec<u8>,
+) -> Result<Vec<u8>, SealError> {
+    let salt = key.object_salt(aad, &content);
+    let salt = salt.first_chunk::<SALT_BYTES>().ok_or(SealError)?;
+    let mut sealed = Vec::with_capacity(OBJECT_HEAD_BYTES + content.len() + 16);
+    sealed.push(OBJECT_VERSION);
+    sealed.extend_from_slice(&key.kid);
+    sealed.extend_from_slice(salt);
+    sealed.extend_from_slice(&content);
+    let cipher =
+        Aes256Gcm::new_from_slice(key.object_key(salt).as_slice()).map_err(|_| SealError)?;
+    let content = sealed.get_mut(OBJECT_HEAD_BYTES..).ok_or(SealError)?;
+    let nonce = Nonce::<Aes256Gcm>::from(OBJECT_NONCE);
+    let tag = cipher
+        .encrypt_inout_detached(&nonce, aad, content.into())
+        .map_err(|_| SealError)?;
+    sealed.extend_from_slice(&tag);
+    Ok(sealed)
+}
+
+/// Opens an object.
+pub(crate) fn open_object(
+    keys: &AuditKeys,
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Vec<u8>, OpenPayloadError> {
+    let invalid = OpenPayloadError::Invalid;
+    let (version, rest) = sealed.split_first().ok_or(invalid)?;
+    let (kid, rest) = rest.split_first_chunk::<KID_BYTES>().ok_or(invalid)?;
+    let (salt, msg) = rest.split_first_chunk::<SALT_BYTES>().ok_or(invalid)?;
+    if *version != OBJECT_VERSION {
+        return Err(invalid);
+    }
+    let key = keys.find(kid).ok_or(OpenPayloadError::UnknownKey)?;
+    let cipher = Aes256Gcm::new_from_slice(key.object_key(salt).as_slice()).map_err(|_| invalid)?;
+    let nonce = Nonce::<Aes256Gcm>::from(OBJECT_NONCE);
+    cipher
+        .decrypt(&nonce, Payload { msg, aad })
+        .map_err(|_| invalid)
+}
+
 fn aad(chain: &str, seq: u64, uid: Uuid) -> String {
     let mut aad = String::with_capacity(chain.len() + 60);
     aad.push_str(chain);

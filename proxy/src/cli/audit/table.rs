@@ -44,7 +44,7 @@ fn output(log: &Log) -> Result<&Postgresql, CliError> {
         .iter()
         .find_map(|output| match output {
             Output::Postgresql(output) => Some(output),
-            Output::Siem(_) => None,
+            Output::Siem(_) | Output::S3(_) => None,
         })
         .ok_or_else(|| {
             CliError::Usage(

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use safeguard_audit::sink::postgres::read::{self, ReadError};
+use safeguard_audit::sink::s3::bucket;
 use safeguard_audit::sink::syslog::Syslog;
 use safeguard_certs::ServerTls;
 use safeguard_policy::{
@@ -15,6 +16,7 @@ use safeguard_policy::{
 use tokio::time::timeout;
 
 use crate::authn::Authenticator;
+use crate::aws::s3::S3Store;
 use crate::cli::CliError;
 use crate::cli::config::runtime;
 use crate::keysource::{Resolver, SourceError};
@@ -25,6 +27,7 @@ const PROVIDER_DEADLINE: Duration = Duration::from_secs(15);
 /// What is warned of when a certificate or a list ends within it, in seconds.
 const ENDS_SOON: i64 = 7 * 24 * 60 * 60;
 const OUTPUT: &str = "audit_logging.output[postgresql]";
+const OUTPUT_S3: &str = "audit_logging.output[s3]";
 
 /// Everything found out.
 pub(super) fn look(configuration: &mut Configuration) -> Result<Vec<Remark>, CliError> {
@@ -50,6 +53,7 @@ pub(super) fn look(configuration: &mut Configuration) -> Result<Vec<Remark>, Cli
             match output {
                 Output::Postgresql(output) => found.postgresql(output).await,
                 Output::Siem(output) => found.siem(output).await,
+                Output::S3(output) => found.s3(output).await,
             }
         }
     });
@@ -250,6 +254,30 @@ impl Found {
                 format!("{}:{}: {error}", output.host, output.port),
                 "until it can be reached, events stay in the spool",
             );
+        }
+    }
+
+    /// The bucket: with Object Lock where it is required, with versions and a lifecycle.
+    async fn s3(&mut self, output: &safeguard_policy::S3) {
+        let store = match S3Store::new(output) {
+            Ok(store) => store,
+            Err(why) => return self.unusable(OUTPUT_S3, why),
+        };
+        match bucket::look(&store, &delivery::s3(output)).await {
+            Ok(remarks) => {
+                for words in remarks {
+                    let code = codes::UNLOCKED;
+                    self.add(Severity::Warning, code, OUTPUT_S3, words, "");
+                }
+            }
+            Err(error) if error.code == bucket::NO_OBJECT_LOCK => {
+                self.add(Severity::Error, codes::UNLOCKED, OUTPUT_S3, error.what, "");
+            }
+            Err(error) => self.unreachable(
+                OUTPUT_S3,
+                format!("the bucket {}: {error}", output.bucket),
+                "until it can be reached, events stay in the spool",
+            ),
         }
     }
 

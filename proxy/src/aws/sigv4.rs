@@ -1,5 +1,5 @@
-//! AWS Signature Version 4 for a `POST` or `GET` without a query to the root of a service
-//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>): all that KMS needs.
+//! AWS Signature Version 4 in a header
+//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>): what KMS and S3 need.
 //! Held against the vectors that AWS publishes.
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -11,7 +11,7 @@ use crate::clock;
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// Who signs.
-pub(super) struct Credentials {
+pub(crate) struct Credentials {
     pub access_key_id: String,
     pub secret_access_key: Zeroizing<String>,
     /// Of temporary credentials; sent as `x-amz-security-token`.
@@ -19,7 +19,7 @@ pub(super) struct Credentials {
 }
 
 /// Whose service is asked, and when.
-pub(super) struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     pub region: &'a str,
     pub service: &'a str,
     /// `20150830T123600Z`
@@ -42,29 +42,43 @@ impl Scope<'_> {
 }
 
 /// A moment as AWS writes it: `20150830T123600Z`.
-pub(super) fn time(micros: i64) -> String {
+pub(crate) fn time(micros: i64) -> String {
     let ((year, month, day), (hour, minute, second, _)) = clock::civil(micros);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
-/// The value of `Authorization`. `headers` are all that are signed: lower-case names, in their order, trimmed values.
-pub(super) fn authorization(
-    method: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
+/// What is signed.
+pub(crate) struct Signed<'a> {
+    pub method: &'a str,
+    /// Its segments percent-encoded once.
+    pub path: &'a str,
+    /// Names and values percent-encoded, in the order of the names; empty where there is none.
+    pub query: &'a str,
+    /// Lower-case names, in their order, trimmed values.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// SHA-256 of the body in hexadecimal digits.
+    pub body_digest: &'a str,
+}
+
+/// The value of `Authorization`.
+pub(crate) fn authorization(
+    signed: &Signed<'_>,
     credentials: &Credentials,
     scope: &Scope<'_>,
 ) -> String {
-    let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = signed.headers.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
-    let mut canonical = Zeroizing::new(format!("{method}\n/\n\n"));
-    for (name, value) in headers {
+    let mut canonical = Zeroizing::new(format!(
+        "{}\n{}\n{}\n",
+        signed.method, signed.path, signed.query
+    ));
+    for (name, value) in signed.headers {
         canonical = Zeroizing::new(format!("{}{name}:{value}\n", canonical.as_str()));
     }
     let canonical = Zeroizing::new(format!(
         "{}\n{names}\n{}",
         canonical.as_str(),
-        hex(&Sha256::digest(body))
+        signed.body_digest
     ));
     let to_sign = format!(
         "{ALGORITHM}\n{}\n{}\n{}",
@@ -101,6 +115,11 @@ fn mac(key: &[u8], message: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key length");
     mac.update(message);
     Zeroizing::new(mac.finalize().into_bytes().into())
+}
+
+/// SHA-256 of a body, as [`Signed::body_digest`] has it.
+pub(crate) fn digest(body: &[u8]) -> String {
+    hex(&Sha256::digest(body))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -162,7 +181,14 @@ mod tests {
             ),
         ];
         for (method, headers, body, signature) in cases {
-            let value = authorization(method, headers, body.as_bytes(), &credentials(), &SCOPE);
+            let signed = Signed {
+                method,
+                path: "/",
+                query: "",
+                headers,
+                body_digest: &digest(body.as_bytes()),
+            };
+            let value = authorization(&signed, &credentials(), &SCOPE);
             let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
             assert_eq!(
                 value,
@@ -170,6 +196,56 @@ mod tests {
                     "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders={}, Signature={signature}",
                     names.join(";")
                 )
+            );
+        }
+    }
+
+    /// `GET Object` and `GET Bucket Lifecycle` of the documentation of S3
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
+    #[test]
+    fn paths_and_queries_are_signed_as_the_documentation_of_s3_does() {
+        let credentials = Credentials {
+            access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            secret_access_key: Zeroizing::new(
+                "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
+            ),
+            session_token: None,
+        };
+        let scope = Scope {
+            region: "us-east-1",
+            service: "s3",
+            time: "20130524T000000Z",
+        };
+        let empty = digest(b"");
+        let host = ("host", "examplebucket.s3.amazonaws.com");
+        let date = ("x-amz-date", "20130524T000000Z");
+        let content = ("x-amz-content-sha256", empty.as_str());
+        let range = ("range", "bytes=0-9");
+        for (path, query, headers, signature) in [
+            (
+                "/test.txt",
+                "",
+                vec![host, range, content, date],
+                "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+            ),
+            (
+                "/",
+                "lifecycle=",
+                vec![host, content, date],
+                "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+            ),
+        ] {
+            let signed = Signed {
+                method: "GET",
+                path,
+                query,
+                headers: &headers,
+                body_digest: &empty,
+            };
+            let value = authorization(&signed, &credentials, &scope);
+            assert!(
+                value.ends_with(&format!("Signature={signature}")),
+                "{value}"
             );
         }
     }
