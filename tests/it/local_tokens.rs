@@ -218,6 +218,13 @@ async fn a_login_becomes_a_local_token_that_is_renewed_until_an_old_one_is_shown
     let revoked = sidecar.event("token_revoked", by_reuse).await;
     assert_eq!(revoked["subject"]["sub"], provider["sub"]);
     sidecar.event("user_logout", by_reuse).await;
+    let events = sidecar.events();
+    let logins = events.iter().filter(|event| event["event"] == "user_login");
+    assert_eq!(
+        logins.count(),
+        1,
+        "one session from the first request to the last"
+    );
     let counted = sidecar
         .metric("safeguard_authentications_total", &["refresh_token_reused"])
         .await;
@@ -369,6 +376,96 @@ async fn a_restart_keeps_access_tokens_and_forgets_refresh_tokens() {
         !is_taken(&sidecar, &login).await,
         "nor the login that it was had for"
     );
+}
+
+#[tokio::test]
+async fn a_local_token_and_its_refresh_token_are_over_with_the_session() {
+    let upstream = Upstream::answering(json!({"content": []})).await;
+    let mut setup = Setup::new(&upstream.url()).with_keycloak();
+    setup.replace(
+        "keycloak.yaml",
+        "session_timeout: 900",
+        "session_timeout: 15",
+    );
+    setup.replace("keycloak.yaml", "idle_timeout: 300", "idle_timeout: 15");
+    let sidecar = Sidecar::start(setup).await;
+    let login = keycloak::token("nurse.joy", Some("joy-secret-for-totp")).await;
+    let (status, first) = exchange(&sidecar, &login, &[]).await;
+    assert_eq!(status, 200, "{first}");
+    let life = first["expires_in"].as_i64().expect("seconds");
+    assert!((1..=15).contains(&life), "{life} s, of a session of 15 s");
+    let mut newest = text(&first, "refresh_token");
+    let mut access = text(&first, "access_token");
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(500));
+    loop {
+        let (status, answer) = refresh(&sidecar, &newest).await;
+        if status != 200 {
+            assert_eq!((status, &answer["error"]), (400, &json!("invalid_grant")));
+            break;
+        }
+        let ends_at = claims(&text(&answer, "access_token"))["exp"].as_i64();
+        let began_at = claims(&login)["iat"].as_i64().expect("seconds");
+        assert!(
+            ends_at.expect("seconds") <= began_at + 15,
+            "a refresh stretches nothing"
+        );
+        newest = text(&answer, "refresh_token");
+        access = text(&answer, "access_token");
+        ticks.tick().await;
+    }
+    assert!(!is_taken(&sidecar, &access).await);
+    let (status, refused) = exchange(&sidecar, &login, &[]).await;
+    assert_eq!(
+        (status, &refused["error"]),
+        (400, &json!("invalid_request")),
+        "nor is the login"
+    );
+}
+
+#[tokio::test]
+async fn pages_of_named_origins_may_ask_for_tokens_and_no_others() {
+    let upstream = Upstream::answering(json!({"content": []})).await;
+    let named = "listen:\n  cors:\n    origins: [\"https://app.example.com\"]\n";
+    let setup = Setup::new(&upstream.url()).with_keycloak().extended(named);
+    let sidecar = Sidecar::start(setup).await;
+    let mut connection = sidecar.connect().await;
+    for (origin, status, shown) in [
+        ("https://app.example.com", 204, "https://app.example.com"),
+        ("https://evil.example.com", 403, ""),
+    ] {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+        ];
+        let answer = connection
+            .send("OPTIONS", "/auth/token", &headers, "")
+            .await;
+        let answer = answer.expect("an answer");
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (status, shown)
+        );
+    }
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    for (headers, body, status) in [
+        (
+            &[("origin", "https://app.example.com"), form][..],
+            "grant_type=password",
+            400,
+        ),
+        (&[form], &"a=b&".repeat(20_000)[..], 413),
+        (&[("content-type", "application/json")], "{}", 415),
+    ] {
+        let mut connection = sidecar.connect().await;
+        let answer = connection
+            .send("POST", "/auth/token", headers, body.to_owned())
+            .await;
+        assert_eq!(answer.expect("an answer").status, status);
+    }
+    let limited = sidecar
+        .metric("safeguard_limits_reached_total", &["auth_body_bytes"])
+        .await;
+    assert!(limited >= 1.0);
 }
 
 #[tokio::test]

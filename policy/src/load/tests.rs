@@ -207,6 +207,18 @@ const DOCUMENTS: &[Case] = &[
         "error[bad_value] policy.yaml:45:47 `listen.account.hosts` has an entry that is no host name",
     ),
     (
+        "policy.yaml",
+        "healthcare.example.com/mcp",
+        "healthcare.example.com/auth/token",
+        "error[contradiction] policy.yaml:45:15 `listen.public_url` has a path below /auth or /.well-known, where the sidecar answers itself",
+    ),
+    (
+        "auth.yaml",
+        "    enabled: true",
+        "    enabled: false",
+        "warning[contradiction] auth.yaml:9:22 `authentication.jwt.refresh_enabled` does nothing: refresh tokens are had for logins at `keycloak`, with local tokens",
+    ),
+    (
         "auth.yaml",
         "refresh_enabled: true",
         "refresh_enabled: yes",

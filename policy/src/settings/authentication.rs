@@ -88,6 +88,15 @@ fn jwt(section: Section<'_>, has_provider: bool, report: &mut Report<'_>) -> Opt
             .fix("make refresh_expiration at least expiration")
             .related(jwt.place_of("expiration"), "the access token's life");
     }
+    if refresh_enabled && !(enabled && has_provider) {
+        report
+            .warning(
+                codes::CONTRADICTION,
+                jwt.place_of("refresh_enabled"),
+                "`authentication.jwt.refresh_enabled` does nothing: refresh tokens are had for logins at `keycloak`, with local tokens",
+            )
+            .fix("write false, or add what is missing");
+    }
     Some(Jwt {
         enabled,
         secret,

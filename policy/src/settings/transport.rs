@@ -186,6 +186,19 @@ pub(crate) fn listen(root: Section<'_>, report: &mut Report<'_>) -> Option<Liste
         url.host.to_owned()
     };
     let path = url.path.trim_end_matches('/');
+    let own = ["/auth", "/.well-known"];
+    if own
+        .iter()
+        .any(|own| path == *own || path.starts_with(&format!("{own}/")))
+    {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("public_url"),
+                "`listen.public_url` has a path below /auth or /.well-known, where the sidecar answers itself",
+            )
+            .fix("give the MCP endpoint another path, as in https://agents.example.com/mcp");
+    }
     Some(Listen {
         address: section.text("address")?.parse().ok()?,
         public_url: text.trim_end_matches('/').to_owned(),
