@@ -9,9 +9,9 @@ use http::{StatusCode, header};
 use pingora::protocols::http::ServerSession;
 
 use super::Asked;
+use super::desk::Desk;
 use super::form::Form;
 use super::problem::Problem;
-use super::token::Desk;
 use crate::exchange::Exchange;
 use crate::refuse::{Refusal, Reply};
 use crate::session::EndReason;

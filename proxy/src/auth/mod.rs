@@ -5,6 +5,7 @@
 //! read within [`BODY_BYTES_MAX`], and is answered by the one file of its endpoint. Nothing of it goes upstream, and every
 //! answer says `Cache-Control: no-store` (RFC 6749 §5.1).
 
+mod desk;
 pub mod form;
 mod logout;
 pub mod problem;

@@ -5,7 +5,6 @@
 //! the client's certificate, in the same login session, and over when the session is. Whoever asks is authenticated by
 //! that certificate; there are no client secrets here.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -13,16 +12,15 @@ use pingora::protocols::http::ServerSession;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::Asked;
+use super::desk::{Desk, SESSION_OVER, UNAVAILABLE};
 use super::form::Form;
 use super::problem::Problem;
-use super::{Asked, Auth};
-use crate::authn::tokens::{
-    Carried, Families, Family, NotKept, RefreshToken, Shown, SuccessorKeys, Unusable, carried,
-};
-use crate::authn::{Authenticated, AuthnError, BearerToken, Fault, Issued, NotIssued};
+use crate::authn::tokens::{Carried, Family, NotCarried, NotKept, RefreshToken, carried};
+use crate::authn::{Authenticated, BearerToken, Issued};
 use crate::exchange::Exchange;
 use crate::refuse::{Refusal, Reply};
-use crate::session::{self, EndReason, InSession};
+use crate::session::InSession;
 
 /// `grant_type` of RFC 8693 §2.1.
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -51,11 +49,7 @@ pub(super) async fn answer(
     let sidecar = exchange.sidecar();
     let settings = sidecar.auth.tokens.as_ref().ok_or(Refusal::NotFound)?;
     let form = Form::read(&http.req_header().headers, &asked.body)?;
-    let desk = Desk {
-        exchange,
-        asked,
-        settings,
-    };
+    let desk = Desk::new(exchange, asked, settings);
     match form.required("grant_type", "grant_type is missing")? {
         TOKEN_EXCHANGE => desk.exchanged(&form).await,
         REFRESH => desk.refreshed(&form).await,
@@ -66,13 +60,6 @@ pub(super) async fn answer(
     }
 }
 
-/// One request, with what it is judged by.
-pub(super) struct Desk<'d, 's> {
-    exchange: &'d Exchange<'s>,
-    asked: &'d Asked,
-    settings: &'d TokenSettings,
-}
-
 /// What an answer gives out.
 struct Granted {
     issued: Issued,
@@ -80,28 +67,7 @@ struct Granted {
     refresh: Option<Zeroizing<String>>,
 }
 
-impl<'d, 's> Desk<'d, 's> {
-    /// For the endpoint that takes refresh tokens back.
-    pub(super) fn new(
-        exchange: &'d Exchange<'s>,
-        asked: &'d Asked,
-        settings: &'d TokenSettings,
-    ) -> Self {
-        Self {
-            exchange,
-            asked,
-            settings,
-        }
-    }
-
-    fn certificate(&self) -> Option<&[u8; 32]> {
-        self.asked.peer.as_ref().map(|peer| &peer.leaf_sha256)
-    }
-
-    fn auth(&self) -> &Auth {
-        &self.exchange.sidecar().auth
-    }
-
+impl Desk<'_, '_> {
     async fn exchanged(&self, form: &Form) -> Result<Reply, Refusal> {
         let subject = self.subject_token(form)?;
         let now = self.asked.now_unix;
@@ -110,15 +76,8 @@ impl<'d, 's> Desk<'d, 's> {
         let sidecar = self.exchange.sidecar();
         let who = sidecar.authenticator.authenticate(&token, now).await;
         let who = who.map_err(|error| self.not_authenticated(&error))?;
-        let carried = carried(&who, self.certificate(), form.one("scope")?).map_err(|why| {
-            use crate::authn::tokens::NotCarried;
-            let (code, problem) = match why {
-                NotCarried::Local => ("subject_token_local", Problem::invalid_request("the subject token is a local one: only a login at the identity provider is exchanged")),
-                NotCarried::NoSession => ("subject_token_without_session", Problem::invalid_request("the subject token names no session (sid)")),
-                NotCarried::Scope => ("scope_refused", Problem::invalid_scope("the scope is wider than the subject token's")),
-            };
-            self.refuse(&who, code, problem)
-        })?;
+        let carried = carried(&who, self.certificate(), form.one("scope")?);
+        let carried = carried.map_err(|why| self.not_carried(&who, why))?;
         let session = self.admitted(&who).await?;
         let issued = self.issued(&carried, session.ends_at()).await?;
         let refresh = self.first_refresh(&carried, &session).await;
@@ -164,6 +123,24 @@ impl<'d, 's> Desk<'d, 's> {
         Ok(token)
     }
 
+    fn not_carried(&self, who: &Authenticated, why: NotCarried) -> Refusal {
+        let (code, problem) = match why {
+            NotCarried::Local => (
+                "subject_token_local",
+                Problem::invalid_request("a local token is not exchanged: only a login is"),
+            ),
+            NotCarried::NoSession => (
+                "subject_token_without_session",
+                Problem::invalid_request("the subject token names no session (sid)"),
+            ),
+            NotCarried::Scope => (
+                "scope_refused",
+                Problem::invalid_scope("the scope is wider than the subject token's"),
+            ),
+        };
+        self.refuse(who, code, problem)
+    }
+
     async fn refreshed(&self, form: &Form) -> Result<Reply, Refusal> {
         if self.settings.refresh.is_none() {
             return Err(
@@ -207,123 +184,6 @@ impl<'d, 's> Desk<'d, 's> {
         ))
     }
 
-    /// The family of a refresh token that could be used now.
-    ///
-    /// # Errors
-    /// `invalid_grant`. One that was used before has ended its family and its session.
-    pub(super) async fn family(&self, text: &str) -> Result<(RefreshToken, Family), Refusal> {
-        let keys = self.keys()?;
-        let looked = match RefreshToken::parse(text) {
-            None => Err(Unusable::Unknown),
-            Some(token) => {
-                let looked = self.families().look(&token, self.shown(&keys)).await;
-                looked.map(|family| (token, family))
-            }
-        };
-        match looked {
-            Ok(found) => Ok(found),
-            Err(unusable) => Err(self.unusable(unusable).await),
-        }
-    }
-
-    async fn unusable(&self, unusable: Unusable) -> Refusal {
-        let code = unusable.code();
-        let sidecar = self.exchange.sidecar();
-        self.count_refused(code);
-        let words = match unusable {
-            Unusable::Unavailable => return UNAVAILABLE.into(),
-            Unusable::Expired => "the refresh token has expired: sign in again",
-            Unusable::Foreign => "the refresh token is bound to another client certificate",
-            Unusable::Unknown => "the refresh token is not known: sign in again",
-            Unusable::Reused(family) => {
-                if let Ok(who) = self.principal(&family).await {
-                    let name = self.asked.peer.as_ref().map(|peer| peer.name.as_str());
-                    sidecar
-                        .recorder
-                        .token_revoked(&self.exchange.login(&who, name), code);
-                    self.end_session(&who, &family.session, EndReason::RefreshReused)
-                        .await;
-                }
-                return Problem::invalid_grant("the refresh token was used before: sign in again")
-                    .into();
-            }
-        };
-        let (connection, reference) = (self.exchange.connection(), self.exchange.reference());
-        sidecar.recorder.failed_login(connection, reference, code);
-        Problem::invalid_grant(words).into()
-    }
-
-    /// Who a family's tokens are for.
-    pub(super) async fn principal(&self, family: &Family) -> Result<Arc<Authenticated>, Refusal> {
-        let carried = family.carried().ok_or(UNAVAILABLE)?;
-        Ok(self.issued(&carried, family.ends_at).await?.who)
-    }
-
-    /// Ends a login session with all that was had for it.
-    pub(super) async fn end_session(&self, who: &Authenticated, session: &str, why: EndReason) {
-        let sidecar = self.exchange.sidecar();
-        self.families().end_session(session).await;
-        let ended = sidecar.sessions.end(who, why, self.asked.now_unix);
-        let source = self.exchange.connection().source();
-        sidecar.recorder.session_events(&ended, Some(source));
-    }
-
-    fn keys(&self) -> Result<SuccessorKeys, Problem> {
-        let keys = self.exchange.sidecar().authenticator.successor_keys();
-        keys.ok_or(UNAVAILABLE)
-    }
-
-    fn shown<'k>(&'k self, keys: &'k SuccessorKeys) -> Shown<'k> {
-        Shown {
-            certificate: self.certificate(),
-            now: self.asked.now_unix,
-            keys,
-        }
-    }
-
-    fn families(&self) -> &Families {
-        &self.auth().families
-    }
-
-    /// Takes the principal into its login session, as a request at the MCP endpoint would.
-    async fn admitted(&self, who: &Arc<Authenticated>) -> Result<InSession, Refusal> {
-        let sidecar = self.exchange.sidecar();
-        let source = Some(self.exchange.connection().source());
-        let now = self.asked.now_unix;
-        match sidecar.sessions.admit(who, self.certificate(), now) {
-            Ok(admitted) => {
-                sidecar.recorder.session_events(&admitted.events, source);
-                Ok(admitted.session)
-            }
-            Err(refused) => {
-                sidecar.recorder.session_events(&refused.events, source);
-                let problem = match refused.refusal {
-                    session::Refusal::TableFull => BUSY,
-                    session::Refusal::CertificateMismatch => Problem::invalid_request(
-                        "the subject token is bound to another client certificate",
-                    ),
-                    session::Refusal::Ended(_) => SESSION_OVER,
-                };
-                Err(self.refuse(who, refused.refusal.code(), problem))
-            }
-        }
-    }
-
-    async fn issued(&self, carried: &Carried, ends_at: i64) -> Result<Issued, Refusal> {
-        let authenticator = &self.exchange.sidecar().authenticator;
-        let issued = authenticator
-            .issue(carried, ends_at, self.asked.now_unix)
-            .await;
-        issued.map_err(|why| match why {
-            NotIssued::Off => UNAVAILABLE.into(),
-            NotIssued::Unmade(_) | NotIssued::Refused(_) => {
-                self.count_refused("token_not_issued");
-                log::warn!("a login's local token can't be made: {why}");
-                Problem::invalid_request("no local token can be made of this login").into()
-            }
-        })
-    }
-
     /// The first refresh token of an exchange. None where none are issued, where nothing would bind it, or where there
     /// is no room: the client exchanges its login again then.
     async fn first_refresh(
@@ -359,57 +219,7 @@ impl<'d, 's> Desk<'d, 's> {
         }
         Some(token.text())
     }
-
-    fn not_authenticated(&self, error: &AuthnError) -> Refusal {
-        let sidecar = self.exchange.sidecar();
-        if let Some(who) = error.principal() {
-            let words = "the login has no second factor: sign in with one";
-            return self.refuse(who, error.code(), Problem::invalid_request(words));
-        }
-        self.count_refused(error.code());
-        if error.fault() == Fault::IdentityProvider {
-            return Problem::unavailable("the identity provider's keys are out of reach").into();
-        }
-        let (connection, reference) = (self.exchange.connection(), self.exchange.reference());
-        sidecar
-            .recorder
-            .failed_login(connection, reference, error.code());
-        Problem::invalid_request("the subject token is not valid").into()
-    }
-
-    /// Somebody whose token verified, and who gets none all the same.
-    fn refuse(&self, who: &Authenticated, code: &'static str, problem: Problem) -> Refusal {
-        self.count_refused(code);
-        let name = self.asked.peer.as_ref().map(|peer| peer.name.as_str());
-        let login = self.exchange.login(who, name);
-        self.exchange
-            .sidecar()
-            .recorder
-            .session_refused(&login, code);
-        problem.into()
-    }
-
-    fn count_refused(&self, code: &str) {
-        self.count("refused", code);
-    }
-
-    fn counted(&self, result: &str) {
-        self.count(result, "none");
-    }
-
-    fn count(&self, result: &str, reason: &str) {
-        let metrics = &self.exchange.sidecar().metrics;
-        let labels = [result, reason];
-        metrics
-            .authentications_total
-            .with_label_values(&labels)
-            .inc();
-    }
 }
-
-const UNAVAILABLE: Problem = Problem::unavailable("tokens can't be issued now");
-const BUSY: Problem = Problem::unavailable("there is no room for another session");
-const SESSION_OVER: Problem = Problem::invalid_request("the session has ended: sign in again");
 
 /// RFC 6749 §5.1, RFC 8693 §2.2.1.
 fn answered(granted: &Granted, now: i64) -> Reply {

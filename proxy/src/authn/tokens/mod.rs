@@ -19,7 +19,7 @@ mod refresh;
 pub use carried::{Carried, NotCarried, carried};
 pub use families::{Families, Family, FamilyId, FamilyStore, NotKept, Shown, Turned};
 pub use memory::{FAMILIES_BYTES_MAX, FAMILIES_MAX, FAMILIES_PER_SESSION_MAX, MemoryStore};
-pub use refresh::{GRACE_SECONDS, RefreshToken, SuccessorKeys, Unusable};
+pub use refresh::{GRACE_SECONDS, NoRandomness, RefreshToken, SuccessorKeys, Unusable};
 
 #[cfg(test)]
 mod tests;
