@@ -325,15 +325,18 @@ fn build(
         .keycloak
         .as_ref()
         .map(safeguard_policy::Keycloak::issuer);
-    let challenges = Challenges::new(
-        &configuration.listen.public_url,
-        &["openid".to_owned()],
-        issuer.as_deref(),
-    )
-    .map_err(|_| SettingsError::PublicUrl)?;
+    let mfa = &configuration.authentication.mfa;
+    let scopes: Vec<_> = ["openid".to_owned()]
+        .into_iter()
+        .chain(mfa.scope.clone())
+        .collect();
+    let challenges = Challenges::new(&configuration.listen.public_url, &scopes, issuer.as_deref())
+        .map_err(|_| SettingsError::PublicUrl)?;
+    // An older login would only be refused again, for its session is over.
+    let longest = configuration.sessions.absolute.as_secs();
     let second_factor = StepUp {
-        acr_values: configuration.authentication.mfa.acr.clone(),
-        max_age: None,
+        acr_values: mfa.acr.clone(),
+        max_age: u32::try_from(longest).ok(),
     };
     let resource_metadata = Bytes::from(challenges.metadata().to_string());
     let hash = configuration.hash;

@@ -21,6 +21,7 @@ mod kills;
 mod lies;
 mod limits;
 mod local_tokens;
+mod login;
 mod matrix;
 mod methods;
 mod metrics;

@@ -39,6 +39,9 @@ needs_of_this_machine() {
   have node || echo nodejs
   have npm || echo npm
   have softhsm2-util || echo softhsm2
+  have chromium || echo chromium
+  have chromedriver || echo chromium-driver
+  have certutil || echo libnss3-tools
   [ -x /usr/sbin/rsyslogd ] || echo rsyslog
   ls /usr/lib/*/rsyslog/lmnsd_ossl.so >/dev/null 2>&1 || echo rsyslog-openssl
   [ -x "/usr/lib/postgresql/$POSTGRESQL/bin/postgres" ] || echo "postgresql-$POSTGRESQL"

@@ -57,8 +57,8 @@ start_keycloak() {
   http="$(free_port)" https="$(free_port)" management="$(free_port)"
   cp -al "$keycloak/keycloak-$KEYCLOAK" "$home" 2>/dev/null || cp -a "$keycloak/keycloak-$KEYCLOAK" "$home"
   rm -rf "$home/data" && mkdir -p "$home/data/import"
-  cp "$root/tests/fixtures/keycloak/realm.json" "$home/data/import/"
-  KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=admin JAVA_OPTS_KC_HEAP='-Xms128m -Xmx512m' \
+  python3 "$parts/realm.py" "$root/docs/keycloak/realm.json" "$root/tests/fixtures/keycloak/realm.json" "$home/data/import"
+  KEYCLOAK_CLIENT_SECRET=test-only-client-secret KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=admin JAVA_OPTS_KC_HEAP='-Xms128m -Xmx512m' \
     "$home/bin/kc.sh" start --optimized --import-realm --cache=local \
     --http-enabled=true --http-host=127.0.0.1 "--http-port=$http" "--https-port=$https" "--http-management-port=$management" \
     "--hostname=https://localhost:$https" --hostname-backchannel-dynamic=false \
@@ -69,7 +69,12 @@ start_keycloak() {
 }
 
 # "Started" in its log comes a minute before the realm is there.
-await_keycloak() { eventually 300 keycloak curl_ok "$SAFEGUARD_KEYCLOAK_PLAIN_URL/realms/healthcare"; }
+await_keycloak() {
+  local realm
+  for realm in healthcare as-shipped; do
+    eventually 300 keycloak curl_ok "$SAFEGUARD_KEYCLOAK_PLAIN_URL/realms/$realm"
+  done
+}
 curl_ok() { python3 -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5)' "$1"; }
 
 # PostgreSQL refuses to run as root. A prefix and no function: a command begun in the background must be the server itself, for `stop_parts` has its pid.

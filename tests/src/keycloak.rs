@@ -25,7 +25,7 @@ static LAST_STEPS: Mutex<BTreeMap<String, i64>> = Mutex::new(BTreeMap::new());
 
 /// The access token of `user` of the imported realm, who has the one-time secret `secret`, for the client `mcp-server`.
 ///
-/// A second call for the same user within one step waits for the next step.
+/// Two calls for the same user within one step are answered at once, a third waits for the next step.
 pub async fn token(user: &str, secret: Option<&str>) -> String {
     token_for("mcp-server", user, secret).await
 }
@@ -46,14 +46,20 @@ pub async fn token_for(client: &str, user: &str, secret: Option<&str>) -> String
     .await
 }
 
-/// The current step, if this user has not used it yet.
+/// The user's next code, once there is one that was not given yet.
+#[must_use]
+pub fn fresh_code(user: &str, secret: &str) -> Option<String> {
+    Some(one_time_code(secret, fresh_step(user)? * STEP))
+}
+
+/// The current step, or the next one, which the realm takes too: the first that this user has not used yet.
 fn fresh_step(user: &str) -> Option<i64> {
-    let step = crate::tokens::now() / STEP;
-    let last = LAST_STEPS
-        .lock()
-        .expect("no test panicked here")
-        .insert(user.to_owned(), step);
-    (last != Some(step)).then_some(step)
+    let now = crate::tokens::now() / STEP;
+    let mut last = LAST_STEPS.lock().expect("no test panicked here");
+    let used = last.get(user).copied().unwrap_or_default();
+    let step = now.max(used + 1);
+    (step <= now + 1).then(|| last.insert(user.to_owned(), step))?;
+    Some(step)
 }
 
 /// The token of the client itself: software without a person.
@@ -112,7 +118,8 @@ pub fn one_time_code(secret: &str, at: i64) -> String {
     format!("{:06}", word % 1_000_000)
 }
 
-async fn post_form(path: &str, form: &str) -> (u16, Value) {
+/// Posts a form to Keycloak; status and answer.
+pub async fn post_form(path: &str, form: &str) -> (u16, Value) {
     request(
         "POST",
         path,

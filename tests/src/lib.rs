@@ -6,6 +6,7 @@
 //! each test starts the rest itself, in a temporary folder, on loopback ports that it picks.
 
 pub mod arrival;
+pub mod browser;
 pub mod client;
 pub mod clinic;
 pub mod collector;
@@ -16,6 +17,7 @@ pub mod detour;
 pub mod front;
 pub mod keycloak;
 pub mod load;
+pub mod login;
 pub mod memory;
 pub mod pki;
 pub mod real;

@@ -274,6 +274,11 @@ pub(crate) static MFA: &[Key] = &[
         TEXTS,
         "`acr` values that prove it for a person's login; default none",
     ),
+    key(
+        "scope",
+        Shape::Text,
+        "a scope that makes the provider ask for it, told to every client; default none",
+    ),
 ];
 
 pub(crate) static KEYCLOAK: &[Key] = &[

@@ -176,7 +176,24 @@ fn mfa(
         required,
         providers,
         acr,
+        scope: scope(mfa, report),
     }
+}
+
+/// One scope: visible ASCII without `"` and `\` (RFC 6749 §3.3).
+fn scope(mfa: Section<'_>, report: &mut Report<'_>) -> Option<String> {
+    let scope = mfa.text("scope")?;
+    let allowed = |c: char| matches!(c, '!'..='~') && !matches!(c, '"' | '\\');
+    if scope.is_empty() || !scope.chars().all(allowed) {
+        report
+            .error(
+                codes::BAD_VALUE,
+                mfa.place_of("scope"),
+                "`authentication.mfa.scope` is no scope",
+            )
+            .fix("name one scope of the provider's, such as mfa");
+    }
+    Some(scope.to_owned())
 }
 
 fn provider(word: &str) -> Option<MfaProvider> {

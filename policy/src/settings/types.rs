@@ -127,6 +127,8 @@ pub struct Mfa {
     pub providers: Vec<MfaProvider>,
     /// `acr` values that prove it for a person's login.
     pub acr: Vec<String>,
+    /// The scope by which the provider is made to ask for it (RFC 6749 §3.3: one token, no spaces).
+    pub scope: Option<String>,
 }
 
 /// A kind of second factor.
