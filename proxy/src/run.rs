@@ -346,6 +346,7 @@ pub fn spool_settings(configuration: &Configuration) -> SpoolSettings {
     SpoolSettings {
         max_bytes: spool.max_bytes,
         segment_bytes: spool.segment_bytes,
+        heartbeat: spool.heartbeat,
         pod: pod_name(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..SpoolSettings::new(&spool.directory, &configuration.state.directory)

@@ -78,7 +78,7 @@ pub async fn delivered(sidecar: &Sidecar, database: &Database) {
 }
 
 /// A sidecar that has worked and was drained.
-async fn worked() -> Sidecar {
+pub async fn worked() -> Sidecar {
     let patients = json!({"patients": [{"patient_id": "p-1", "ssn": "123-45-6789"}]});
     let upstream = Upstream::answering(structured(&patients)).await;
     let mut sidecar = Sidecar::start(Setup::new(&upstream.url())).await;

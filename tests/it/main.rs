@@ -38,6 +38,7 @@ mod shred;
 mod siem;
 mod store;
 mod streams;
+mod tlog;
 mod tokens;
 mod transport;
 mod views;

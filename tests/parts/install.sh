@@ -106,6 +106,12 @@ make_go_client() {
   (cd "$root/tests/fixtures/clients/go" && go build -buildvcs=false -trimpath -o "$1/client" .)
 }
 
+# A verifier of the audit log's checkpoints and proofs that is none of ours: Go's own note and tlog.
+make_tlog() {
+  have go || die "needs Go 1.21 or newer (a newer toolchain is fetched by itself): Debian 12's own is too old"
+  (cd "$root/tests/fixtures/tlog" && go build -buildvcs=false -trimpath -o "$1/verifier" .)
+}
+
 # Every build-time option must be given here: a start that differs from its build exits.
 make_keycloak() {
   # There, and not in the clone: Maven marks in target/ what it has unpacked, and would not unpack it again into a new cache.
@@ -131,6 +137,7 @@ install_parts() {
   go_everything="$cache/go-everything-$(digest <(echo "$GO_EVERYTHING"))"
   minio="$cache/minio-$(digest <(echo "$MINIO"))"
   go_client="$cache/go-client-$(digest "$root"/tests/fixtures/clients/go/*)"
+  tlog="$cache/tlog-$(digest "$root"/tests/fixtures/tlog/*)"
   python1="$cache/python1-$(digest "$parts/python1.txt")"
   fhir="$cache/fhir-$(digest "$parts/fhir.txt")"
   keycloak="$cache/keycloak-$(digest <(declare -f make_keycloak) <(echo "$KEYCLOAK"))"
@@ -139,6 +146,7 @@ install_parts() {
   cached "$(basename "$go_everything")" make_go_everything
   cached "$(basename "$go_client")" make_go_client
   cached "$(basename "$minio")" make_minio
+  cached "$(basename "$tlog")" make_tlog
   cached "$(basename "$python1")" make_python1
   cached "$(basename "$fhir")" make_fhir
   cached "$(basename "$keycloak")" make_keycloak

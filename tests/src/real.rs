@@ -53,6 +53,12 @@ pub fn go_client() -> PathBuf {
     variable("SAFEGUARD_GO_CLIENT").into()
 }
 
+/// The verifier of checkpoints and proofs that is made of Go's own note and tlog (`fixtures/tlog`).
+#[must_use]
+pub fn tlog() -> PathBuf {
+    variable("SAFEGUARD_TLOG").into()
+}
+
 /// The folder `node_modules` with the official TypeScript SDK and the npm everything-server.
 #[must_use]
 pub fn node_modules() -> PathBuf {

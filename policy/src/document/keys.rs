@@ -527,6 +527,12 @@ pub(crate) static SPOOL: &[Key] = &[
         "bytes of one segment file",
     )
     .default("67108864"),
+    key(
+        "checkpoint_heartbeat_seconds",
+        Shape::Integer(10, 3600),
+        "the longest time without a signed checkpoint while nothing is recorded",
+    )
+    .default("300"),
 ];
 
 pub(crate) static TLS: &[Key] = &[

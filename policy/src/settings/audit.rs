@@ -39,7 +39,7 @@ pub const SELECTABLE_EVENTS: [&str; 17] = [
 ];
 
 /// Events that are always delivered, whether they are named or not.
-pub const ALWAYS_DELIVERED: [&str; 15] = [
+pub const ALWAYS_DELIVERED: [&str; 16] = [
     "integrity_violation",
     "decrypt_failure",
     "session_terminated",
@@ -49,6 +49,7 @@ pub const ALWAYS_DELIVERED: [&str; 15] = [
     "emergency_access_stop",
     "audit_started",
     "audit_stopped",
+    "audit_checkpoint",
     "audit_log_accessed",
     "key_rotated",
     "policy_reload_rejected",
@@ -138,6 +139,7 @@ fn spool(section: Section<'_>, report: &mut Report<'_>) -> Option<Spool> {
         directory: section.text("directory")?.into(),
         max_bytes: section.number("max_bytes")?,
         segment_bytes: section.number("segment_bytes")?,
+        heartbeat: section.seconds("checkpoint_heartbeat_seconds")?,
     };
     if spool.directory.file_name().is_none() {
         report

@@ -311,6 +311,8 @@ pub struct Spool {
     pub max_bytes: u64,
     /// Bytes of one segment file.
     pub segment_bytes: u64,
+    /// The longest time without a signed checkpoint while nothing is recorded.
+    pub heartbeat: Duration,
 }
 
 /// `tls`

@@ -14,7 +14,7 @@ use crate::keys::Pseudonym;
 
 mod render;
 
-pub(crate) use render::{Place, Rendered, Stamp};
+pub(crate) use render::{Place, Rendered, Stamp, time_text};
 #[cfg(test)]
 pub(crate) use tests::canonical;
 

@@ -1,7 +1,8 @@
 //! The audit key and what is derived from it.
 //!
 //! Every use has a key of its own by HKDF-SHA256 (RFC 5869), so that a reader who is given one use gets no other:
-//! frames (the MAC of a record), heads and cursors, sealing (the payload in a sink), pseudonyms.
+//! frames (the MAC of a record), heads and cursors, sealing (the payload in a sink), pseudonyms, the signature of checkpoints
+//! and the ratchet of their MAC. The last two are forgotten once the process's own run has begun.
 //!
 //! **Pseudonyms don't rotate.** They come from the *first* key of the ring, whichever key seals today: an accounting of
 //! disclosures over six years must find the same patient under the same name. New keys are therefore put behind it, and the
@@ -9,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Mutex;
 
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
@@ -16,6 +18,8 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::canonical::push_hex;
+use crate::checkpoint::{SignedCheckpoint, Signer, VerifierKey};
+use crate::spool::lock;
 
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 32;
@@ -70,6 +74,55 @@ pub(crate) struct Derived {
     head: HmacSha256,
     seal: Zeroizing<[u8; KEY_BYTES]>,
     receipt: Zeroizing<[u8; KEY_BYTES]>,
+    verifier: VerifierKey,
+    /// What a run begins with; none once [`AuditKeys::forget_beginnings`] was called.
+    beginning: Mutex<Option<Beginning>>,
+}
+
+/// What checkpoints of a run are made with: its signing key's seed, and what its ratchet starts from.
+#[derive(Clone)]
+struct Beginning {
+    sign: Zeroizing<[u8; KEY_BYTES]>,
+    ratchet: Zeroizing<[u8; KEY_BYTES]>,
+}
+
+/// The key of a run's forward-secure MAC. Each checkpoint has a key of its own, from which the one before can't be had.
+pub(crate) struct Ratchet {
+    key: Zeroizing<[u8; KEY_BYTES]>,
+    epoch: u64,
+}
+
+impl Ratchet {
+    fn start(base: &[u8; KEY_BYTES], chain: &str) -> Self {
+        Self {
+            key: Zeroizing::new(tag(&mac_with(base), &[b"start", chain.as_bytes()])),
+            epoch: 0,
+        }
+    }
+
+    /// Keys before this one.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) fn tag(&self, text: &str) -> Tag {
+        tag(&mac_with(&self.key), &[b"checkpoint", text.as_bytes()])
+    }
+
+    /// Constant time.
+    pub(crate) fn holds(&self, text: &str, claimed: &Tag) -> bool {
+        holds(
+            &mac_with(&self.key),
+            &[b"checkpoint", text.as_bytes()],
+            claimed,
+        )
+    }
+
+    /// The next key takes this one's place, which is erased.
+    pub(crate) fn step(&mut self) {
+        self.key = Zeroizing::new(tag(&mac_with(&self.key), &[b"next"]));
+        self.epoch += 1;
+    }
 }
 
 /// From what the key comes that signs receipts: 32 bytes of an audit key's own for this use. No `Debug` of its bytes.
@@ -110,6 +163,7 @@ impl AuditKeys {
                     key.id.clone(),
                 ));
             }
+            let sign = expand(&key.bytes, "checkpoint");
             keys.push(Derived {
                 id: key.id.clone(),
                 kid,
@@ -118,6 +172,11 @@ impl AuditKeys {
                 head: mac_with(&expand(&key.bytes, "head")),
                 seal: expand(&key.bytes, "seal"),
                 receipt: expand(&key.bytes, "receipt"),
+                verifier: Signer::new(&key.id, &sign).verifier(),
+                beginning: Mutex::new(Some(Beginning {
+                    sign,
+                    ratchet: expand(&key.bytes, "ratchet"),
+                })),
             });
         }
         Ok(Self {
@@ -161,6 +220,25 @@ impl AuditKeys {
             .ok_or(KeyError::NoneYet)
     }
 
+    /// The public keys that checkpoints are verified with, one a key of the ring, in its order.
+    #[must_use]
+    pub fn verifier_keys(&self) -> Vec<VerifierKey> {
+        self.keys.iter().map(|key| key.verifier.clone()).collect()
+    }
+
+    /// The key of the ring that signed a checkpoint.
+    pub(crate) fn signer_of(&self, checkpoint: &SignedCheckpoint) -> Option<&Derived> {
+        let mut keys = self.keys.iter();
+        keys.find(|key| checkpoint.holds(&key.verifier))
+    }
+
+    /// Erases what runs begin with: from here on nothing in this process can make or check what earlier checkpoints hold.
+    pub(crate) fn forget_beginnings(&self) {
+        for key in &self.keys {
+            drop(lock(&key.beginning).take());
+        }
+    }
+
     pub(crate) fn find(&self, kid: &Kid) -> Option<&Derived> {
         self.keys.iter().find(|key| key.kid == *kid)
     }
@@ -171,6 +249,20 @@ impl AuditKeys {
 }
 
 impl Derived {
+    /// What signs the checkpoints of a run.
+    pub(crate) fn signer(&self) -> Option<Signer> {
+        let beginning = lock(&self.beginning);
+        beginning.as_ref().map(|b| Signer::new(&self.id, &b.sign))
+    }
+
+    /// The first key of a run's ratchet.
+    pub(crate) fn ratchet(&self, chain: &str) -> Option<Ratchet> {
+        let beginning = lock(&self.beginning);
+        beginning
+            .as_ref()
+            .map(|b| Ratchet::start(&b.ratchet, chain))
+    }
+
     fn receipt_seed(&self) -> ReceiptSeed {
         ReceiptSeed {
             key_id: self.id.clone(),
@@ -261,7 +353,7 @@ macro_rules! silent {
         }
     )+};
 }
-silent!(AuditKey, AuditKeys, Derived, ReceiptSeed);
+silent!(AuditKey, AuditKeys, Derived, Ratchet, ReceiptSeed);
 
 pub(crate) fn kid(id: &str) -> Kid {
     let digest = Sha256::digest(id.as_bytes());
@@ -366,6 +458,31 @@ mod tests {
         assert_ne!(then.seed, now.seed);
         assert_eq!(keys.receipt_seed_of("a").unwrap().seed, then.seed);
         assert!(keys.receipt_seed_of("c").is_none());
+    }
+
+    #[test]
+    fn a_ratchet_goes_on_from_key_to_key_and_never_back() {
+        let keys = ring(&[("a", 0, 1)]);
+        let key = keys.sealing(0).unwrap();
+        let mut ratchet = key.ratchet("chain").unwrap();
+        let first = ratchet.tag("text");
+        assert!(ratchet.holds("text", &first) && !ratchet.holds("texts", &first));
+        ratchet.step();
+        assert_eq!(ratchet.epoch(), 1);
+        assert!(!ratchet.holds("text", &first));
+        assert_ne!(key.ratchet("other").unwrap().tag("text"), first);
+        let again = key.ratchet("chain").unwrap();
+        assert!(again.holds("text", &first));
+    }
+
+    #[test]
+    fn what_runs_begin_with_can_be_forgotten_and_the_public_keys_stay() {
+        let keys = ring(&[("a", 0, 1), ("b", 0, 2)]);
+        let before = keys.verifier_keys();
+        keys.forget_beginnings();
+        assert_eq!(keys.verifier_keys(), before);
+        let key = keys.sealing(0).unwrap();
+        assert!(key.signer().is_none() && key.ratchet("chain").is_none());
     }
 
     #[test]

@@ -10,21 +10,26 @@
 
 mod canonical;
 mod catalogue;
+mod checkpoint;
 pub mod delivery;
 mod event;
 mod keys;
 mod metrics;
+mod proof;
 pub mod query;
 mod record;
 pub mod sink;
 pub mod spool;
 mod trail;
+mod tree;
 pub mod verify;
 
 pub use catalogue::{EventName, Severity};
+pub use checkpoint::{Checkpoint, NoteError, SignedCheckpoint, VerifierKey};
 pub use event::{Detail, Event, FieldAction, FieldTouched, Mcp, Outcome, Subject};
 pub use keys::{AuditKey, AuditKeys, KEY_BYTES, KeyError, PSEUDONYM_BYTES, Pseudonym, ReceiptSeed};
 pub use metrics::{Metrics, SinkMetrics};
+pub use proof::{InclusionProof, ProofError, ProveError, prove};
 pub use record::{Record, RecordError};
 pub use spool::{OpenError, Retention, SpoolSettings};
 pub use trail::{Health, NotDurable, Pending, Receipt, SpoolState, Trail};

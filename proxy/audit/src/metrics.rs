@@ -15,7 +15,7 @@ pub struct Metrics {
     pub spool_records: u64,
     /// Bytes of the log that are kept in memory for the sinks.
     pub recent_bytes: u64,
-    /// When the head was last written, Unix microseconds.
+    /// When the last durable checkpoint of this run was made, Unix microseconds; 0 before the first.
     pub last_checkpoint_micros: i64,
     /// The sinks by name.
     pub sinks: Vec<(String, SinkMetrics)>,

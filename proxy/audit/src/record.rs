@@ -65,11 +65,12 @@ impl Span {
     }
 }
 
-/// Where the members stand that sinks have columns for.
+/// Where the members stand that sinks have columns for, or that every verification reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Members {
     pub(crate) chain: Span,
     pub(crate) configuration: Span,
+    pub(crate) exchange: Span,
     pub(crate) outcome: Span,
     pub(crate) patients: Span,
     pub(crate) purpose: Span,
@@ -194,6 +195,7 @@ impl Record {
         let span = match path {
             ["chain"] => members.chain,
             ["configuration"] => members.configuration,
+            ["exchange"] => members.exchange,
             ["outcome"] => members.outcome,
             ["purpose"] => members.purpose,
             ["severity"] => members.severity,
@@ -271,6 +273,8 @@ struct Raw<'a> {
     #[serde(borrow)]
     event: Option<&'a RawValue>,
     #[serde(borrow)]
+    exchange: Option<&'a RawValue>,
+    #[serde(borrow)]
     mcp: Option<&'a RawValue>,
     #[serde(borrow)]
     outcome: Option<&'a RawValue>,
@@ -331,6 +335,7 @@ fn read(bytes: &[u8]) -> Result<Facts, RecordError> {
         members: Members {
             chain: text(raw.chain),
             configuration: text(raw.configuration),
+            exchange: text(raw.exchange),
             outcome: text(raw.outcome),
             patients: span(bytes, raw.patients, '['),
             purpose: text(raw.purpose),

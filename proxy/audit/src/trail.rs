@@ -174,10 +174,13 @@ impl Trail {
     ) -> Result<Self, OpenError> {
         let (settings, keys) = (Arc::new(settings), Arc::new(keys));
         let store = Store::open(disk, Arc::clone(&keys), Arc::clone(&settings), now_micros())?;
+        keys.forget_beginnings();
         let chain = Arc::clone(store.chain());
+        let heartbeat = i64::try_from(settings.heartbeat.as_secs()).unwrap_or(i64::MAX);
         let started = Event::new(EventName::AuditStarted, Outcome::Success)
             .detail("version", settings.version.as_str())
             .detail("key", keys.sealing(now_micros() / 1_000_000)?.id.as_str())
+            .detail("heartbeat_seconds", heartbeat)
             .detail("after", hex(&store.head().hash));
         let shared = Arc::new(Shared::new(Arc::clone(&settings), store.head().end));
         let queue = Arc::new(Queue::new(settings.queue_max));
@@ -384,7 +387,7 @@ impl Entry {
 
 /// A UUIDv7 (RFC 9562) of this time: milliseconds, then 12 bits of the rest of the microseconds (method 3), so that names sort by time, then 62 random bits of the thread's
 /// generator, a CSPRNG that asks the kernel for a seed only now and then.
-fn uid(micros: i64) -> Uuid {
+pub(crate) fn uid(micros: i64) -> Uuid {
     let micros = micros.unsigned_abs();
     let mut rest = [0; 10];
     rand::rng().fill_bytes(&mut rest);

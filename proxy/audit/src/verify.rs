@@ -4,17 +4,26 @@
 //! head there may be whole records that follow on, and a torn one; both are notices. After a process died these are records that nobody was told of; after the
 //! power failed also the acknowledged ones of the last moments ([`crate::spool`] says which), and the next opening puts the head behind them.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 
-use uuid::Uuid;
-
-use crate::catalogue::EventName;
 use crate::keys::AuditKeys;
 use crate::record::Record;
 use crate::spool::disk::{list, read_head, segment_name, segment_number};
 use crate::spool::{Head, Position, Walk, WalkError, claimed};
+
+mod anchor;
+mod copy;
+mod cover;
+mod finding;
+mod pairs;
+
+pub use anchor::{AnchorError, Anchors};
+pub use copy::{directory, lines};
+pub use cover::CheckpointFault;
+pub use finding::{Fault, Notice, Place, Problem};
+
+use cover::{Cover, Trust};
 
 /// How often the whole log is read again when a running process let segments go meanwhile.
 const ATTEMPTS_MAX: usize = 3;
@@ -32,6 +41,12 @@ pub struct Report {
     pub chains: u64,
     /// The last whole record.
     pub last: Option<Place>,
+    /// The last checkpoint that holds.
+    pub checkpoint: Option<Place>,
+    /// Checkpoints that hold.
+    pub checkpoints: u64,
+    /// Anchors that hold.
+    pub anchors: u64,
     /// The first thing that is wrong; none: the log is whole up to its head.
     pub problem: Option<Problem>,
     /// What is worth knowing and no fault.
@@ -46,139 +61,6 @@ impl Report {
     }
 }
 
-/// A record by its names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Its uid.
-    pub uid: Uuid,
-    /// Its chain.
-    pub chain: String,
-    /// Its number there.
-    pub seq: u64,
-    /// Its event.
-    pub event: EventName,
-    /// When.
-    pub time: String,
-}
-
-impl Place {
-    fn of(record: &Record) -> Self {
-        Self {
-            uid: record.uid(),
-            chain: record.chain().to_owned(),
-            seq: record.seq(),
-            event: record.name(),
-            time: record.time().to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} of {} ({}, uid {})",
-            self.event.as_str(),
-            self.seq,
-            self.chain,
-            self.time,
-            self.uid
-        )
-    }
-}
-
-/// The first thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where: the start of the bad record, or where something is missing.
-    pub at: Position,
-    /// The last record that is whole; the bad one is the next.
-    pub after: Option<Place>,
-    /// What lies in the bad one's place, by its own words, which nothing proves; none where there is nothing that can be read.
-    pub claims: Option<Place>,
-    /// What is wrong.
-    pub what: Fault,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} byte {}: {}",
-            segment_name(self.at.segment),
-            self.at.offset,
-            self.what
-        )?;
-        match &self.claims {
-            Some(place) => write!(f, "; what lies there says that it is {place}")?,
-            None if matches!(self.what, Fault::Record(_)) => {
-                f.write_str("; what lies there can't be read")?;
-            }
-            None => {}
-        }
-        match &self.after {
-            Some(place) => write!(f, "; the last whole record is {place}"),
-            None => f.write_str("; no record before it is whole"),
-        }
-    }
-}
-
-/// What can be wrong with a log.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-pub enum Fault {
-    /// A record.
-    #[error("the next record is bad: {0}")]
-    Record(#[from] WalkError),
-    /// The log is shorter than its head.
-    #[error("the log ends before its durable head: records were cut off")]
-    Cut,
-    /// A segment's file is not there.
-    #[error("a segment is missing")]
-    Missing,
-    /// A file that is no part of the log.
-    #[error("`{0}` is no part of the log")]
-    Foreign(String),
-    /// The records hold, but they are not those that the head proves.
-    #[error("the records are not those that the head proves: the log was replaced or rolled back")]
-    NotTheHeads,
-    /// No head that a key of the ring wrote.
-    #[error(
-        "there is no valid head in the state directory: removed, changed, or written with other keys than `keys.audit`"
-    )]
-    NoHead,
-}
-
-/// Worth knowing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// Whole records behind the durable head: a commit was under way, or the power failed before the head was synced.
-    BehindHead(u64),
-    /// Bytes of a record that was being written.
-    Torn(u64),
-    /// The last run has no `audit_stopped`: it crashed, or still runs.
-    NoEndMarker,
-    /// There is no record.
-    Empty,
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BehindHead(records) => write!(
-                f,
-                "{records} whole records behind the durable head: a commit was under way, or the power failed before the head was synced; the next start covers them"
-            ),
-            Self::Torn(bytes) => {
-                write!(f, "{bytes} bytes of a torn record behind the durable head")
-            }
-            Self::NoEndMarker => {
-                f.write_str("no end marker: the last run still runs or did not end cleanly")
-            }
-            Self::Empty => f.write_str("the log holds no record"),
-        }
-    }
-}
-
 /// Verifies a spool.
 ///
 /// # Errors
@@ -187,18 +69,42 @@ pub fn spool(directory: &Path, state: &Path, keys: &AuditKeys) -> io::Result<Rep
     walk(directory, state, keys, |_| {})
 }
 
+/// Verifies a spool, and that it is what these anchors were made from, and shows each whole record on the way, in order.
+///
+/// # Errors
+/// See [`spool`].
+pub fn anchored(
+    directory: &Path,
+    state: &Path,
+    keys: &AuditKeys,
+    anchors: &Anchors,
+    each: impl FnMut(&Record),
+) -> io::Result<Report> {
+    walk_anchored(directory, state, keys, anchors, each)
+}
+
 /// Verifies a spool and shows each whole record on the way, in order.
 pub(crate) fn walk(
     directory: &Path,
     state: &Path,
     keys: &AuditKeys,
+    each: impl FnMut(&Record),
+) -> io::Result<Report> {
+    walk_anchored(directory, state, keys, &Anchors::default(), each)
+}
+
+fn walk_anchored(
+    directory: &Path,
+    state: &Path,
+    keys: &AuditKeys,
+    anchors: &Anchors,
     mut each: impl FnMut(&Record),
 ) -> io::Result<Report> {
     let mut report = Report::default();
     let mut seen = 0;
     for _ in 0..ATTEMPTS_MAX {
         let head = Head::decode(&read_head(state)?, keys);
-        let mut reading = Reading::new(directory, keys, head.clone());
+        let mut reading = Reading::new(directory, keys, anchors, head.clone());
         let mut place = 0;
         // A later attempt reads the same records again as far as they are still there.
         let outcome = reading.run(|record| {
@@ -230,18 +136,23 @@ struct Reading<'a> {
     keys: &'a AuditKeys,
     head: Option<Head>,
     report: Report,
-    ended: bool,
+    cover: Cover<'a>,
     behind: u64,
 }
 
 impl<'a> Reading<'a> {
-    fn new(directory: &'a Path, keys: &'a AuditKeys, head: Option<Head>) -> Self {
+    fn new(
+        directory: &'a Path,
+        keys: &'a AuditKeys,
+        anchors: &'a Anchors,
+        head: Option<Head>,
+    ) -> Self {
         Self {
             directory,
             keys,
             head,
             report: Report::default(),
-            ended: false,
+            cover: Cover::new(Trust::Ring(keys), anchors),
             behind: 0,
         }
     }
@@ -377,8 +288,12 @@ impl<'a> Reading<'a> {
                         self.fail(at, Fault::NotTheHeads);
                         return false;
                     }
+                    if let Err(fault) = self.cover.see(&record) {
+                        self.fail(at, fault);
+                        return false;
+                    }
                     self.behind += u64::from(at >= head.end);
-                    self.count(&record, frame.length);
+                    self.report.bytes += frame.length as u64;
                     each(&record);
                 }
                 Err(error) if at >= head.end && last && error.torn() => {
@@ -400,35 +315,23 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn count(&mut self, record: &Record, length: usize) {
-        self.report.records += 1;
-        self.report.bytes += length as u64;
-        self.ended = record.name() == EventName::AuditStopped;
-        if self
-            .report
-            .last
-            .as_ref()
-            .is_none_or(|last| last.chain != record.chain())
-        {
-            self.report.chains += 1;
-        }
-        self.report.last = Some(Place::of(record));
-    }
-
     fn finish(&mut self) {
         if self.behind > 0 {
             self.report.notices.push(Notice::BehindHead(self.behind));
         }
-        if self.report.records == 0 {
-            self.report.notices.push(Notice::Empty);
-        } else if !self.ended {
-            self.report.notices.push(Notice::NoEndMarker);
+        if let Err(fault) = self.cover.finish() {
+            let end = self.head.as_ref().map(|head| head.end);
+            self.fail(end.unwrap_or_default(), fault);
+            return;
         }
+        self.cover.fill(&mut self.report);
     }
 
     fn fail(&mut self, at: Position, what: Fault) {
+        self.cover.fill(&mut self.report);
         self.report.problem = Some(Problem {
             at,
+            line: None,
             after: self.report.last.clone(),
             claims: None,
             what,
@@ -442,4 +345,4 @@ impl<'a> Reading<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,6 +3,7 @@
 //! Only reads, and needs no running sidecar.
 
 mod bucket;
+mod offline;
 mod table;
 
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use safeguard_audit::query::{self, Answer, LIMIT_DEFAULT, Query};
 use safeguard_audit::sink::postgres::TableName;
 use safeguard_audit::sink::postgres::schema::schema;
-use safeguard_audit::verify::{self, Report};
+use safeguard_audit::verify::{self, Anchors, Report};
 use safeguard_audit::{AuditKey, AuditKeys, EventName, Outcome, Pseudonym, Record};
 use safeguard_policy::Output;
 
@@ -30,6 +31,12 @@ pub(super) enum AuditCommand {
     Verify(VerifyArgs),
     /// Show events of the spool, of PostgreSQL or of S3, each verified before it is believed
     Query(Box<QueryArgs>),
+    /// Print the public keys that checkpoints and proofs are verified with
+    PublicKey(offline::PublicKeyArgs),
+    /// Print the proof that one event is in the log
+    Prove(offline::ProveArgs),
+    /// Is the event of a proof in the log that the public key belongs to? Prints the event; exit 1 if not
+    VerifyProof(offline::VerifyProofArgs),
     /// Print the SQL for the owner of the table in PostgreSQL
     Schema(SchemaArgs),
 }
@@ -39,18 +46,59 @@ pub(super) struct VerifyArgs {
     #[command(flatten)]
     log: LogArgs,
     /// s3: verify what the bucket holds, in place of the spool
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with_all = ["public_keys", "anchors", "anchors_from", "requests"])]
     from: Option<Kept>,
+    /// A public key (`audit public-key`): judge a copy without the key `keys.audit`; repeatable
+    #[arg(long = "public-key", value_name = "KEY", conflicts_with_all = ["config", "key_file"])]
+    public_keys: Vec<String>,
+    /// With --public-key: an export with a record a line in place of a spool's directory; - is standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "public_keys",
+        conflicts_with = "spool"
+    )]
+    records: Option<PathBuf>,
+    /// Checkpoints that were kept elsewhere (notes, or records a line): the log must be what they were made from; repeatable
+    #[arg(long = "anchor", value_name = "FILE")]
+    anchors: Vec<PathBuf>,
+    /// The same with the newest checkpoints that PostgreSQL or S3 has
+    #[arg(long, value_enum, conflicts_with = "public_keys")]
+    anchors_from: Option<Sink>,
+    #[command(flatten)]
+    reader: ReaderArgs,
+    /// Trace ids, one a line, of requests that another log has: each must have an event
+    #[arg(long, value_name = "FILE")]
+    requests: Option<PathBuf>,
+}
+
+/// The newest checkpoints that are read back as anchors.
+const ANCHORS_MAX: usize = 4096;
+
+/// The checkpoints that a sink is asked for.
+fn checkpoints() -> Query {
+    Query {
+        events: vec![EventName::AuditCheckpoint, EventName::AuditStopped],
+        limit: Some(ANCHORS_MAX),
+        ..Query::default()
+    }
+}
+
+/// Where checkpoints can be read back from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sink {
+    Postgresql,
+    S3,
 }
 
 /// Which log, and with which keys.
 #[derive(Debug, Args)]
 struct LogArgs {
     /// The configuration that names the spool and its keys
-    #[arg(long = "config", value_name = "PATH", num_args = 1.., action = ArgAction::Append, required_unless_present = "spool")]
+    #[arg(long = "config", value_name = "PATH", num_args = 1.., action = ArgAction::Append)]
     config: Vec<PathBuf>,
     /// A spool's directory, in place of the configuration's
-    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
     /// The directory of its head; without it the spool's sibling
     #[arg(long, value_name = "DIR", requires = "spool")]
@@ -60,8 +108,7 @@ struct LogArgs {
         long,
         value_name = "FILE",
         requires = "key_id",
-        conflicts_with = "config",
-        required_unless_present = "config"
+        conflicts_with = "config"
     )]
     key_file: Option<PathBuf>,
     /// How the key is written there
@@ -189,6 +236,9 @@ pub(super) fn audit(command: &AuditCommand, terminal: &mut Terminal<'_>) -> Resu
     match command {
         AuditCommand::Verify(arguments) => verify(arguments, terminal),
         AuditCommand::Query(arguments) => query(arguments, terminal),
+        AuditCommand::PublicKey(arguments) => offline::public_key(arguments, terminal),
+        AuditCommand::Prove(arguments) => offline::prove(arguments, terminal),
+        AuditCommand::VerifyProof(arguments) => offline::verify_proof(arguments, terminal),
         AuditCommand::Schema(arguments) => sql(arguments, terminal),
     }
 }
@@ -226,6 +276,11 @@ impl LogArgs {
                 outputs: Vec::new(),
                 is_every_event: false,
             });
+        }
+        if self.config.is_empty() {
+            return Err(CliError::Usage(
+                "name the log: --config, or --spool with --key-file and --key-id".to_owned(),
+            ));
         }
         let mut configuration = load(&self.config, Mode::Use)?
             .ready(terminal)?
@@ -294,13 +349,32 @@ fn counted(number: impl Into<u64>, noun: &str) -> String {
 }
 
 fn verify(arguments: &VerifyArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
-    let log = arguments.log.open(terminal)?;
-    if arguments.from == Some(Kept::S3) {
-        return bucket::verify(&log, terminal);
-    }
-    let report = verify::spool(&log.directory, &log.state, &log.keys)
-        .map_err(|error| unreadable(&log, &error))?;
+    let mut requests = offline::Requests::read(arguments.requests.as_deref())?;
+    let mut anchors = offline::anchors(&arguments.anchors)?;
+    let report = if arguments.public_keys.is_empty() {
+        let log = arguments.log.open(terminal)?;
+        if arguments.from == Some(Kept::S3) {
+            return bucket::verify(&log, terminal);
+        }
+        match arguments.anchors_from {
+            Some(Sink::Postgresql) => anchors.extend(table::anchors(&log, &arguments.reader)?),
+            Some(Sink::S3) => anchors.extend(bucket::anchors(&log)?),
+            None => {}
+        }
+        verify::anchored(&log.directory, &log.state, &log.keys, &anchors, |record| {
+            requests.see(record)
+        })
+        .map_err(|error| unreadable(&log, &error))?
+    } else {
+        offline::verify(arguments, &anchors, &mut requests, terminal)?
+    };
     judge(&report)?;
+    tell(&report, &anchors, terminal)?;
+    requests.judge()?;
+    Ok(Exit::Well)
+}
+
+fn tell(report: &Report, anchors: &Anchors, terminal: &mut Terminal<'_>) -> Result<(), CliError> {
     writeln!(
         terminal.out,
         "whole: {}, {} bytes in {}, {}",
@@ -312,10 +386,22 @@ fn verify(arguments: &VerifyArgs, terminal: &mut Terminal<'_>) -> Result<Exit, C
     if let Some(last) = &report.last {
         writeln!(terminal.out, "last: {last}")?;
     }
+    if let Some(last) = &report.checkpoint {
+        let checkpoints = counted(report.checkpoints, "checkpoint");
+        writeln!(terminal.out, "signed: {checkpoints}, the last is {last}")?;
+    }
+    if anchors.count() > 0 {
+        writeln!(
+            terminal.out,
+            "anchors: {} of {} held",
+            report.anchors,
+            anchors.count()
+        )?;
+    }
     for notice in &report.notices {
         writeln!(terminal.out, "notice: {notice}")?;
     }
-    Ok(Exit::Well)
+    Ok(())
 }
 
 fn judge(report: &Report) -> Result<(), CliError> {

@@ -116,6 +116,7 @@ impl Rendered {
         Members {
             chain,
             configuration: m.configuration.shifted(shift_first),
+            exchange: m.exchange.shifted(shift_first),
             outcome: m.outcome.shifted(shift_first),
             patients: m.patients.shifted(shift_first),
             tool: m.tool.shifted(shift_first),
@@ -138,7 +139,7 @@ fn before_pod(event: &Event<'_>, stamp: Stamp, w: &mut Writer, members: &mut Mem
     }
     w.member("event").plain(event.name.as_str());
     if let Some(exchange) = &event.exchange {
-        uuid(w.member("exchange"), exchange);
+        members.exchange = spanned(w.member("exchange"), |w| uuid(w, exchange));
     }
     if !event.fields.is_empty() {
         w.member("fields")
@@ -250,6 +251,14 @@ fn truncated(event: &Event<'_>) -> u64 {
         + beyond(event.fields.len(), FIELDS_MAX)
         + beyond(event.patients.len(), PATIENTS_MAX)
         + beyond(event.details.len(), DETAILS_MAX)
+}
+
+/// A time as records write it.
+pub(crate) fn time_text(micros: i64) -> String {
+    let mut w = Writer::default();
+    time(&mut w, micros);
+    let quoted = String::from_utf8(w.finish()).unwrap_or_default();
+    quoted.trim_matches('"').to_owned()
 }
 
 /// Microseconds since 1970 as `2026-11-22T22:22:22.000001Z`.

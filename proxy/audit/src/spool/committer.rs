@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 use crate::catalogue::EventName;
-use crate::event::{Event, Outcome};
+use crate::event::Event;
 use crate::metrics::SinkMetrics;
 use crate::trail::{NotDurable, Receipt, now_micros};
 
 use super::disk::Disk;
 use super::{
-    Entry, Fate, Job, Limiter, Origin, Position, Queue, Reader, Recent, Refused, Retention,
-    SpoolSettings, Store,
+    Cadence, Entry, Fate, Job, Limiter, Origin, Position, Queue, Reader, Recent, Refused,
+    Retention, SpoolSettings, Store,
 };
 
 /// Records of one group commit.
@@ -92,6 +92,7 @@ pub(crate) struct Committer<D> {
     queue: Reader,
     /// Since when there are records that only a head in the page cache covers.
     uncovered_since: Option<Instant>,
+    cadence: Cadence,
     /// How many waited for the last commit.
     company: usize,
     /// Kept from commit to commit for their room.
@@ -101,9 +102,11 @@ pub(crate) struct Committer<D> {
 
 impl<D: Disk> Committer<D> {
     pub(crate) fn new(store: Store<D>, shared: Arc<Shared>, queue: Arc<Queue>) -> Self {
+        let cadence = Cadence::new(shared.settings.heartbeat, Instant::now());
         Self {
             store,
             shared,
+            cadence,
             queue: Reader(queue),
             uncovered_since: None,
             company: 0,
@@ -168,7 +171,20 @@ impl<D: Disk> Committer<D> {
         let mut fates = std::mem::take(&mut self.fates);
         fates.clear();
         let entries = jobs.iter().map(|job| &job.entry);
+        let began = Instant::now();
+        let due = self.cadence.wait(began).is_zero();
+        if due {
+            self.store.want_checkpoint();
+        }
+        let (records, (checkpoints, _)) = (self.store.run_records(), self.store.checkpoints());
         self.store.commit(entries, now_micros(), &mut fates);
+        let made = self.store.checkpoints().0 - checkpoints;
+        if due {
+            self.cadence.checked(made > 0, began);
+        }
+        let written = self.store.run_records() - records;
+        self.cadence.saw(written - made, began);
+        self.counted(EventName::AuditCheckpoint, made);
         self.hand_over();
         let full = fates.iter().any(|fate| matches!(fate, Err(Refused::Full)));
         self.publish(full);
@@ -190,6 +206,12 @@ impl<D: Disk> Committer<D> {
         if let Some(committed) = self.store.committed() {
             let gone = lock(&self.shared.recent).push(committed);
             drop(gone);
+        }
+    }
+
+    fn counted(&self, name: EventName, records: u64) {
+        if let Some(counter) = self.shared.events.get(name.index()) {
+            counter.fetch_add(records, Ordering::Relaxed);
         }
     }
 
@@ -218,12 +240,14 @@ impl<D: Disk> Committer<D> {
 
     /// Until the next look at what time brings about.
     fn patience(&self) -> Duration {
-        match self.uncovered_since {
+        let checkpoint = self.cadence.wait(Instant::now());
+        let rest = match self.uncovered_since {
             Some(since) if self.store.sound() => {
                 HEAD_SYNC_INTERVAL.saturating_sub(since.elapsed()).min(TICK)
             }
             _ => TICK,
-        }
+        };
+        rest.min(checkpoint)
     }
 
     /// Syncs the head where it is due: behind the waiters' backs, who have their answers.
@@ -256,6 +280,9 @@ impl<D: Disk> Committer<D> {
             }
         };
         self.strangers(counts);
+        if self.cadence.wait(Instant::now()).is_zero() {
+            self.commit(&mut []);
+        }
         self.cover();
         let was_sound = self.store.sound();
         let repaired = self.store.repair(now_micros()).is_ok() && !was_sound;
@@ -303,6 +330,13 @@ impl<D: Disk> Committer<D> {
         matches!(answer.try_recv(), Ok(Ok(_)))
     }
 
+    fn mark_end(&mut self) -> bool {
+        let marked = self.store.mark_end(now_micros());
+        self.hand_over();
+        self.counted(EventName::AuditStopped, u64::from(marked));
+        marked
+    }
+
     /// The end marker, after everything that still waits; without a request to close (all handles dropped) the log ends as it does in a crash.
     fn end(mut self, closing: Option<oneshot::Sender<bool>>) {
         // First nothing more may come, so that whatever was taken in is written before the end marker.
@@ -311,8 +345,7 @@ impl<D: Disk> Committer<D> {
         let counts = lock(&self.shared.limiter).close_window();
         self.strangers(counts);
         let Some(answer) = closing else { return };
-        let clean = self.own(&Event::new(EventName::AuditStopped, Outcome::Success))
-            && self.store.close(now_micros()).is_ok();
+        let clean = self.mark_end() && self.store.close(now_micros()).is_ok();
         self.publish(false);
         lock(&self.shared.standing).closed = true;
         // The lock ends with the store, before anybody hears of it.
@@ -327,7 +360,7 @@ impl<D: Disk> Committer<D> {
         *standing = Standing {
             bytes: self.store.bytes(),
             records: head.records,
-            checkpoint_micros: head.micros,
+            checkpoint_micros: self.store.checkpoints().1,
             sound: self.store.sound(),
             full: full || (standing.full && standing.bytes == self.store.bytes()),
             closed: false,

@@ -5,7 +5,7 @@
 //! the last sync, that sync's head is left. Each slot carries a MAC; the valid one with the highest counter holds. The file never grows, so
 //! that its sync costs no journal commit.
 
-use crate::keys::{AuditKeys, KID_BYTES};
+use crate::keys::{AuditKeys, KID_BYTES, hex};
 
 /// Bytes between the starts of two slots: a page, so that no sector holds parts of both.
 pub(crate) const SLOT_BYTES: usize = 4096;
@@ -35,6 +35,8 @@ pub(crate) struct Head {
     pub(crate) instance: [u8; 16],
     /// Runs of it so far.
     pub(crate) boot: u64,
+    /// The run that is under way, at random; zeros in heads of versions that had none. Two copies of one spool that go on apart are told apart by it.
+    pub(crate) run: [u8; 8],
     /// Segments from here to `base` are being deleted and may be there or not.
     pub(crate) floor: u64,
     /// The first segment that must be there.
@@ -60,7 +62,8 @@ pub(crate) struct Head {
 impl Head {
     /// The chain of a run of this spool.
     pub(crate) fn chain(&self) -> String {
-        format!("{}-{}", uuid::Uuid::from_bytes(self.instance), self.boot)
+        let instance = uuid::Uuid::from_bytes(self.instance);
+        format!("{instance}-{}-{}", self.boot, hex(&self.run))
     }
 
     /// A slot's bytes under the key that seals now.
@@ -90,7 +93,7 @@ impl Head {
         out.extend_from_slice(&self.base_prev);
         out.extend_from_slice(&self.hash);
         out.extend_from_slice(&self.pseudonym_check);
-        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&self.run);
         out.push(u8::from(self.closed));
         out.extend_from_slice(&key.kid);
         let tag = key.head_tag("head", &out);
@@ -170,10 +173,8 @@ fn decode_slot(slot: &[u8], keys: &AuditKeys) -> Option<Head> {
         base_prev: reader.take()?,
         hash: reader.take()?,
         pseudonym_check: reader.take()?,
-        closed: {
-            reader.take::<8>()?;
-            reader.take::<1>()? == [1]
-        },
+        run: reader.take()?,
+        closed: reader.take::<1>()? == [1],
     };
     let kid = reader.take::<KID_BYTES>()?;
     keys.find(&kid)?
@@ -214,6 +215,7 @@ mod tests {
             counter,
             instance: [1; 16],
             boot: 2,
+            run: [13; 8],
             floor: 3,
             base: 4,
             end,

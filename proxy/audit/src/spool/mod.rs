@@ -29,6 +29,13 @@
 //! A head with a sync of its own in every commit would close that window, and cost every request a second wait for the disk and about 100 µs of CPU a batch.
 //! A log that is rolled back *together with* its head verifies; only a copy elsewhere can show that. This is why there are sinks.
 //!
+//! # Checkpoints
+//! A MAC convinces only who has the key, and whoever has it can forge. So each record is also a leaf of the run's Merkle tree (see `tree`), whose head the committer signs: a
+//! *checkpoint* (see `checkpoint`) is the first record of the commit that comes a second after the first record without one, or when 1,024 wait for one, or alone
+//! when nothing has happened for as long as [`SpoolSettings::heartbeat`] says. The end marker is one too. Checkpoints are records like all others, so every sink gets them: wherever
+//! one of them is kept, the log up to it can't be changed or rolled back unseen. Their MAC has a key that is erased with each of them, so who takes the keys out of
+//! the running process can't make those of before.
+//!
 //! # Group commit
 //! One thread owns the files. It takes whatever waits in a bounded queue (see `queue`), chains what others have rendered, appends it with one write, syncs once, writes the head,
 //! and answers each waiter through a oneshot of its own (a shared condition would wake a herd). Under load one sync serves hundreds of requests; that saves CPU as much as time.
@@ -56,6 +63,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod cadence;
 mod committer;
 pub(crate) mod disk;
 mod frame;
@@ -69,9 +77,10 @@ mod walk;
 #[cfg(test)]
 pub(crate) mod model;
 
+pub(crate) use cadence::Cadence;
 pub(crate) use committer::{Committer, Shared, SinkState, lock};
 pub use frame::FrameError;
-pub(crate) use frame::{FRAME_BYTES_MAX, claimed};
+pub(crate) use frame::{FRAME_BYTES_MAX, claimed, decode_unproved};
 pub use head::Position;
 pub(crate) use head::{Head, SLOT_BYTES};
 pub(crate) use limiter::Limiter;
@@ -80,8 +89,8 @@ pub(crate) use queue::{Job, Queue, Reader, Waiter};
 pub(crate) use recent::RECENT_BYTES_MAX;
 pub(crate) use recent::{Committed, Recent};
 pub(crate) use store::{Entry, Fate, Origin, Refused, Store};
-pub(crate) use walk::Walk;
 pub use walk::WalkError;
+pub(crate) use walk::{Walk, content};
 
 /// When segments are deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +120,8 @@ pub struct SpoolSettings {
     pub queue_max: usize,
     /// When segments go.
     pub retention: Retention,
+    /// The longest time without a checkpoint while nothing happens (default 5 min).
+    pub heartbeat: Duration,
     /// This process's name in every record: the pod's or the host's.
     pub pod: String,
     /// The program's version, for `audit_started`.
@@ -130,6 +141,7 @@ impl SpoolSettings {
             strangers_window: Duration::from_mins(1),
             queue_max: 16_384,
             retention: Retention::Everything,
+            heartbeat: Duration::from_mins(5),
             pod: "local".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -195,6 +207,9 @@ pub enum OpenError {
     /// No key to write with.
     #[error(transparent)]
     Key(#[from] crate::keys::KeyError),
+    /// The ring has served a run of this process already.
+    #[error("this audit key ring has begun a run already: read `keys.audit` anew for another")]
+    KeysSpent,
     /// The first record of the run could not be written.
     #[error("the audit spool takes no record: {0}")]
     NotDurable(#[from] crate::trail::NotDurable),

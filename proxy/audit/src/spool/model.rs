@@ -421,6 +421,10 @@ enum Action {
     Commit(usize),
     /// What the committer does when the cadence says so.
     SyncHead,
+    /// A commit that begins with a checkpoint.
+    Checkpoint,
+    /// The end marker.
+    End,
     Reopen,
     CrashAfter(usize, Crash),
     /// Some operations work, the next ones don't: so a sync can fail behind a write that did not.
@@ -433,6 +437,8 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     let action = prop_oneof![
         6 => (1..4_usize).prop_map(Action::Commit),
         2 => Just(Action::SyncHead),
+        3 => Just(Action::Checkpoint),
+        1 => Just(Action::End),
         1 => Just(Action::Reopen),
         3 => (0..8_usize, prop_oneof![Just(Crash::Process), Just(Crash::Power)])
             .prop_map(|(operations, crash)| Action::CrashAfter(operations, crash)),
@@ -450,6 +456,8 @@ struct Run {
     settings: Arc<SpoolSettings>,
     /// Acknowledged, in order, with the segment that each is in.
     acknowledged: Vec<(Uuid, u64)>,
+    /// The checkpoints that the store calls durable, by the segment that each is in.
+    checkpoints: Vec<u64>,
     /// The newest that a head covers which went through a sync.
     proved: Option<Uuid>,
     /// How the run that is under way will end.
@@ -470,6 +478,7 @@ impl Run {
             keys: Arc::new(keys()),
             settings: Arc::new(settings),
             acknowledged: Vec::new(),
+            checkpoints: Vec::new(),
             proved: None,
             crash: Crash::Process,
             since_open: Crash::Process,
@@ -480,6 +489,8 @@ impl Run {
         match action {
             Action::Commit(records) => self.commit(*records),
             Action::SyncHead => self.sync_head(),
+            Action::Checkpoint => self.checkpoint(),
+            Action::End => self.end(),
             Action::Reopen => self.store = None,
             Action::CrashAfter(operations, crash) => {
                 lock(&self.disk.0).power = Some(*operations);
@@ -554,12 +565,36 @@ impl Run {
         );
     }
 
+    fn checkpoint(&mut self) {
+        let Some(store) = self.open() else { return };
+        let before = store.checkpoints().0;
+        store.want_checkpoint();
+        self.commit(1);
+        self.note_checkpoint(before);
+    }
+
+    fn end(&mut self) {
+        let Some(store) = self.open() else { return };
+        let before = store.checkpoints().0;
+        if store.mark_end(0) {
+            self.note_checkpoint(before);
+        }
+    }
+
+    fn note_checkpoint(&mut self, before: u64) {
+        let Some(store) = &self.store else { return };
+        if store.checkpoints().0 > before && store.sound() {
+            self.checkpoints.push(store.head().end.segment);
+        }
+    }
+
     fn release(&mut self, segments: u64) {
         let Some(store) = self.open() else { return };
         let keep = (store.head().base + segments).min(store.head().end.segment);
         // Whether or not it comes to pass, these are free to go.
         drop(store.release(keep, 0));
         self.acknowledged.retain(|(_, segment)| *segment >= keep);
+        self.checkpoints.retain(|segment| *segment >= keep);
     }
 
     /// The log as it lies there verifies and has what was acknowledged, in order. As long as the kernel lived, the head covers all of that;
@@ -588,6 +623,10 @@ impl Run {
                 "{uid} was acknowledged and is gone"
             );
         }
+        assert!(
+            report.checkpoints >= self.checkpoints.len() as u64 || first_head,
+            "a durable checkpoint is gone, or does not hold"
+        );
         let must = match self.since_open {
             Crash::Process => self.acknowledged.last().map(|(uid, _)| *uid),
             Crash::Power => self.proved,

@@ -8,9 +8,13 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::canonical::Writer;
-use crate::event::{Place, Rendered};
+use crate::catalogue::EventName;
+use crate::checkpoint::{Here, Sealer};
+use crate::event::{Place, Rendered, Stamp};
 use crate::keys::{AuditKeys, Derived, KeyError};
 use crate::record::{Facts, Record};
+use crate::trail::uid;
+use crate::tree::Tree;
 
 use super::disk::{Disk, segment_number};
 use super::frame::{Encoded, encode};
@@ -84,6 +88,14 @@ pub(crate) struct Store<D> {
     damage: Damage,
     /// Records behind the head that opening took in.
     recovered: u64,
+    /// Over the run's durable records.
+    tree: Tree,
+    sealer: Sealer,
+    /// The checkpoint that the next commit begins with.
+    wanted: Option<EventName>,
+    /// The run's durable checkpoints, and when the last of them was made (Unix microseconds).
+    checkpoints: u64,
+    checkpoint_micros: i64,
 }
 
 impl<D: Disk> Store<D> {
@@ -115,7 +127,13 @@ impl<D: Disk> Store<D> {
         if head.pseudonym_check != keys.pseudonym_check() {
             return Err(OpenError::PseudonymKeyChanged);
         }
-        let chain = Arc::from(head.chain().as_str());
+        let head = Head {
+            boot: head.boot + 1,
+            run: getrandom::u64().map_err(io::Error::other)?.to_be_bytes(),
+            ..head
+        };
+        let chain: Arc<str> = Arc::from(head.chain().as_str());
+        let sealer = sealer(&keys, micros, &chain)?;
         let mut pod = Writer::default();
         pod.text(&settings.pod);
         let pod = pod.finish();
@@ -133,6 +151,11 @@ impl<D: Disk> Store<D> {
             bytes: 0,
             damage: Damage::None,
             recovered: 0,
+            tree: Tree::default(),
+            sealer,
+            wanted: None,
+            checkpoints: 0,
+            checkpoint_micros: 0,
         };
         store.check_segments(&names)?;
         store.recover(micros)?;
@@ -195,9 +218,7 @@ impl<D: Disk> Store<D> {
             };
             self.take_in(next, 0)?;
         }
-        self.head.boot += 1;
         self.head.closed = false;
-        self.chain = Arc::from(self.head.chain().as_str());
         self.write_head(micros).map_err(|error| match error {
             HeadError::Io(error) => OpenError::Io(error),
             HeadError::Key(error) => OpenError::Key(error),
@@ -279,6 +300,7 @@ impl<D: Disk> Store<D> {
         let ready = self.repair(micros).is_ok();
         match self.keys.sealing(micros / 1_000_000) {
             Ok(key) if ready => {
+                self.begin_with_checkpoint(key, micros, &mut batch);
                 fates.extend(entries.map(|entry| self.render(entry, key, &mut batch)));
             }
             _ => fates.extend(entries.map(|_| Err(Refused::Broken))),
@@ -290,6 +312,48 @@ impl<D: Disk> Store<D> {
             }
         }
         self.batch = batch;
+        // One that found no room is asked for again when it is due again.
+        self.wanted = None;
+    }
+
+    /// The next commit begins with a checkpoint over all that is durable before it.
+    pub(crate) fn want_checkpoint(&mut self) {
+        self.wanted = Some(EventName::AuditCheckpoint);
+    }
+
+    /// Commits the end marker, which is the run's last checkpoint; whether it is durable.
+    pub(crate) fn mark_end(&mut self, micros: i64) -> bool {
+        let before = self.checkpoints;
+        self.wanted = Some(EventName::AuditStopped);
+        self.commit(std::iter::empty(), micros, &mut Vec::new());
+        self.checkpoints > before
+    }
+
+    /// Puts the wanted checkpoint in front. Where there is no room for it the events come first: its absence is seen.
+    fn begin_with_checkpoint(&self, key: &Derived, micros: i64, batch: &mut Batch) {
+        let Some(event) = self.wanted else { return };
+        let here = Here {
+            chain: &self.chain,
+            size: self.tree.size(),
+            root: self.tree.root(),
+            event,
+            stamp: Stamp {
+                uid: uid(micros),
+                micros,
+                stranger: false,
+            },
+            last: self.head.hash,
+        };
+        let origin = match event {
+            EventName::AuditStopped => Origin::Trail,
+            // The last room belongs to the end marker, and to what is said of sinks.
+            _ => Origin::Known,
+        };
+        let entry = Entry {
+            rendered: self.sealer.seal(&here),
+            origin,
+        };
+        batch.checkpoint = self.render(&entry, key, batch).is_ok().then_some(micros);
     }
 
     /// What the last commit wrote, for whoever wants it without reading it back; once.
@@ -412,6 +476,13 @@ impl<D: Disk> Store<D> {
         self.next_seq = batch.seq;
         self.head.end.offset += length;
         self.head.hash = batch.hash;
+        let leaves = batch.placed.iter();
+        leaves.for_each(|placed| self.tree.append(placed.hash));
+        if let Some(micros) = batch.checkpoint {
+            self.sealer.step();
+            self.checkpoints += 1;
+            self.checkpoint_micros = micros;
+        }
         let records = batch.placed.len() as u64;
         self.head.records += records;
         self.head.stranger_bytes += batch.strangers;
@@ -553,6 +624,16 @@ impl<D: Disk> Store<D> {
         self.bytes
     }
 
+    /// The run's durable checkpoints, and when the last of them was made (Unix microseconds; 0: none yet).
+    pub(crate) fn checkpoints(&self) -> (u64, i64) {
+        (self.checkpoints, self.checkpoint_micros)
+    }
+
+    /// The run's durable records.
+    pub(crate) fn run_records(&self) -> u64 {
+        self.tree.size()
+    }
+
     /// Records that a power failure now would leave behind the durable head.
     pub(crate) fn uncovered(&self) -> u64 {
         self.uncovered
@@ -585,6 +666,8 @@ struct Batch {
     seq: u64,
     strangers: u64,
     placed: Vec<Placed>,
+    /// It begins with a checkpoint, made at this time.
+    checkpoint: Option<i64>,
 }
 
 /// A record in a batch's buffer.
@@ -603,6 +686,7 @@ impl Batch {
         self.buffer.shrink_to(BATCH_BYTES_KEPT);
         self.placed.clear();
         (self.hash, self.seq, self.strangers) = (hash, seq, 0);
+        self.checkpoint = None;
     }
 }
 
@@ -612,6 +696,14 @@ enum HeadError {
     Io(io::Error),
     #[error(transparent)]
     Key(KeyError),
+}
+
+/// What makes the checkpoints of a run: of the key that seals when it begins.
+fn sealer(keys: &AuditKeys, micros: i64, chain: &str) -> Result<Sealer, OpenError> {
+    let key = keys.sealing(micros / 1_000_000)?;
+    let parts = key.signer().zip(key.ratchet(chain));
+    let (signer, ratchet) = parts.ok_or(OpenError::KeysSpent)?;
+    Ok(Sealer::new(signer, ratchet))
 }
 
 /// Makes the head that opening found durable, before anything is built on it or another slot is written: a run that was killed left it to the page cache.

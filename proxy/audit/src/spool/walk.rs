@@ -88,9 +88,15 @@ impl Walk {
         if frame.prev != self.prev && !self.any {
             return Err(WalkError::Prev);
         }
-        let record = Record::hashed(frame.json, frame.hash)?;
-        if *record.prev() != frame.prev || record.seq() != frame.seq {
-            return Err(WalkError::Disagree);
+        let record = content(&frame)?;
+        self.follow(&record)?;
+        Ok((frame, record))
+    }
+
+    /// Takes a record as the next.
+    pub(crate) fn follow(&mut self, record: &Record) -> Result<(), WalkError> {
+        if *record.prev() != self.prev && !self.any {
+            return Err(WalkError::Prev);
         }
         let same_chain = matches!(&self.last, Some((chain, _)) if chain == record.chain());
         let expected = match &self.last {
@@ -101,12 +107,19 @@ impl Walk {
         if expected != Some(record.seq()) {
             return Err(WalkError::Seq);
         }
-        self.prev = frame.hash;
+        self.prev = record.hash();
         self.any = false;
         match &mut self.last {
             Some((_, seq)) if same_chain => *seq = record.seq(),
             last => *last = Some((record.chain().to_owned(), record.seq())),
         }
-        Ok((frame, record))
+        Ok(())
     }
+}
+
+/// The record in a frame, which must agree with it.
+pub(crate) fn content(frame: &Frame<'_>) -> Result<Record, WalkError> {
+    let record = Record::hashed(frame.json, frame.hash)?;
+    let agree = *record.prev() == frame.prev && record.seq() == frame.seq;
+    agree.then_some(record).ok_or(WalkError::Disagree)
 }

@@ -5,33 +5,84 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
+use crate::catalogue::EventName;
 use crate::spool::disk::{Directory, Disk};
 use crate::spool::model::keys;
 use crate::spool::{SpoolSettings, Store};
 
-struct Log {
+mod matrix;
+
+pub(crate) struct Log {
     _root: tempfile::TempDir,
-    spool: PathBuf,
-    state: PathBuf,
+    pub(crate) spool: PathBuf,
+    pub(crate) state: PathBuf,
+    segment_bytes: u64,
 }
 
 impl Log {
     /// A closed log of `commits` records, each committed alone, in small segments.
     fn new(commits: u64) -> Self {
+        let log = Self::empty(1000);
+        log.write(commits);
+        log
+    }
+
+    fn empty(segment_bytes: u64) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let log = Self {
+        Self {
             spool: root.path().join("spool"),
             state: root.path().join("state"),
             _root: root,
-        };
-        log.write(commits);
+            segment_bytes,
+        }
+    }
+
+    /// A closed log of one run with so many events, a checkpoint after every few, and its end marker, in small segments.
+    pub(crate) fn checked(events: usize, every: usize) -> Self {
+        let log = Self::empty(1500);
+        log.run(events, every, true);
         log
+    }
+
+    /// One more run.
+    fn run(&self, events: usize, every: usize, end: bool) {
+        let mut store = self.store();
+        for n in 0..events {
+            if n > 0 && n % every == 0 {
+                store.want_checkpoint();
+            }
+            let name = match n {
+                0 => EventName::AuditStarted,
+                _ => EventName::PhiRead,
+            };
+            assert!(store.commit_one(name).is_ok());
+        }
+        if end {
+            assert!(store.mark_end(2));
+            store.close(2).unwrap();
+        }
+    }
+
+    /// The records, whatever is wrong with the log.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        walk(&self.spool, &self.state, &keys(), |record| {
+            records.push(record.clone());
+        })
+        .unwrap();
+        records
+    }
+
+    pub(crate) fn flip_last_byte(&self, segment: u64) {
+        let mut bytes = fs::read(self.segment(segment)).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(self.segment(segment), bytes).unwrap();
     }
 
     fn store(&self) -> Store<Directory> {
         let disk = Directory::open(&self.spool, &self.state).unwrap().unwrap();
         let mut settings = SpoolSettings::new(&self.spool, &self.state);
-        settings.segment_bytes = 1000;
+        settings.segment_bytes = self.segment_bytes;
         Store::open(disk, Arc::new(keys()), Arc::new(settings), 1).unwrap()
     }
 

@@ -2,9 +2,10 @@
 
 use safeguard_audit::query::Query;
 use safeguard_audit::sink::s3::read::{self, BucketAnswer, BucketReport, Range, ReadError};
+use safeguard_audit::verify::Anchors;
 use safeguard_policy::{Output, S3, SELECTABLE_EVENTS};
 
-use super::{Log, counted};
+use super::{Log, checkpoints, counted};
 use crate::aws::s3::S3Store;
 use crate::cli::config::runtime;
 use crate::cli::{CliError, Exit, Terminal};
@@ -48,6 +49,13 @@ pub(super) fn verify(log: &Log, terminal: &mut Terminal<'_>) -> Result<Exit, Cli
     )?;
     notices(&report, terminal)?;
     Ok(Exit::Well)
+}
+
+/// The newest checkpoints that the bucket has.
+pub(super) fn anchors(log: &Log) -> Result<Anchors, CliError> {
+    let (answer, _) = ask(log, &checkpoints())?;
+    judge(&answer.report)?;
+    Ok(Anchors::of(&answer.records))
 }
 
 fn output(log: &Log) -> Result<&S3, CliError> {

@@ -5,11 +5,12 @@ use std::path::Path;
 use safeguard_audit::query::Query;
 use safeguard_audit::sink::postgres::PostgresSettings;
 use safeguard_audit::sink::postgres::read::{self, ReadError, TableAnswer};
+use safeguard_audit::verify::Anchors;
 use safeguard_certs::Suite;
 use safeguard_policy::{Output, Postgresql};
 use zeroize::Zeroizing;
 
-use super::{Log, ReaderArgs};
+use super::{Log, ReaderArgs, checkpoints};
 use crate::cli::{CliError, Terminal};
 use crate::delivery;
 
@@ -37,6 +38,13 @@ pub(super) fn ask(
         .map_err(|error| CliError::Internal(format!("no runtime: {error}")))?;
     let answer = runtime.block_on(read::query(&settings, &log.keys, query));
     Ok((answer.map_err(refused)?, place))
+}
+
+/// The newest checkpoints that the table has.
+pub(super) fn anchors(log: &Log, reader: &ReaderArgs) -> Result<Anchors, CliError> {
+    let (answer, _) = ask(log, reader, &checkpoints())?;
+    judge(&answer)?;
+    Ok(Anchors::of(&answer.records))
 }
 
 fn output(log: &Log) -> Result<&Postgresql, CliError> {

@@ -188,3 +188,93 @@ fn a_time_is_the_beginning_of_one_in_the_log() {
         assert!(super::time(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn an_auditor_with_the_public_key_alone_verifies_a_copy_an_export_and_one_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(folder.path());
+    let (_keys, key) = key_file(&KEY);
+    let log = ["--spool", &spool, "--key-file", &key, "--key-format", "raw"];
+    let with = |verb: &str, more: &[&str]| {
+        run(
+            &[&["audit", verb, "--key-id", "aud"], &log[..], more].concat(),
+            "",
+        )
+    };
+    let public = with("public-key", &[]).out.trim().to_owned();
+    assert!(public.starts_with("safeguard/audit/key/aud+"), "{public}");
+    let offline = |more: &[&str], input: &str| {
+        run(
+            &[&["audit", "verify", "--public-key", &public], more].concat(),
+            input,
+        )
+    };
+    let copy = offline(&["--spool", &spool], "");
+    assert_eq!(copy.exit, Exit::Well, "{}", copy.err);
+    assert!(copy.out.contains("signed: 1 checkpoint"), "{}", copy.out);
+
+    let export = with("query", &["--format", "jsonl"]).out;
+    assert_eq!(offline(&["--records", "-"], &export).exit, Exit::Well);
+    let changed = export.replacen("user_login", "user_logout", 1);
+    let found = offline(&["--records", "-"], &changed);
+    assert_eq!(found.exit, Exit::Finding);
+    assert!(
+        found.err.contains("line 2: it was changed"),
+        "{}",
+        found.err
+    );
+
+    // The end marker's checkpoint, kept elsewhere, is an anchor.
+    let anchor = folder.path().join("anchor.jsonl");
+    std::fs::write(&anchor, export.lines().last().unwrap()).unwrap();
+    let anchor = anchor.to_str().unwrap();
+    let held = with("verify", &["--anchor", anchor]);
+    assert!(held.out.contains("anchors: 1 of 1 held"), "{}", held.out);
+    let cut: String = export
+        .lines()
+        .take(2)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let found = offline(&["--records", "-", "--anchor", anchor], &cut);
+    assert_eq!(found.exit, Exit::Finding);
+    assert!(
+        found.err.contains("cut off or rolled back"),
+        "{}",
+        found.err
+    );
+
+    let event: serde_json::Value = serde_json::from_str(export.lines().nth(2).unwrap()).unwrap();
+    let uid = event["uid"].as_str().unwrap();
+    let proof = with("prove", &["--uid", uid]).out;
+    let verified = |proof: &str| run(&["audit", "verify-proof", "--public-key", &public], proof);
+    let proved = verified(&proof);
+    assert_eq!(proved.exit, Exit::Well, "{}", proved.err);
+    assert_eq!(proved.out.trim(), export.lines().nth(2).unwrap());
+    let moved = proof.replacen("index 2", "index 1", 1);
+    assert_eq!(verified(&moved).exit, Exit::Finding);
+
+    let requests = folder.path().join("requests");
+    std::fs::write(&requests, format!("{}\n", "0".repeat(32))).unwrap();
+    let missing = with("verify", &["--requests", requests.to_str().unwrap()]);
+    assert_eq!(missing.exit, Exit::Finding);
+    assert!(missing.err.contains("1 of 1 requests"), "{}", missing.err);
+}
+
+#[test]
+fn a_log_that_is_not_named_is_a_usage_error() {
+    for arguments in [
+        &["audit", "verify"][..],
+        &["audit", "query"],
+        &["audit", "verify", "--spool", "/nowhere"],
+        &[
+            "audit",
+            "verify",
+            "--public-key",
+            "nonsense",
+            "--spool",
+            "/nowhere",
+        ],
+    ] {
+        assert_eq!(run(arguments, "").exit, Exit::Usage, "{arguments:?}");
+    }
+}
