@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use safeguard_tests::client::Client;
 use safeguard_tests::configuration::{KEYS, Setup};
 use safeguard_tests::relay::Relay;
-use safeguard_tests::sidecar::{Sidecar, command, path_text};
+use safeguard_tests::sidecar::{Sidecar, command, metric_reaches, path_text};
 use safeguard_tests::spool;
 use safeguard_tests::store::{BUCKET, SECRET, Store};
 use safeguard_tests::tokens::{physician, sign};
@@ -15,6 +15,10 @@ use safeguard_tests::wait::eventually;
 use serde_json::{Value, json};
 
 use crate::patients::assert_no_value;
+
+const SENT: &str = "safeguard_audit_sink_events_total";
+/// What was there already when it was put again.
+const REPEATED: [&str; 2] = ["sink=\"s3\"", "result=\"duplicate\""];
 
 async fn upstream() -> Upstream {
     let patients = json!({"patients": [{"patient_id": "p-1", "ssn": "123-45-6789"}]});
@@ -84,6 +88,14 @@ async fn delivered(sidecar: &Sidecar) -> Vec<Value> {
             .then_some(events)
     })
     .await
+}
+
+/// Waits for it: behind it the sink has asked about the bucket, and puts.
+async fn first_object(store: &Store) {
+    eventually("the first object", || async {
+        (!store.versions().await.is_empty()).then_some(())
+    })
+    .await;
 }
 
 /// That the bucket verifies, and what it says.
@@ -156,7 +168,8 @@ async fn a_sidecar_killed_in_the_middle_of_an_upload_leaves_no_second_object() {
     store.output(&mut setup, &format!("https://localhost:{}", relay.port), "");
     let mut sidecar = Sidecar::start(setup).await;
     let mut agent = client(&sidecar).await;
-    for _ in 0..4 {
+    first_object(&store).await;
+    for _ in 0..3 {
         finds(&mut agent, 5).await;
         // The answer to a put never comes: the object may be there, and the sidecar does not know it.
         let before = store.versions().await.len();
@@ -170,6 +183,7 @@ async fn a_sidecar_killed_in_the_middle_of_an_upload_leaves_no_second_object() {
         relay.mend();
         sidecar.launch_again();
         sidecar.ready().await;
+        metric_reaches(&sidecar, SENT, &REPEATED, 1.0).await;
         agent = client(&sidecar).await;
     }
     let events = delivered(&sidecar).await;
@@ -297,4 +311,124 @@ async fn verified(setup: &Setup) -> String {
     let (code, out, err) = audit(setup, &["verify", "--from", "s3"]).await;
     assert_eq!(code, 1, "{out}{err}");
     err
+}
+
+/// The one piece of JSON in the documentation that holds a word, for the bucket of the tests.
+fn documented(word: &str) -> String {
+    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+    let text = std::fs::read_to_string(manual).expect("the manual");
+    let pieces: Vec<&str> = text
+        .split("```json\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .filter(|piece| piece.contains(word))
+        .collect();
+    assert_eq!(pieces.len(), 1, "one piece with {word}");
+    pieces[0].replace("hipaa-audit-logs", BUCKET)
+}
+
+/// Lets the process and its commands be a role with a policy.
+async fn become_role(setup: &mut Setup, store: &Store, policy: &str) {
+    let credentials = store.ask(&["role", policy]).await;
+    let names = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ];
+    assert_eq!(credentials.lines().count(), names.len());
+    for (name, value) in names.into_iter().zip(credentials.lines()) {
+        setup.set(name, value);
+    }
+}
+
+#[tokio::test]
+async fn the_role_and_the_lifecycle_of_the_manual_are_enough_and_no_more_is_possible() {
+    let upstream = upstream().await;
+    let mut setup = Setup::new(&upstream.url());
+    let mut store = Store::of(&mut setup);
+    store.up_with_bucket().await;
+    let relay = Relay::start(store.port()).await;
+    let endpoint = format!("https://localhost:{}", relay.port);
+    let kms = "      encryption: aws:kms\n      kms_key_id: tests\n";
+    store.output(&mut setup, &endpoint, kms);
+    let config = setup.write();
+    let online = async |setup: &Setup| {
+        let check = command(
+            setup,
+            &["check", "--online", "--config", path_text(&config)],
+        )
+        .await;
+        String::from_utf8_lossy(&check.stdout).into_owned()
+            + &String::from_utf8_lossy(&check.stderr)
+    };
+    let words = online(&setup).await;
+    assert!(words.contains("the bucket has no lifecycle"), "{words}");
+    store
+        .ask(&["lifecycle", &documented("NoncurrentVersionExpiration")])
+        .await;
+    let policy = documented("s3:PutObjectRetention");
+    become_role(&mut setup, &store, &policy).await;
+    let words = online(&setup).await;
+    assert!(
+        !words.contains("audit_logging.output[s3]") && !words.contains("unlocked"),
+        "{words}"
+    );
+    let mut sidecar = Sidecar::start(setup).await;
+    let mut agent = client(&sidecar).await;
+    finds(&mut agent, 3).await;
+    first_object(&store).await;
+    // An object whose answer is lost comes again, and the role may not look at it.
+    relay.deafen();
+    let before = store.versions().await.len();
+    finds(&mut agent, 3).await;
+    eventually("an object whose answer is lost", || async {
+        (store.versions().await.len() > before).then_some(())
+    })
+    .await;
+    sidecar.kill().await;
+    relay.mend();
+    sidecar.launch_again();
+    sidecar.ready().await;
+    metric_reaches(&sidecar, SENT, &REPEATED, 1.0).await;
+    let (code, _, words) = audit(&sidecar.setup, &["query", "--from", "s3"]).await;
+    assert!(
+        code != 0 && words.contains("AccessDenied"),
+        "the role reads nothing: {words}"
+    );
+    let reader = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":["s3:ListBucketVersions","s3:GetObject","s3:GetObjectVersion"],"Resource":["arn:aws:s3:::{BUCKET}","arn:aws:s3:::{BUCKET}/audit/*"]}}]}}"#
+    );
+    become_role(&mut sidecar.setup, &store, &reader).await;
+    let events = delivered(&sidecar).await;
+    assert!(numbers(&events).values().all(|times| *times == 1));
+    let words = assert_whole(&sidecar.setup).await;
+    assert!(!words.contains("two objects"), "{words}");
+    for version in store.versions().await {
+        assert_eq!(version["sse"], "aws:kms", "{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_certificate_and_authority_of_the_store_need_no_restart() {
+    let upstream = upstream().await;
+    let mut setup = Setup::new(&upstream.url());
+    let mut store = Store::of(&mut setup);
+    store.up_with_bucket().await;
+    let sidecar = Sidecar::start(setup).await;
+    let mut agent = client(&sidecar).await;
+    finds(&mut agent, 1).await;
+    delivered(&sidecar).await;
+    store.down();
+    let authority = store.renew_certificate();
+    let known = std::fs::read_to_string(store.ca_file()).expect("a file");
+    store.up().await;
+    finds(&mut agent, 2).await;
+    sidecar
+        .event("sink_failed", |event| event["details"]["sink"] == "s3")
+        .await;
+    std::fs::write(store.ca_file(), known + &authority).expect("a file");
+    delivered(&sidecar).await;
+    sidecar
+        .event("sink_recovered", |event| event["details"]["sink"] == "s3")
+        .await;
 }

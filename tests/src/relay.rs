@@ -47,7 +47,7 @@ impl Relay {
         self.way.send_replace(Way::Cut);
     }
 
-    /// Ends every connection; of new ones what the client asks over TLS passes, and what the server answers does not.
+    /// Of new connections, what the client asks over TLS passes, and what the server answers does not.
     pub fn deafen(&self) {
         self.way.send_replace(Way::Deaf);
     }
@@ -76,7 +76,7 @@ async fn pass(mut near: TcpStream, to: u16, mut way: watch::Receiver<Way>) {
     };
     tokio::select! {
         _ended = passing => {}
-        _changed = way.changed() => {}
+        _ended = way.wait_for(|way| *way == Way::Cut || (now == Way::Deaf && *way != now)) => {}
     }
 }
 

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::clinic::free_port;
 use crate::configuration::Setup;
+use crate::pki::Authority;
 use crate::real;
 use crate::wait::eventually;
 
@@ -23,6 +24,8 @@ const KMS_KEY: &str = "tests:bWluaW8ta21zLWtleS1vZi10aGUtdGVzdHMtMDEyMzQ=";
 #[derive(Debug)]
 pub struct Store {
     folder: TempDir,
+    /// The authorities that boto3 trusts.
+    trusted: PathBuf,
     port: u16,
     is_encrypting: bool,
     server: Option<Child>,
@@ -42,6 +45,7 @@ impl Store {
         std::fs::write(certificates.join("private.key"), &server.key_pem).expect("a file");
         std::fs::write(folder.path().join("ca.pem"), &setup.authority.pem).expect("a file");
         let store = Self {
+            trusted: folder.path().join("ca.pem"),
             folder,
             port: free_port(),
             is_encrypting: true,
@@ -65,6 +69,27 @@ impl Store {
     pub fn with_encryption(mut self) -> Self {
         self.is_encrypting = true;
         self
+    }
+
+    /// Puts a certificate of another authority in place of its own, for the next start, and lets boto3 trust it. The authority's PEM.
+    ///
+    /// # Panics
+    /// If it can't be written.
+    pub fn renew_certificate(&mut self) -> String {
+        let authority = Authority::new("another");
+        let server = authority.server(&["localhost"]);
+        let certificates = self.path("certs");
+        std::fs::write(certificates.join("public.crt"), &server.certificate_pem).expect("a file");
+        std::fs::write(certificates.join("private.key"), &server.key_pem).expect("a file");
+        self.trusted = self.path("new-ca.pem");
+        std::fs::write(&self.trusted, &authority.pem).expect("a file");
+        authority.pem
+    }
+
+    /// The file from which the sidecar reads the authority.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.path("ca.pem")
     }
 
     /// Where it keeps what it has.
@@ -168,7 +193,7 @@ impl Store {
             .args(arguments)
             .env("AWS_ACCESS_KEY_ID", USER)
             .env("AWS_SECRET_ACCESS_KEY", SECRET)
-            .env("AWS_CA_BUNDLE", self.path("ca.pem"))
+            .env("AWS_CA_BUNDLE", &self.trusted)
             .output()
             .await
             .expect("python with boto3");

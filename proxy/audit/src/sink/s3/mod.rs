@@ -1,6 +1,6 @@
 //! A bucket as a sink: objects that nobody can change or delete before their time.
 //!
-//! A batch becomes an object a chain, cut where it grows too long ([`object`]). Each is put once: its name is made of its content, and a put under a name that is taken
+//! A batch becomes an object a chain and day, cut where it grows too long ([`object`]). Each is put once: its name is made of its content, and a put under a name that is taken
 //! is refused by the store (`If-None-Match: *`), which makes a batch that comes again harmless. So that it is cut again as it was there is a [`plan`].
 //!
 //! Nothing is believed that the store does not say: a bucket without Object Lock is refused where it is required ([`bucket`]), and so is a store that answers a put
@@ -135,7 +135,7 @@ impl<S: Store> S3<S> {
         Ok(kept.unwrap_or_else(|| Plan::beginning(first, key)))
     }
 
-    /// The batch in parts, each with its place in it: of one chain, no longer than an object may be, cut where the plan says.
+    /// The batch in parts, each with its place in it: of one chain and one day, no longer than an object may be, cut where the plan says.
     fn parts<'r>(&self, batch: &'r [Record], plan: &Plan) -> Vec<(usize, &'r [Record])> {
         let mut parts = Vec::new();
         let (mut begin, mut bytes) = (0, 0);
@@ -143,6 +143,7 @@ impl<S: Store> S3<S> {
             bytes += record.bytes().len() + 1;
             let ends = batch.get(place + 1).is_none_or(|next| {
                 next.chain() != record.chain()
+                    || object::day(next) != object::day(record)
                     || bytes + next.bytes().len() + 1 > self.settings.object_bytes_max
                     || plan.cuts(record)
             });

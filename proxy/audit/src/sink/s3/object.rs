@@ -1,4 +1,4 @@
-//! One object: events of one chain as lines, compressed, sealed, and named by what is in it.
+//! One object: events of one chain and one day as lines, compressed, sealed, and named by what is in it.
 //!
 //! `dt=2026-11-23/chain=<chain>/<first>-<last>-<digest>.ndjson.zst[.sealed]`, numbers of 20 digits so that names order as events do; the digest is the
 //! first 16 bytes of SHA-256 over the object's bytes. The same events give the same bytes and so the same name, as the seal is deterministic
@@ -38,7 +38,7 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// Of records of one chain, in their order; sealed if there is a key. Takes the processor for some 10 ms a MiB.
+    /// Of records of one chain and one day, in their order; sealed if there is a key. Takes the processor for some 10 ms a MiB.
     pub(super) fn of(records: &[Record], key: Option<&Derived>) -> Result<Self, MakeError> {
         let (first, last) = records.first().zip(records.last()).ok_or(MakeError)?;
         let length = records.iter().map(|record| record.bytes().len() + 1);
@@ -49,7 +49,7 @@ impl Object {
         }
         let packed = zstd::bulk::compress(&lines, LEVEL).map_err(|_| MakeError)?;
         let place = Place {
-            day: first.time().get(..10).unwrap_or_default().to_owned(),
+            day: day(first).to_owned(),
             chain: first.chain().to_owned(),
             first: first.seq(),
             last: last.seq(),
@@ -67,10 +67,15 @@ impl Object {
     }
 }
 
+/// The day of a record, `2026-11-23`.
+pub(super) fn day(record: &Record) -> &str {
+    record.time().get(..10).unwrap_or_default()
+}
+
 /// What an object's name says of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Of its first event, `2026-11-23`.
+    /// Of its events, `2026-11-23`.
     pub(super) day: String,
     pub(super) chain: String,
     pub(super) first: u64,
@@ -186,7 +191,8 @@ pub(super) fn open(
         }
         let record = Record::parse(line).map_err(|_| ObjectError::Record)?;
         let follows = records.last().is_none_or(|last| last.seq() < record.seq());
-        if record.chain() != named.place.chain || !follows {
+        let is_here = record.chain() == named.place.chain && day(&record) == named.place.day;
+        if !is_here || !follows {
             return Err(ObjectError::Content);
         }
         records.push(record);

@@ -111,10 +111,11 @@ pub async fn walk(
                 reading.name(&of_one_name, &mut each).await?;
                 of_one_name.clear();
             }
-            // Many versions of one name are a sign by themselves: the oldest are what counts, so each is kept, up to a page.
-            if of_one_name.len() < PAGE_VERSIONS {
-                of_one_name.push(version);
+            // The newest come first. Many versions of one name are a finding by themselves, and the oldest is what counts: it is kept in any case.
+            if of_one_name.len() >= PAGE_VERSIONS {
+                of_one_name.pop();
             }
+            of_one_name.push(version);
         }
         if page.next.is_none() {
             break;
@@ -159,7 +160,7 @@ pub async fn query(
         // An event that stands in two objects is one.
         let same = found.range(..place).rev();
         let mut same = same.take_while(|one| one.time() == record.time());
-        if !same.any(|one| one.uid() == record.uid()) {
+        if !same.any(|one| *one == record) {
             found.insert(place, record);
             if found.len() > limit {
                 found.pop_front();
@@ -197,7 +198,7 @@ impl<S: Store> Reading<'_, S> {
                     query.push(("version-id-marker", id.clone()));
                 }
             }
-            // Names of earlier days come first: the list begins a day before the range, for an object is named by its first event.
+            // Names of earlier days come first.
             None => query.extend(self.begin().map(|name| ("key-marker", name))),
         }
         let answer = self.store.ask(Ask::of_bucket(query)).await?;
@@ -206,7 +207,7 @@ impl<S: Store> Reading<'_, S> {
     }
 
     fn begin(&self) -> Option<String> {
-        let day = day_of(self.range.since.as_deref()?)?.previous_day()?;
+        let day = day_of(self.range.since.as_deref()?)?;
         Some(format!("{}dt={day}", self.settings.prefix))
     }
 
@@ -305,10 +306,10 @@ impl<S: Store> Reading<'_, S> {
             .is_some_and(|end| end < today)
     }
 
-    /// Only days are compared: an object of the day before may hold events of the range's first.
+    /// Whether its day is behind the range.
     fn is_out_of_range(&self, named: &Named) -> bool {
         let until = self.range.until.as_deref();
-        until.is_some_and(|until| named.place.day.as_str() > until)
+        until.is_some_and(|until| named.place.day.as_str() >= until)
     }
 
     fn finish(mut self) -> BucketReport {

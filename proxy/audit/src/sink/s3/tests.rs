@@ -11,6 +11,7 @@ use crate::event::{
     tests::{full, place},
 };
 use crate::keys::AuditKey;
+use crate::query::Query;
 
 /// What a shelf answers in place of the truth: a status, a code, and whether the question is obeyed all the same.
 type Fault = (u16, &'static str, bool);
@@ -83,7 +84,10 @@ impl Shelf {
             },
             ("GET", None) if question == Some("versions") => {
                 let objects = self.objects.lock().unwrap();
-                let versions = objects.iter().map(|(name, bytes)| {
+                let marker = ask.query.iter().find(|(name, _)| *name == "key-marker");
+                let marker = marker.map_or("", |(_, marker)| marker.as_str());
+                let after = objects.iter().filter(|(name, _)| name.as_str() > marker);
+                let versions = after.map(|(name, bytes)| {
                     format!("<Version><Key>{name}</Key><VersionId>1</VersionId><IsLatest>true</IsLatest><Size>{}</Size></Version>", bytes.len())
                 });
                 let list = format!(
@@ -400,6 +404,44 @@ async fn objects_are_cut_at_their_bound_and_at_the_end_of_a_run() {
     let (numbers, report) = read_back(&shelf).await;
     assert_eq!(numbers, (0..10).collect::<Vec<_>>());
     assert_eq!((report.links, report.chains, report.objects), (9, 1, 4));
+}
+
+#[tokio::test]
+async fn an_object_holds_one_day_and_a_range_reads_no_other() {
+    let (shelf, state) = (Shelf::default(), tempfile::tempdir().unwrap());
+    let day = 86_400_000_000;
+    let mut prev = [0; 32];
+    let mut all = Vec::new();
+    for seq in 0..6 {
+        let mut place = place(seq, &prev);
+        place.stamp.micros += i64::try_from(seq).unwrap() / 2 * day;
+        let record = Record::parse(&canonical(&full(), &place)).unwrap();
+        prev = record.hash();
+        all.push(record);
+    }
+    sink(&shelf, state.path(), settings())
+        .take(&all)
+        .await
+        .unwrap();
+    assert_eq!(shelf.names().len(), 3);
+    let second = object::day(&all[2]).to_owned();
+    let (settings, keys) = (settings(), keys());
+    let asked = Query {
+        since: Some(second.clone()),
+        until: Some(object::day(&all[4]).to_owned()),
+        ..Query::default()
+    };
+    shelf.asked.lock().unwrap().clear();
+    let answer = read::query(&&shelf, &settings, &keys, &asked)
+        .await
+        .unwrap();
+    assert_eq!(answer.records, all[2..4]);
+    let asked = shelf.asked.lock().unwrap();
+    let fetched: Vec<_> = asked.iter().filter_map(|ask| ask.name.clone()).collect();
+    assert!(
+        fetched.len() == 1 && fetched[0].contains(&second),
+        "{fetched:?}"
+    );
 }
 
 #[tokio::test]
