@@ -29,6 +29,7 @@ pub mod paths;
 pub mod patients;
 pub mod peer_stream;
 pub mod readiness;
+pub mod redis;
 pub mod refuse;
 pub mod reload;
 pub mod rewrite;

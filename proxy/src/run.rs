@@ -284,7 +284,7 @@ fn build(
     let deliveries = Deliveries::start(&configuration, &trail).map_err(StartError::Sink)?;
     let limits = settings::requests(&configuration);
     let upstream = Upstream::new(settings::upstream(&configuration)?);
-    let sessions = SessionTable::new(settings::sessions(&configuration), clock::now_unix());
+    let sessions = SessionTable::in_memory(settings::sessions(&configuration), clock::now_unix());
     let auth = Auth::new(settings::tokens(&configuration));
     let live = settings::live_or_waiting(configuration, awaited)?;
     if let Some(patients) = &live.patients {
@@ -430,7 +430,7 @@ async fn sweep(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
             _ = stopping.changed() => return,
         }
         wear.look(&sidecar);
-        let ended = sidecar.sessions.sweep(clock::now_unix());
+        let ended = sidecar.sessions.sweep(clock::now_unix()).await;
         sidecar.recorder.session_events(&ended, None);
         sidecar.auth.families.sweep(clock::now_unix());
         sidecar.mcp_sessions.sweep();

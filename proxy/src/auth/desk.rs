@@ -102,7 +102,7 @@ impl<'d, 's> Desk<'d, 's> {
     pub(super) async fn end_session(&self, who: &Authenticated, session: &str, why: EndReason) {
         let sidecar = self.exchange.sidecar();
         self.families().end_session(session).await;
-        let ended = sidecar.sessions.end(who, why, self.asked.now_unix);
+        let ended = sidecar.sessions.end(who, why, self.asked.now_unix).await;
         let source = self.exchange.connection().source();
         sidecar.recorder.session_events(&ended, Some(source));
     }
@@ -129,7 +129,8 @@ impl<'d, 's> Desk<'d, 's> {
         let sidecar = self.exchange.sidecar();
         let source = Some(self.exchange.connection().source());
         let now = self.asked.now_unix;
-        match sidecar.sessions.admit(who, self.certificate(), now) {
+        let admitted = sidecar.sessions.admit(who, self.certificate(), now).await;
+        match admitted {
             Ok(admitted) => {
                 sidecar.recorder.session_events(&admitted.events, source);
                 Ok(admitted.session)

@@ -30,7 +30,8 @@ pub(super) async fn answer(
     let sidecar = exchange.sidecar();
     let ended = sidecar
         .sessions
-        .end(&caller.authenticated, EndReason::Logout, asked.now_unix);
+        .end(&caller.authenticated, EndReason::Logout, asked.now_unix)
+        .await;
     sidecar
         .auth
         .families

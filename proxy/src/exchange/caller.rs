@@ -101,6 +101,7 @@ impl Exchange<'_> {
         let session = match sidecar
             .sessions
             .admit(&authenticated, certificate.as_ref(), now_unix)
+            .await
         {
             Ok(admitted) => {
                 sidecar

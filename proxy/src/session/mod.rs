@@ -12,6 +12,7 @@ mod clock;
 mod given;
 mod live;
 pub mod mcp;
+mod store;
 mod table;
 pub mod tasks;
 
@@ -20,7 +21,7 @@ mod tests;
 
 pub use given::GIVEN_MAX;
 pub use live::{EndReason, InSession};
+pub use store::SessionTable;
 pub use table::{
     Admitted, EventKind, Refusal, Refused, SESSIONS_MAX_DEFAULT, SessionEvent, SessionLimits,
-    SessionTable,
 };

@@ -1,4 +1,4 @@
-//! The table of login sessions.
+//! The table of login sessions of one process.
 //!
 //! One slot a session, from its first request until nothing could revive it: a slot is *live*, then *ended*. An ended slot
 //! refuses its session's tokens until they have expired; only a login after the end
@@ -114,8 +114,8 @@ pub struct Refused {
 type SessionKey = [u8; 32];
 type UserKey = [u8; 32];
 
-/// Login sessions. One for the process.
-pub struct SessionTable {
+/// Login sessions in memory.
+pub(super) struct Memory {
     limits: SessionLimits,
     absolute: i64,
     idle: i64,
@@ -153,9 +153,9 @@ struct Closed {
     keep_until: i64,
 }
 
-impl SessionTable {
+impl Memory {
     /// An empty table. `now_unix` is the wall clock's now: the table's clock never goes behind it again.
-    pub fn new(limits: SessionLimits, now_unix: i64) -> Self {
+    pub(super) fn new(limits: SessionLimits, now_unix: i64) -> Self {
         let seconds = |d: Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX).max(1);
         Self {
             absolute: seconds(limits.absolute),
@@ -171,7 +171,7 @@ impl SessionTable {
     ///
     /// # Errors
     /// [`Refused`]. Its events and those of [`Admitted`] are told nowhere else: record them.
-    pub fn admit(
+    pub(super) fn admit(
         &self,
         who: &Arc<Authenticated>,
         certificate: Option<&[u8; 32]>,
@@ -263,7 +263,7 @@ impl SessionTable {
 
     /// Ends what is over and forgets what nothing could revive. To be called every second or so:
     /// it is how sessions that are merely left get their event.
-    pub fn sweep(&self, now_unix: i64) -> Vec<SessionEvent> {
+    pub(super) fn sweep(&self, now_unix: i64) -> Vec<SessionEvent> {
         let now = self.clock.now(now_unix);
         let mut events = Vec::new();
         let mut slots = self.slots.lock();
@@ -273,7 +273,7 @@ impl SessionTable {
     }
 
     /// Ends every session of a user.
-    pub fn end_user(
+    pub(super) fn end_user(
         &self,
         issuer: &str,
         subject: &str,
@@ -286,7 +286,7 @@ impl SessionTable {
     }
 
     /// Ends the sessions of a provider's `sid`, whosever they are (a logout token may come without `sub`).
-    pub fn end_sid(
+    pub(super) fn end_sid(
         &self,
         issuer: &str,
         sid: &str,
@@ -299,7 +299,12 @@ impl SessionTable {
     }
 
     /// Ends the session that this principal is in: `/auth/logout`.
-    pub fn end(&self, who: &Authenticated, reason: EndReason, now_unix: i64) -> Vec<SessionEvent> {
+    pub(super) fn end(
+        &self,
+        who: &Authenticated,
+        reason: EndReason,
+        now_unix: i64,
+    ) -> Vec<SessionEvent> {
         let now = self.clock.now(now_unix);
         let mut events = Vec::new();
         let mut slots = self.slots.lock();
@@ -308,7 +313,7 @@ impl SessionTable {
     }
 
     /// Live sessions: `safeguard_sessions_active`.
-    pub fn active(&self) -> usize {
+    pub(super) fn active(&self) -> usize {
         self.slots.lock().users.values().map(Vec::len).sum()
     }
 
@@ -521,8 +526,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-impl std::fmt::Debug for SessionTable {
+impl std::fmt::Debug for Memory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SessionTable({} active)", self.active())
+        write!(f, "Memory({} active)", self.active())
     }
 }

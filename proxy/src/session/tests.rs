@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::advance;
 
 use super::mcp::{McpLimits, McpSessionError, McpSessions, Owner, PendingError};
+use super::table::Memory;
 use super::*;
 use crate::authn::Authenticated;
 
@@ -20,8 +21,8 @@ fn limits() -> SessionLimits {
     }
 }
 
-fn table() -> SessionTable {
-    SessionTable::new(limits(), T0)
+fn table() -> Memory {
+    Memory::new(limits(), T0)
 }
 
 /// A login at `at` whose token lives an hour.
@@ -188,7 +189,7 @@ async fn the_newest_login_displaces_the_oldest_which_never_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn several_sessions_a_user_displace_in_the_order_of_their_logins() {
-    let table = SessionTable::new(
+    let table = Memory::new(
         SessionLimits {
             per_user: 2,
             ..limits()
@@ -270,7 +271,7 @@ async fn a_wall_clock_ahead_for_a_moment_forgets_no_ended_session() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_table_refuses_newcomers_and_spares_the_living() {
-    let table = SessionTable::new(
+    let table = Memory::new(
         SessionLimits {
             table_max: 2,
             ..limits()
@@ -331,7 +332,7 @@ async fn a_stream_lives_on_with_its_sessions_requests_and_ends_with_its_idleness
 
 #[tokio::test(start_paused = true)]
 async fn a_users_or_a_providers_sessions_end_at_once() {
-    let table = SessionTable::new(
+    let table = Memory::new(
         SessionLimits {
             per_user: 3,
             ..limits()

@@ -1,0 +1,93 @@
+//! The table of login sessions as the other rooms see it: one interface, whoever keeps the sessions.
+
+use std::sync::Arc;
+
+use super::live::EndReason;
+use super::table::{Admitted, Memory, Refused, SessionEvent, SessionLimits};
+use crate::authn::Authenticated;
+
+/// Login sessions. One for the process.
+#[derive(Debug)]
+pub struct SessionTable(Store);
+
+#[derive(Debug)]
+enum Store {
+    /// In this process alone.
+    Memory(Memory),
+}
+
+impl SessionTable {
+    /// A table in memory. `now_unix` is the wall clock's now: the table's clock never goes behind it again.
+    pub fn in_memory(limits: SessionLimits, now_unix: i64) -> Self {
+        Self(Store::Memory(Memory::new(limits, now_unix)))
+    }
+
+    /// Takes a request into its session, which begins here with its first request.
+    /// `certificate` is the SHA-256 of the peer's leaf certificate.
+    ///
+    /// # Errors
+    /// [`Refused`]. Its events and those of [`Admitted`] are told nowhere else: record them.
+    pub async fn admit(
+        &self,
+        who: &Arc<Authenticated>,
+        certificate: Option<&[u8; 32]>,
+        now_unix: i64,
+    ) -> Result<Admitted, Refused> {
+        match &self.0 {
+            Store::Memory(table) => table.admit(who, certificate, now_unix),
+        }
+    }
+
+    /// Ends what is over and forgets what nothing could revive. To be called every second or so:
+    /// it is how sessions that are merely left get their event.
+    pub async fn sweep(&self, now_unix: i64) -> Vec<SessionEvent> {
+        match &self.0 {
+            Store::Memory(table) => table.sweep(now_unix),
+        }
+    }
+
+    /// Ends every session of a user.
+    pub async fn end_user(
+        &self,
+        issuer: &str,
+        subject: &str,
+        reason: EndReason,
+        now_unix: i64,
+    ) -> Vec<SessionEvent> {
+        match &self.0 {
+            Store::Memory(table) => table.end_user(issuer, subject, reason, now_unix),
+        }
+    }
+
+    /// Ends the sessions of a provider's `sid`, whosever they are (a logout token may come without `sub`).
+    pub async fn end_sid(
+        &self,
+        issuer: &str,
+        sid: &str,
+        reason: EndReason,
+        now_unix: i64,
+    ) -> Vec<SessionEvent> {
+        match &self.0 {
+            Store::Memory(table) => table.end_sid(issuer, sid, reason, now_unix),
+        }
+    }
+
+    /// Ends the session that this principal is in: `/auth/logout`.
+    pub async fn end(
+        &self,
+        who: &Authenticated,
+        reason: EndReason,
+        now_unix: i64,
+    ) -> Vec<SessionEvent> {
+        match &self.0 {
+            Store::Memory(table) => table.end(who, reason, now_unix),
+        }
+    }
+
+    /// Live sessions: `safeguard_sessions_active`.
+    pub fn active(&self) -> usize {
+        match &self.0 {
+            Store::Memory(table) => table.active(),
+        }
+    }
+}
