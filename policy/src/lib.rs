@@ -20,6 +20,7 @@ pub mod document;
 pub mod explain;
 pub mod field;
 pub mod finding;
+pub mod guess;
 mod load;
 pub mod method;
 pub mod names;

@@ -38,6 +38,7 @@ pub mod session;
 pub mod settings;
 pub mod sidecar;
 pub mod streams;
+pub mod tools_lock;
 pub mod upstream;
 pub mod wear;
 pub mod workers;

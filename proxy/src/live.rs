@@ -11,6 +11,7 @@ use crate::authn::{Challenges, StepUp};
 use crate::gate::Face;
 use crate::patients::PatientKeys;
 use crate::rewrite::Workshop;
+use crate::tools_lock::ToolsLock;
 
 /// Why a PHI value can't be sealed or opened while its key is awaited from its source.
 pub const KEY_AWAITED: &str = "sealed or opened: its key is awaited";
@@ -27,6 +28,8 @@ pub struct Live {
     pub policy: Arc<Policy>,
     /// Keys and names for rewriting.
     pub workshop: Workshop,
+    /// The tools that were reviewed, where only those may be called.
+    pub tools_lock: Option<ToolsLock>,
     /// The keys of patients, where the policy gives each one.
     pub patients: Option<PatientKeys>,
     /// What clients see of this endpoint.

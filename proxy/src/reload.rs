@@ -250,7 +250,8 @@ impl Reloader {
         let sidecar = &self.sidecar;
         let old = sidecar.live.load_full();
         let keys_differ = new.keys_differ(&old);
-        if new.hash == old.hash && !keys_differ {
+        let tools_differ = new.tools_lock != old.tools_lock;
+        if new.hash == old.hash && !keys_differ && !tools_differ {
             return;
         }
         let permissions = difference(&old.policy, &new.policy);
@@ -263,6 +264,10 @@ impl Reloader {
         };
         let were_awaited = old.awaited.is_some();
         let mut events = Vec::new();
+        if tools_differ {
+            let name = EventName::PermissionChange;
+            events.push(event(name, "tools_lock_reloaded"));
+        }
         if new.hash != old.hash || !were_awaited {
             let name = EventName::ConfigurationChange;
             events.push(event(name, "configuration_reloaded"));

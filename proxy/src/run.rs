@@ -312,6 +312,7 @@ fn build(
         metrics,
         upstream,
         learnt: crate::era::Learnt::default(),
+        tools_listed: crate::tools_lock::Listed::default(),
         shapes: crate::rewrite::shapes::Shapes::default(),
         limits,
         inflight: AtomicUsize::new(0),

@@ -36,6 +36,7 @@ use crate::patients::PatientKeys;
 use crate::rewrite::Workshop;
 use crate::session::SessionLimits;
 use crate::sidecar::RequestLimits;
+use crate::tools_lock::{LockError, ToolsLock};
 use crate::upstream::{Place, UpstreamSettings};
 
 /// Login sessions in the table at once.
@@ -67,6 +68,9 @@ pub enum SettingsError {
     /// The files of the upstream's TLS can't be used.
     #[error(transparent)]
     UpstreamTls(#[from] TlsError),
+    /// The file of reviewed tools can't be used.
+    #[error("upstream.tools_lock: {0}")]
+    ToolsLock(#[from] LockError),
     /// The upstream's path can't stand in a request.
     #[error("upstream.url: `{0}` is no path of a request")]
     UpstreamPath(String),
@@ -265,6 +269,31 @@ pub fn upstream(configuration: &Configuration) -> Result<UpstreamSettings, Setti
     })
 }
 
+/// A server in the clear on this host, with the bounds that nothing configured.
+///
+/// # Errors
+/// When the URL is none of http on loopback.
+pub fn upstream_on_this_host(url: &str) -> Result<UpstreamSettings, SettingsError> {
+    let wrong = || SettingsError::Upstream(url.to_owned());
+    let uri: http::Uri = url.parse().map_err(|_| wrong())?;
+    let host = uri.host().map(|host| host.trim_matches(['[', ']']));
+    let plain = uri.scheme_str() == Some("http");
+    let host = host.filter(|_| plain).ok_or_else(wrong)?;
+    let (place, authority) = loopback(host, uri.port_u16().unwrap_or(80))?;
+    let is_here = matches!(&place, Place::Loopback(address) if address.ip().is_loopback());
+    let path = uri.path_and_query().filter(|_| is_here).ok_or_else(wrong)?;
+    Ok(UpstreamSettings {
+        place,
+        authority: HeaderValue::from_str(&authority).map_err(|_| wrong())?,
+        path: path.clone(),
+        connect: Duration::from_secs(5),
+        answer: Duration::from_secs(60),
+        decoded_bytes_max: 32 * 1024 * 1024,
+        legacy: false,
+        batches: false,
+    })
+}
+
 fn loopback(host: &str, port: u16) -> Result<(Place, String), SettingsError> {
     let address = match host {
         "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -347,6 +376,8 @@ fn build(
             .iter()
             .chain(&configuration.keys.integrity),
     );
+    let tools_lock = configuration.upstream.tools_lock.as_deref();
+    let tools_lock = tools_lock.map(ToolsLock::read).transpose()?;
     let policy = Arc::new(configuration.policy);
     let keys = &configuration.keys;
     let workshop = match awaited {
@@ -364,6 +395,7 @@ fn build(
         awaited: awaited.map(|why| ArcSwap::from_pointee(why.to_string())),
         policy,
         workshop,
+        tools_lock,
         patients,
         face,
         second_factor,

@@ -99,6 +99,8 @@ pub struct Sidecar {
     pub upstream: Upstream,
     /// What it has said of the revisions that it speaks.
     pub learnt: crate::era::Learnt,
+    /// How it last defined its tools, where only reviewed ones may be called.
+    pub tools_listed: crate::tools_lock::Listed,
     /// What its tools' outputs require.
     pub shapes: crate::rewrite::shapes::Shapes,
     /// Bounds.

@@ -18,6 +18,7 @@ mod http2;
 mod integrity;
 mod keysources;
 mod kills;
+mod learn;
 mod lies;
 mod limits;
 mod local_tokens;

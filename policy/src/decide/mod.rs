@@ -143,6 +143,8 @@ pub enum DenialReason {
     OtherPatient,
     /// The call does not say who receives what it exports.
     RecipientMissing,
+    /// Nobody has reviewed the tool as the server now defines it. Told by whoever knows the server's lists, not by this engine.
+    ToolUnreviewed,
     /// `when` is false.
     ConditionFalse,
     /// `when` failed: an absent name, a wrong type, too many steps.
@@ -155,7 +157,7 @@ pub enum DenialReason {
 
 impl DenialReason {
     /// All of them, for closed label sets.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NotListed,
         Self::AmbiguousResource,
         Self::AmbiguousTool,
@@ -168,6 +170,7 @@ impl DenialReason {
         Self::PatientsUnknown,
         Self::OtherPatient,
         Self::RecipientMissing,
+        Self::ToolUnreviewed,
         Self::ConditionFalse,
         Self::ConditionFailed,
         Self::AuthenticationTooOld,
@@ -190,6 +193,7 @@ impl DenialReason {
             Self::PatientsUnknown => "patients_unknown",
             Self::OtherPatient => "other_patient",
             Self::RecipientMissing => "recipient_missing",
+            Self::ToolUnreviewed => "tool_unreviewed",
             Self::ConditionFalse => "condition_false",
             Self::ConditionFailed => "condition_failed",
             Self::AuthenticationTooOld => "authentication_too_old",

@@ -939,7 +939,11 @@ pub(crate) static UPSTREAM: &[Key] = &[
         Shape::List(&Shape::Word(REVISIONS)),
         "revisions of MCP that the server speaks; default those before 2026-07-28, and that one once the server itself has said that it speaks it",
     ),
-    key("tools_lock", Shape::Text, "a file of reviewed tools").restricts(),
+    key(
+        "tools_lock",
+        Shape::Text,
+        "a file of reviewed tools, as `safeguard learn` makes it: a tool that is not in it, or that the server now defines otherwise, is denied until it is reviewed; default none",
+    ),
 ];
 
 pub(crate) static UPSTREAM_TLS: &[Key] = &[

@@ -680,11 +680,6 @@ fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
             "upstream:\n  require_loopback: off\n",
             "warning",
         ),
-        (
-            "upstream:\n",
-            "upstream:\n  tools_lock: tools.lock\n",
-            "error",
-        ),
     ];
     for (from, to, severity) in cases {
         let loaded = load(&with("policy.yaml", from, to), &example_env());

@@ -442,6 +442,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// The revisions of MCP that it speaks; none where it is to be learnt.
     pub protocol_versions: Option<Vec<String>>,
+    /// The file of reviewed tools.
+    pub tools_lock: Option<PathBuf>,
 }
 
 /// Where the upstream listens.

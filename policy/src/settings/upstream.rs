@@ -17,7 +17,7 @@ pub(crate) fn upstream(
 ) -> Option<Upstream> {
     let section = root.section("upstream");
     // Reserved, reported by the table.
-    let _ = (section.text("require_loopback"), section.text("tools_lock"));
+    let _ = section.text("require_loopback");
     let text = section.text("url")?;
     let tls = tls(section.section("tls"), report);
     let (place, path) = match text.strip_prefix("unix:") {
@@ -56,6 +56,7 @@ pub(crate) fn upstream(
         timeout: section.seconds("timeout_seconds")?,
         connect_timeout: section.seconds("connect_timeout_seconds")?,
         protocol_versions: protocol_versions(section, report),
+        tools_lock: section.owned("tools_lock").map(PathBuf::from),
     })
 }
 

@@ -130,6 +130,8 @@ pub(super) fn load(paths: &[PathBuf], mode: Mode) -> Result<Chosen, CliError> {
             loaded
         }
     };
+    let lock = loaded.configuration.as_ref();
+    files.extend(lock.and_then(|configuration| configuration.upstream.tools_lock.clone()));
     let mut chosen = Chosen {
         configuration: loaded.configuration,
         findings: loaded.findings,

@@ -18,6 +18,7 @@ mod explain;
 mod integrity;
 mod key_file;
 mod keys;
+mod learn;
 mod phi;
 pub mod process;
 mod run;
@@ -79,6 +80,8 @@ enum Work {
     Check(check::CheckArgs),
     /// Say which rule decides on a call, and what each field becomes
     Explain(explain::ExplainArgs),
+    /// Draft a policy from what a server lists, and say what has changed since its tools were reviewed
+    Learn(learn::LearnArgs),
     /// Run cases against a policy: who calls what, and what each side sees of it
     Test(test::TestArgs),
     /// Print the JSON Schema of the configuration
@@ -185,6 +188,7 @@ fn dispatch(work: Work, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Ex
         Work::Run(arguments) => run::run(&arguments, hooks, terminal),
         Work::Check(arguments) => check::check(&arguments, terminal),
         Work::Explain(arguments) => explain::explain(&arguments, terminal),
+        Work::Learn(arguments) => learn::learn(&arguments, terminal),
         Work::Test(arguments) => test::test(&arguments, terminal),
         Work::Schema(arguments) => schema::schema(&arguments, terminal),
         Work::DemoUpstream(arguments) => (hooks.demo_upstream)(arguments),

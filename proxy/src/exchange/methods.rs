@@ -192,7 +192,8 @@ impl Exchange<'_> {
         let made_by = made_by.ok_or(unknown)?;
         let (policy, principal) = (&self.live.policy, caller.principal());
         let item = Listed::Tool(&made_by.tool);
-        let mut permit = decide::still(policy, &principal, &item, caller.now_unix)?;
+        let permit = decide::still(policy, &principal, &item, caller.now_unix)?;
+        let mut permit = self.reviewed(&made_by.tool, permit)?;
         permit.patient_value.clone_from(&made_by.patient);
         // How a task stands is read; what came of it is what was called for.
         if permit.operation != Operation::None && method != Method::Other(TASK_RESULT) {

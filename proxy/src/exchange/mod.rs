@@ -15,6 +15,7 @@ mod modern;
 mod news;
 mod post;
 mod questions;
+mod reviewed;
 mod said;
 mod send;
 mod settle;

@@ -348,6 +348,7 @@ impl Exchange<'_> {
             &action,
             caller.now_unix,
         ) {
+            Decision::Permit(permit) if method == Method::Tool => self.reviewed(name, permit),
             Decision::Permit(permit) => Ok(permit),
             Decision::Denial(denial) => Err(denial),
         }

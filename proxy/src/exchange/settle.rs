@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use safeguard_policy::action::Listed;
 use safeguard_policy::decide;
-use safeguard_wire::json::Tree;
+use safeguard_wire::json::{Tree, Value};
 use safeguard_wire::jsonrpc::{Message, Outcome};
 
 use super::asked::Call;
@@ -106,7 +106,10 @@ impl Exchange<'_> {
     ) -> Result<Vec<u8>, Refusal> {
         let principal = caller.principal();
         let policy = &self.live.policy;
-        let listed = |name: &str| {
+        let listed = |name: &str, definition: Value<'_>| {
+            if list == List::Tools && !self.reviewed_as_listed(name, definition) {
+                return None;
+            }
             let item = match list {
                 List::Tools => Listed::Tool(name),
                 List::Resources => Listed::Resource(name),

@@ -56,7 +56,8 @@ impl List {
     }
 }
 
-/// Filters one list answer. `listed` gives the views of an item that the principal may call, none for any other.
+/// Filters one list answer. `listed` gives the views of an item, by its name and as it stands, that the principal may call, none for
+/// any other.
 ///
 /// # Errors
 /// When the answer is not a list, or is ambiguous.
@@ -65,7 +66,7 @@ pub fn filter(
     list: List,
     workshop: &Workshop,
     shapes: &Shapes,
-    listed: impl Fn(&str) -> Option<ListedViews>,
+    listed: impl Fn(&str, Value<'_>) -> Option<ListedViews>,
 ) -> Result<Vec<u8>, RewriteError> {
     let Some(result) = member(tree.root(), "result")? else {
         return Ok(tree.text().to_vec());
@@ -76,7 +77,7 @@ pub fn filter(
         for item in items.children() {
             let name = member(item, list.identifier())?.and_then(Value::string);
             let name = name.ok_or(RewriteError::Upstream("nameless_item"))?;
-            let Some(shown) = listed(&name) else {
+            let Some(shown) = listed(&name, item) else {
                 splice.remove(item);
                 continue;
             };

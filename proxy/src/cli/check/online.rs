@@ -20,6 +20,7 @@ use crate::aws::s3::S3Store;
 use crate::cli::CliError;
 use crate::cli::config::runtime;
 use crate::keysource::{Resolver, SourceError};
+use crate::tools_lock::ToolsLock;
 use crate::{clock, delivery, run, settings};
 
 /// Until Keycloak has answered with its document and its keys.
@@ -200,6 +201,11 @@ impl Found {
 
     async fn upstream(&mut self, configuration: &Configuration) {
         let upstream = &configuration.upstream;
+        if let Some(path) = &upstream.tools_lock
+            && let Err(error) = ToolsLock::read(path)
+        {
+            self.unusable("upstream.tools_lock", error);
+        }
         let settings = match settings::upstream(configuration) {
             Ok(settings) => settings,
             Err(error) => return self.unusable("upstream.tls", error),

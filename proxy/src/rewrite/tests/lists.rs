@@ -19,7 +19,7 @@ fn shown(permit: &Permit) -> ListedViews {
 
 pub(super) fn listed(world: &World, shapes: &Shapes, text: &str, views: Option<&Permit>) -> String {
     let tree = Tree::parse(text.as_bytes(), &LIMITS).unwrap();
-    let filtered = filter(&tree, List::Tools, &world.workshop, shapes, |name| {
+    let filtered = filter(&tree, List::Tools, &world.workshop, shapes, |name, _| {
         views.filter(|_| name != "hidden").map(shown)
     });
     String::from_utf8(filtered.unwrap()).unwrap()
@@ -109,7 +109,9 @@ fn a_tool_is_listed_exactly_if_a_call_of_it_could_be_permitted() {
             authenticated_at: Some(NOW - 10),
             acr: None,
         };
-        let listed = |name: &str| decide::listed(policy, &principal, &Listed::Tool(name), NOW);
+        let listed = |name: &str, _: safeguard_wire::json::Value<'_>| {
+            decide::listed(policy, &principal, &Listed::Tool(name), NOW)
+        };
         let shapes = Shapes::default();
         let seen = filter(&tree, List::Tools, &world.workshop, &shapes, listed).unwrap();
         let seen: Value = serde_json::from_slice(&seen).unwrap();
@@ -153,7 +155,7 @@ fn words_about_a_resource_obey_the_view_of_text() {
             List::Resources,
             &world.workshop,
             &Shapes::default(),
-            |_| Some(shown(&permit)),
+            |_, _| Some(shown(&permit)),
         )
         .unwrap();
         serde_json::from_slice::<Value>(&seen).unwrap()["result"]["resources"][0].clone()
