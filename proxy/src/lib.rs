@@ -16,6 +16,7 @@ pub mod control;
 pub mod cors;
 pub mod delivery;
 pub mod demo;
+pub mod doctor;
 pub mod downstream;
 pub mod era;
 pub mod events;

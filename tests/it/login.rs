@@ -6,7 +6,7 @@ use safeguard_tests::configuration::Setup;
 use safeguard_tests::login::{Ask, Login, Person};
 use safeguard_tests::real;
 use safeguard_tests::sidecar::Sidecar;
-use safeguard_tests::upstream::{Upstream, tools_of_the_policy};
+use safeguard_tests::upstream::{Recorded, Reply, Upstream, structured, tools_of_the_policy};
 use safeguard_tests::wait::eventually;
 use serde_json::json;
 
@@ -16,9 +16,14 @@ async fn browser() -> Browser {
 
 /// A sidecar in front of an upstream that answers everything, with further keys.
 async fn sidecar(more: &str) -> (Sidecar, Upstream) {
-    let upstream = Upstream::start(tools_of_the_policy(), |_| None).await;
+    let upstream = Upstream::start(tools_of_the_policy(), answers).await;
     let setup = Setup::new(&upstream.url()).with_keycloak().extended(more);
     (Sidecar::start(setup).await, upstream)
+}
+
+fn answers(request: &Recorded) -> Option<Reply> {
+    let called = request.message()["method"] == "tools/call";
+    called.then(|| Reply::Result(structured(&json!({"departments": ["cardiology"]}))))
 }
 
 /// The challenge of the answer to a call; none if it was let in.
@@ -31,7 +36,11 @@ async fn challenge(sidecar: &Sidecar, login: &Login, tool: &str) -> Option<Strin
     let call = client.request_message("tools/call", &arguments);
     let answer = client.post(&call).await;
     match answer.status {
-        200 => None,
+        200 => {
+            let answer = answer.message(&mut client.others).await;
+            assert!(answer["result"].is_object(), "{tool}: {answer}");
+            None
+        }
         401 => Some(answer.header("www-authenticate").to_owned()),
         other => panic!("{tool} is answered with {other}"),
     }
@@ -65,7 +74,7 @@ const ONLY_WEBAUTHN: (&str, &str) = ("      - totp\n", "");
 #[tokio::test]
 async fn one_time_codes_and_security_keys_prove_a_second_factor_as_the_providers_say() {
     let (both, _one) = sidecar("").await;
-    let upstream = Upstream::start(tools_of_the_policy(), |_| None).await;
+    let upstream = Upstream::start(tools_of_the_policy(), answers).await;
     let mut setup = Setup::new(&upstream.url()).with_keycloak();
     setup.replace("auth.yaml", ONLY_WEBAUTHN.0, ONLY_WEBAUTHN.1);
     let only_keys = Sidecar::start(setup).await;
@@ -229,7 +238,7 @@ async fn a_client_that_knows_only_scopes_steps_up_by_one() {
 
 #[tokio::test]
 async fn a_tool_that_wants_a_fresh_login_gets_one() {
-    let upstream = Upstream::start(tools_of_the_policy(), |_| None).await;
+    let upstream = Upstream::start(tools_of_the_policy(), answers).await;
     let setup = Setup::new(&upstream.url())
         .with_keycloak()
         .with_policy("max_age: 300", "max_age: 12, acr: mfa");

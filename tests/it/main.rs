@@ -11,6 +11,8 @@ mod conformance;
 mod crossing;
 mod decision;
 mod demo;
+mod discovery;
+mod doctor;
 mod drain;
 mod edge;
 mod framing;

@@ -70,35 +70,43 @@ pub async fn service_token() -> String {
     text(&answer, "access_token")
 }
 
-/// Adds a signing key of higher priority to the realm: tokens are signed with it from now on.
-pub async fn rotate_keys() {
+/// A token of the server's administrator.
+pub async fn administrator() -> String {
     let (_, answer) = post_form(
         "/realms/master/protocol/openid-connect/token",
         "grant_type=password&client_id=admin-cli&username=admin&password=admin",
     )
     .await;
-    let administrator = format!("Bearer {}", text(&answer, "access_token"));
-    let (_, realm) = request(
-        "GET",
-        "/admin/realms/healthcare",
+    text(&answer, "access_token")
+}
+
+/// A request to the administration of the server, below `/admin/realms`; status and answer.
+pub async fn administer(method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let administrator = format!("Bearer {}", administrator().await);
+    let body = match body {
+        Value::Null => Vec::new(),
+        body => body.to_string().into_bytes(),
+    };
+    let path = format!("/admin/realms{path}");
+    request(
+        method,
+        &path,
         Some(&administrator),
-        "",
-        Vec::new(),
+        "application/json",
+        body,
     )
-    .await;
+    .await
+}
+
+/// Adds a signing key of higher priority to the realm: tokens are signed with it from now on.
+pub async fn rotate_keys() {
+    let (_, realm) = administer("GET", "/healthcare", &Value::Null).await;
     let priority = crate::tokens::now().to_string();
     let key = json!({
         "name": format!("rotated-{priority}"), "providerId": "rsa-generated", "providerType": "org.keycloak.keys.KeyProvider", "parentId": realm["id"],
         "config": {"priority": [priority], "enabled": ["true"], "active": ["true"], "algorithm": ["RS256"], "keySize": ["2048"]},
     });
-    let (status, _) = request(
-        "POST",
-        "/admin/realms/healthcare/components",
-        Some(&administrator),
-        "application/json",
-        key.to_string().into_bytes(),
-    )
-    .await;
+    let (status, _) = administer("POST", "/healthcare/components", &key).await;
     assert_eq!(status, 201, "Keycloak takes a new key");
 }
 

@@ -88,12 +88,7 @@ impl Person {
                 url.query_pairs_mut().append_pair(name, value);
             }
         }
-        let coming_back = tokio::spawn(one_visit(back));
-        browser.open(url.as_str()).await;
-        let asked = self.at_the_pages(browser, &redirect).await;
-        let answer = within("the way back", coming_back)
-            .await
-            .expect("a visit of the browser");
+        let (answer, asked) = self.follow(browser, url.as_str(), back).await;
         let code = parameter(&answer, "code").unwrap_or_else(|| panic!("no code: {answer}"));
         assert_eq!(
             parameter(&answer, "state"),
@@ -114,6 +109,23 @@ impl Person {
             token: answer["access_token"].as_str().expect("a token").to_owned(),
             asked,
         }
+    }
+
+    /// Follows an authorization request to where it ends; the target of the request that the client gets back, and what was asked.
+    pub async fn follow(
+        &self,
+        browser: &Browser,
+        url: &str,
+        back: TcpListener,
+    ) -> (String, Vec<&'static str>) {
+        let end = format!("http://{}/", back.local_addr().expect("an address"));
+        let coming_back = tokio::spawn(one_visit(back));
+        browser.open(url).await;
+        let asked = self.at_the_pages(browser, &end).await;
+        let target = within("the way back", coming_back)
+            .await
+            .expect("a visit of the browser");
+        (target, asked)
     }
 
     /// Does what Keycloak's pages ask until the browser is sent to `end`; what they asked.
@@ -186,7 +198,8 @@ impl Person {
 const END: &str = "end";
 
 /// A parameter of the target of a request.
-fn parameter(target: &str, name: &str) -> Option<String> {
+#[must_use]
+pub fn parameter(target: &str, name: &str) -> Option<String> {
     let url = url::Url::parse(&format!("http://127.0.0.1{target}")).ok()?;
     let (_, value) = url.query_pairs().find(|(key, _)| key == name)?;
     Some(value.into_owned())

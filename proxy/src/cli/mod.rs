@@ -13,6 +13,7 @@ mod check;
 mod config;
 mod control;
 mod demo;
+mod doctor;
 mod exit;
 mod explain;
 mod integrity;
@@ -107,6 +108,8 @@ enum Work {
     /// Ask the audit log, verify it, or print the SQL of its table
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Is what stands around the sidecar as safe as the configuration asks? Looks at Keycloak's realm, item by item; changes nothing
+    Doctor(doctor::DoctorArgs),
     /// End a running sidecar as SIGTERM does, and wait until it has ended
     Drain(control::DrainArgs),
     /// Change how much a running sidecar logs
@@ -198,6 +201,7 @@ fn dispatch(work: Work, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Ex
         Work::Phi(command) => phi::phi(&command, terminal),
         Work::Integrity(command) => integrity::integrity(&command, terminal),
         Work::Audit(command) => audit::audit(&command, terminal),
+        Work::Doctor(arguments) => doctor::doctor(&arguments, terminal),
         Work::Drain(arguments) => control::drain(&arguments, terminal),
         Work::LogLevel(arguments) => control::log_level(&arguments, terminal),
         Work::Selfcheck(arguments) => selfcheck::selfcheck(&arguments, terminal),
