@@ -42,6 +42,7 @@ needs_of_this_machine() {
   have chromium || echo chromium
   have chromedriver || echo chromium-driver
   have certutil || echo libnss3-tools
+  have redis-server || echo redis-server
   [ -x /usr/sbin/rsyslogd ] || echo rsyslog
   ls /usr/lib/*/rsyslog/lmnsd_ossl.so >/dev/null 2>&1 || echo rsyslog-openssl
   [ -x "/usr/lib/postgresql/$POSTGRESQL/bin/postgres" ] || echo "postgresql-$POSTGRESQL"

@@ -15,7 +15,7 @@ use super::settings::{
     AuthnSettings, CLOCK_SKEW_SECONDS_MAX, KeycloakSettings, LocalSettings, SECRET_BYTES_MIN,
     SecondFactorSettings, SettingsError,
 };
-use super::tokens::{Carried, SuccessorKeys};
+use super::tokens::{Carried, SealingKeys, SuccessorKeys};
 
 /// Verifies tokens. One for the process, shared behind an `Arc`.
 pub struct Authenticator {
@@ -151,6 +151,12 @@ impl Authenticator {
     pub fn successor_keys(&self) -> Option<SuccessorKeys> {
         let local = self.local.as_ref()?;
         Some(local.with_settings(LocalSettings::successor_keys))
+    }
+
+    /// What seals families of refresh tokens in a store that is shared; none where no local tokens are made.
+    pub fn sealing_keys(&self) -> Option<SealingKeys> {
+        let local = self.local.as_ref()?;
+        Some(local.with_settings(LocalSettings::sealing_keys))
     }
 
     fn remembered(&self, digest: &TokenDigest, now_unix: i64) -> Option<Arc<Authenticated>> {

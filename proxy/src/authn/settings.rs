@@ -6,7 +6,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::tokens::SuccessorKeys;
+use super::tokens::{SealingKeys, SuccessorKeys};
 
 /// The shortest secret for local tokens, in bytes (RFC 7518 §3.2: as long as the hash).
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -73,8 +73,18 @@ pub struct PreviousSecret {
 impl LocalSettings {
     /// The keys that turn refresh tokens.
     pub(super) fn successor_keys(&self) -> SuccessorKeys {
+        SuccessorKeys::derive(self.secrets())
+    }
+
+    /// The keys that seal their families.
+    pub(super) fn sealing_keys(&self) -> SealingKeys {
+        SealingKeys::derive(self.secrets())
+    }
+
+    /// The secrets, the one in force first.
+    fn secrets(&self) -> impl Iterator<Item = &[u8]> {
         let previous = self.previous.iter().map(|old| old.secret.expose());
-        SuccessorKeys::derive(std::iter::once(self.secret.expose()).chain(previous))
+        std::iter::once(self.secret.expose()).chain(previous)
     }
 
     /// Whether other settings have the same secrets.

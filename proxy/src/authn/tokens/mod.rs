@@ -15,11 +15,15 @@ mod carried;
 mod families;
 mod memory;
 mod refresh;
+mod seal;
+mod shared;
 
 pub use carried::{Carried, NotCarried, carried};
 pub use families::{Families, Family, FamilyId, FamilyStore, NotKept, Shown, Turned};
 pub use memory::{FAMILIES_BYTES_MAX, FAMILIES_MAX, FAMILIES_PER_SESSION_MAX, MemoryStore};
 pub use refresh::{GRACE_SECONDS, NoRandomness, RefreshToken, SuccessorKeys, Unusable};
+pub use seal::SealingKeys;
+pub use shared::RedisStore;
 
 #[cfg(test)]
 mod tests;

@@ -53,7 +53,8 @@ impl SuccessorKeys {
     }
 }
 
-fn mac(key: &[u8], parts: &[&[u8]]) -> Option<Zeroizing<[u8; 32]>> {
+/// HMAC-SHA256 of the parts, one behind the other.
+pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> Option<Zeroizing<[u8; 32]>> {
     // HMAC takes a key of any length.
     let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     for part in parts {

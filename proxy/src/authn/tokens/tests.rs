@@ -261,3 +261,68 @@ fn what_is_no_refresh_token_is_none() {
     let shown = format!("{:?}", RefreshToken::parse(&token));
     assert_eq!(shown, "Some(RefreshToken(..))");
 }
+
+mod sealed {
+    use super::super::seal::{SealingKeys, open, seal};
+    use super::*;
+
+    fn sealing(secrets: &[&[u8]]) -> SealingKeys {
+        SealingKeys::derive(secrets.iter().copied())
+    }
+
+    fn sealed() -> (FamilyId, Family) {
+        let token = RefreshToken::first().unwrap();
+        let mut family = family("s", &token);
+        let text = seal(&sealing(&[b"one"]), token.family(), &family).unwrap();
+        family.carried = text.into();
+        (*token.family(), family)
+    }
+
+    #[test]
+    fn what_a_shared_store_keeps_opens_under_the_secret_and_the_one_before_it_alone() {
+        let (id, family) = sealed();
+        assert!(!String::from_utf8_lossy(&family.carried).contains("dr-lee"));
+        let opened = open(&sealing(&[b"two", b"one"]), &id, &family).unwrap();
+        assert!(String::from_utf8(opened).unwrap().contains("dr-lee"));
+        assert!(open(&sealing(&[b"two"]), &id, &family).is_none());
+    }
+
+    #[test]
+    fn whoever_writes_to_a_shared_store_can_neither_forge_nor_move_a_family() {
+        let (id, family) = sealed();
+        let keys = sealing(&[b"one"]);
+        let mut forged = family.carried.to_vec();
+        *forged.last_mut().unwrap() ^= 1;
+        let changed = [
+            Family {
+                carried: forged.into(),
+                ..family.clone()
+            },
+            Family {
+                carried: vec![0; 5].into(),
+                ..family.clone()
+            },
+            Family {
+                session: "t".into(),
+                ..family.clone()
+            },
+            Family {
+                certificate: Some(OTHER),
+                ..family.clone()
+            },
+            Family {
+                certificate: None,
+                ..family.clone()
+            },
+            Family {
+                ends_at: family.ends_at + 1,
+                ..family.clone()
+            },
+        ];
+        for family in changed {
+            assert!(open(&keys, &id, &family).is_none(), "{family:?}");
+        }
+        assert!(open(&keys, &[0; 16], &family).is_none());
+        assert!(open(&keys, &id, &family).is_some());
+    }
+}
