@@ -164,7 +164,7 @@ impl Metrics {
 
 /// The closed set of method labels.
 pub fn method_label(method: &str) -> &'static str {
-    const METHODS: [&str; 16] = [
+    const METHODS: [&str; 17] = [
         "initialize",
         "ping",
         "tools/list",
@@ -181,6 +181,7 @@ pub fn method_label(method: &str) -> &'static str {
         "DELETE",
         "/auth/token",
         "/auth/logout",
+        "/auth/backchannel-logout",
     ];
     let ruled = RULED_METHODS.iter().flat_map(|ruled| {
         let also = ruled.also.iter().copied();

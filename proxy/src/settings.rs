@@ -122,6 +122,7 @@ pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsErr
             &configuration.listen.public_url,
         );
         settings.audiences.clone_from(&keycloak.audiences);
+        settings.client_id.clone_from(&keycloak.client_id);
         settings.ca_file.clone_from(&keycloak.ca_file);
         settings
             .roles_from

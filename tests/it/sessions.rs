@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use safeguard_tests::client::Client;
 use safeguard_tests::configuration::Setup;
-use safeguard_tests::sidecar::Sidecar;
+use safeguard_tests::sidecar::{Sidecar, path_text};
 use safeguard_tests::stream::Answer;
 use safeguard_tests::tokens::{physician, sign};
 use safeguard_tests::upstream::{Recorded, Reply, Upstream, tools_of_the_policy};
@@ -202,4 +202,53 @@ async fn the_count_of_sessions_is_told() {
         (sidecar.metric("safeguard_sessions_active", &[]).await >= 3.0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_administrator_sees_sessions_and_ends_a_users_with_their_open_streams() {
+    let upstream = listening().await;
+    let sidecar = Sidecar::start(Setup::new(&upstream.url())).await;
+    let config = sidecar.setup.config();
+    let config = path_text(&config);
+    let unseen = sign(&physician("dr.ended"));
+    let mut ended = sidecar.client(&sign(&physician("dr.ended"))).await;
+    let mut other = sidecar.client(&sign(&physician("dr.spared"))).await;
+    let mut stream = open_stream(&sidecar, &ended).await;
+
+    let listed = sidecar
+        .command(&["sessions", "list", "--config", config])
+        .await;
+    let text = String::from_utf8(listed.stdout).expect("UTF-8");
+    assert!(
+        text.contains("dr.ended") && text.contains("dr.spared"),
+        "{text}"
+    );
+    let command = ["sessions", "end", "--user", "dr.ended", "--config", config];
+    let done = sidecar.command(&command).await;
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "1 ended\n");
+    assert_eq!(stream.event().await, None, "the stream ends");
+    assert!(is_refused(&mut ended).await, "the session is over");
+    let mut late = Client::new(sidecar.connect().await, &unseen);
+    assert!(
+        is_refused(&mut late).await,
+        "a login of before that nobody has seen"
+    );
+    assert!(!is_refused(&mut other).await, "another user goes on");
+    sidecar
+        .event("session_terminated", |event| {
+            event["subject"]["sub"] == "dr.ended"
+        })
+        .await;
+    let asked = |event: &serde_json::Value| event["reason"] == "sessions_ended";
+    sidecar.event("configuration_change", asked).await;
+
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let path = "/auth/backchannel-logout";
+    let mut connection = sidecar.connect().await;
+    let forged = connection
+        .send("POST", path, &headers, "logout_token=e30.e30.e30")
+        .await
+        .expect("an answer");
+    assert_eq!(forged.status, 400, "no logout token");
+    assert_eq!(forged.headers["cache-control"], "no-store");
 }

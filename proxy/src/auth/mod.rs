@@ -5,6 +5,7 @@
 //! read within [`BODY_BYTES_MAX`], and is answered by the one file of its endpoint. Nothing of it goes upstream, and every
 //! answer says `Cache-Control: no-store` (RFC 6749 §5.1).
 
+mod backchannel;
 mod desk;
 pub mod form;
 mod logout;
@@ -39,6 +40,8 @@ pub enum Endpoint {
     Token,
     /// `/auth/logout`: a person ends the login session of the token in `Authorization`.
     Logout,
+    /// `/auth/backchannel-logout`: the identity provider ends a login session.
+    BackchannelLogout,
 }
 
 /// Which pages may ask, and read what is answered.
@@ -46,6 +49,8 @@ pub enum Endpoint {
 enum Pages {
     /// Those that may be MCP clients: `listen.cors.origins`.
     Clients,
+    /// None: it is for servers.
+    Nobody,
 }
 
 /// One row of the table.
@@ -72,6 +77,13 @@ const ROWS: &[Row] = &[
         methods: &[Method::POST],
         pages: Pages::Clients,
         account: false,
+    },
+    Row {
+        endpoint: Endpoint::BackchannelLogout,
+        path: "/auth/backchannel-logout",
+        methods: &[Method::POST],
+        pages: Pages::Nobody,
+        account: true,
     },
 ];
 
@@ -144,6 +156,7 @@ pub async fn serve(
     let mut reply = match endpoint {
         Endpoint::Token => token::answer(exchange, http, &asked).await?,
         Endpoint::Logout => logout::answer(exchange, http, &asked).await?,
+        Endpoint::BackchannelLogout => backchannel::answer(exchange, http, &asked).await?,
     };
     not_stored(&mut reply.headers);
     Downstream::new(http).reply(reply).await

@@ -10,6 +10,7 @@ use super::error::AuthnError;
 use super::jws::Jws;
 use super::keys::ProviderKeys;
 use super::local::Local;
+use super::logout::{self, Logout, Taken};
 use super::mint::{self, Issued, NotIssued};
 use super::settings::{
     AuthnSettings, CLOCK_SKEW_SECONDS_MAX, KeycloakSettings, LocalSettings, SECRET_BYTES_MIN,
@@ -24,6 +25,7 @@ pub struct Authenticator {
     second_factor: SecondFactorSettings,
     skew: i64,
     cache: TokenCache,
+    logouts: Taken,
 }
 
 struct Provider {
@@ -46,6 +48,7 @@ impl Authenticator {
             second_factor: settings.second_factor,
             skew: i64::from(settings.clock_skew_seconds),
             cache: TokenCache::new(settings.cached_tokens_max),
+            logouts: Taken::default(),
         })
     }
 
@@ -72,6 +75,36 @@ impl Authenticator {
             return Err(AuthnError::SecondFactorMissing(who));
         }
         Ok(who)
+    }
+
+    /// Whose tokens are taken: what a login session's issuer may be.
+    pub fn issuers(&self) -> Vec<String> {
+        let local = self.local.as_ref();
+        let local = local.map(|local| local.with_settings(|settings| settings.issuer.clone()));
+        let provider = self.provider.as_ref();
+        let provider = provider.map(|provider| provider.settings.issuer.clone());
+        local.into_iter().chain(provider).collect()
+    }
+
+    /// Verifies a logout token of the provider's, which counts once.
+    ///
+    /// # Errors
+    /// [`AuthnError`]: it ends nothing.
+    pub async fn logout(&self, token: &str, now_unix: i64) -> Result<Logout, AuthnError> {
+        if token.len() > super::TOKEN_BYTES_MAX {
+            return Err(AuthnError::TooLarge);
+        }
+        let jws = Jws::parse(token)?;
+        let provider = self.provider_of(jws.issuer()?);
+        let provider = provider.ok_or(AuthnError::UnknownIssuer)?;
+        provider.keys.verify(&jws).await?;
+        let clock = Clock {
+            now: now_unix,
+            skew: self.skew,
+        };
+        let judged = logout::judge(&jws, &provider.settings, clock)?;
+        self.logouts.once(&judged, now_unix)?;
+        Ok(judged.logout)
     }
 
     /// Keeps the provider's keys fresh; never returns where a provider is configured. To be run as a background task.

@@ -54,6 +54,7 @@ pub(super) fn local(
     let claims = Claims(&jws.payload);
     claims.issuer(&settings.issuer)?;
     match claims.word("typ")? {
+        _ if jws.typ == Typ::Logout => return Err(AuthnError::TypeRefused),
         None | Some(ACCESS) => {}
         Some(_) => return Err(AuthnError::TypeRefused),
     }
@@ -94,7 +95,7 @@ pub(super) fn keycloak(
 ) -> Result<Authenticated, AuthnError> {
     let claims = Claims(&jws.payload);
     claims.issuer(&settings.issuer)?;
-    if jws.typ == Typ::Absent || claims.word("typ")? != Some(ACCESS) {
+    if !matches!(jws.typ, Typ::Jwt | Typ::AccessToken) || claims.word("typ")? != Some(ACCESS) {
         return Err(AuthnError::TypeRefused);
     }
     let resource = settings.resource.trim_end_matches('/');
@@ -130,7 +131,7 @@ struct Login {
 }
 
 /// Typed, bounded reads of a payload. A claim of the wrong type is refused, never skipped.
-struct Claims<'p>(&'p Map<String, Value>);
+pub(super) struct Claims<'p>(pub(super) &'p Map<String, Value>);
 
 impl<'p> Claims<'p> {
     fn principal(
@@ -179,14 +180,14 @@ impl<'p> Claims<'p> {
         })
     }
 
-    fn issuer(&self, expected: &str) -> Result<(), AuthnError> {
+    pub(super) fn issuer(&self, expected: &str) -> Result<(), AuthnError> {
         match self.0.get("iss").and_then(Value::as_str) {
             Some(issuer) if issuer == expected => Ok(()),
             _ => Err(AuthnError::UnknownIssuer),
         }
     }
 
-    fn audience(&self, accepts: impl Fn(&str) -> bool) -> Result<(), AuthnError> {
+    pub(super) fn audience(&self, accepts: impl Fn(&str) -> bool) -> Result<(), AuthnError> {
         let named = match self.0.get("aud") {
             None => return Err(AuthnError::ClaimMissing("aud")),
             Some(Value::String(one)) => accepts(one),
@@ -202,7 +203,7 @@ impl<'p> Claims<'p> {
         }
     }
 
-    fn subject(&self) -> Result<String, AuthnError> {
+    pub(super) fn subject(&self) -> Result<String, AuthnError> {
         match self.0.get("sub") {
             None => Err(AuthnError::ClaimMissing("sub")),
             Some(Value::String(sub))
@@ -217,7 +218,7 @@ impl<'p> Claims<'p> {
     }
 
     /// Seconds since 1970 (RFC 7519 §2, NumericDate); fractions are cut off.
-    fn time(&self, name: &'static str) -> Result<Option<i64>, AuthnError> {
+    pub(super) fn time(&self, name: &'static str) -> Result<Option<i64>, AuthnError> {
         let Some(value) = self.0.get(name) else {
             return Ok(None);
         };
@@ -253,7 +254,7 @@ impl<'p> Claims<'p> {
         }
     }
 
-    fn word(&self, name: &'static str) -> Result<Option<&'p str>, AuthnError> {
+    pub(super) fn word(&self, name: &'static str) -> Result<Option<&'p str>, AuthnError> {
         match self.0.get(name) {
             None => Ok(None),
             Some(Value::String(text)) if is_word(text) => Ok(Some(text)),
@@ -261,7 +262,7 @@ impl<'p> Claims<'p> {
         }
     }
 
-    fn owned(&self, name: &'static str) -> Result<Option<String>, AuthnError> {
+    pub(super) fn owned(&self, name: &'static str) -> Result<Option<String>, AuthnError> {
         Ok(self.word(name)?.map(str::to_owned))
     }
 

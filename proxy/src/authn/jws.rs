@@ -23,6 +23,7 @@ pub(super) enum Typ {
     Absent,
     Jwt,
     AccessToken,
+    Logout,
 }
 
 /// A token taken apart. Nothing in it is to be trusted before [`Jws::verify`].
@@ -124,6 +125,8 @@ fn typ(header: &Map<String, Value>) -> Result<Typ, AuthnError> {
     match text.strip_prefix("application/").unwrap_or(&text) {
         "jwt" => Ok(Typ::Jwt),
         "at+jwt" => Ok(Typ::AccessToken),
+        // OpenID Connect Back-Channel Logout 1.0 §2.4: never an access token.
+        "logout+jwt" => Ok(Typ::Logout),
         _ => Err(AuthnError::TypeRefused),
     }
 }

@@ -25,6 +25,7 @@ mod jws;
 mod key_set;
 mod keys;
 mod local;
+mod logout;
 mod mfa;
 mod mint;
 mod settings;
@@ -40,6 +41,7 @@ pub use challenge::{Challenges, PublicUrlInvalid, StepUp};
 pub use error::{AuthnError, Fault};
 pub use fetch::{FETCH_DEADLINE, FETCHED_BYTES_MAX, FetchError};
 pub use inspect::{Inspection, inspect};
+pub use logout::{LOGOUT_LIFE_MAX, LOGOUTS_MAX, Logout};
 pub use mint::{Issued, MintError, MintRequest, NotIssued, mint};
 pub use settings::{
     AuthnSettings, CACHED_TOKENS_DEFAULT, CLOCK_SKEW_SECONDS_MAX, KEYS_STALE_MAX, KeycloakSettings,

@@ -107,6 +107,8 @@ pub struct KeycloakSettings {
     pub resource: String,
     /// Further audiences, exact.
     pub audiences: Vec<String>,
+    /// `keycloak.client_id`: who logout tokens without a session are for. Empty: nobody.
+    pub client_id: String,
     /// The claim that grants roles, as a path: `["realm_access", "roles"]`.
     pub roles_from: Vec<String>,
     /// PEM certificates that the provider's server certificate must chain to; the system's roots without it.
@@ -126,6 +128,7 @@ impl KeycloakSettings {
             issuer: format!("{}/realms/{realm}", server_url.trim_end_matches('/')),
             resource: resource.to_owned(),
             audiences: Vec::new(),
+            client_id: String::new(),
             roles_from: vec!["realm_access".to_owned(), "roles".to_owned()],
             ca_file: None,
             refresh_min_interval: REFRESH_MIN_INTERVAL,

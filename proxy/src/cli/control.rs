@@ -11,7 +11,7 @@ use crate::control::{self, ClientError, Request};
 
 /// Which sidecar.
 #[derive(Debug, Args)]
-struct SocketArgs {
+pub(super) struct SocketArgs {
     /// The configuration of the sidecar, which names state.directory
     #[arg(long = "config", value_name = "PATH", num_args = 1.., action = ArgAction::Append, required_unless_present = "socket")]
     config: Vec<PathBuf>,
@@ -48,7 +48,7 @@ enum Level {
 }
 
 impl SocketArgs {
-    fn path(&self, terminal: &Terminal<'_>) -> Result<PathBuf, CliError> {
+    pub(super) fn path(&self, terminal: &Terminal<'_>) -> Result<PathBuf, CliError> {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());
         }
@@ -81,7 +81,7 @@ pub(super) fn log_level(
     Ok(Exit::Well)
 }
 
-fn failed(socket: &std::path::Path, error: &ClientError) -> CliError {
+pub(super) fn failed(socket: &std::path::Path, error: &ClientError) -> CliError {
     CliError::Unavailable(format!("{}: {error}", socket.display()))
 }
 

@@ -25,6 +25,7 @@ pub mod process;
 mod run;
 mod schema;
 mod selfcheck;
+mod sessions;
 mod shell;
 mod terminal;
 mod test;
@@ -112,6 +113,9 @@ enum Work {
     Doctor(doctor::DoctorArgs),
     /// End a running sidecar as SIGTERM does, and wait until it has ended
     Drain(control::DrainArgs),
+    /// Show the login sessions of a running sidecar, or end some
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
     /// Change how much a running sidecar logs
     LogLevel(control::LogLevelArgs),
     /// Is the sidecar of this configuration ready? A probe for an image without a shell
@@ -203,6 +207,7 @@ fn dispatch(work: Work, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Ex
         Work::Audit(command) => audit::audit(&command, terminal),
         Work::Doctor(arguments) => doctor::doctor(&arguments, terminal),
         Work::Drain(arguments) => control::drain(&arguments, terminal),
+        Work::Sessions(command) => sessions::run(&command, terminal),
         Work::LogLevel(arguments) => control::log_level(&arguments, terminal),
         Work::Selfcheck(arguments) => selfcheck::selfcheck(&arguments, terminal),
         Work::Completions(arguments) => shell::completions(&arguments, terminal),

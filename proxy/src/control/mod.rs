@@ -6,6 +6,7 @@
 
 mod client;
 mod server;
+mod sessions;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 
 pub use client::{ClientError, ask, ask_for_text, ask_until_the_end};
 pub use server::{BindError, Control};
+pub use sessions::{LISTED_MAX, Which};
 
 /// The socket's name in `state.directory`.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -45,6 +47,13 @@ pub enum Request {
         query: String,
         /// How many records are about to be shown.
         records: u64,
+    },
+    /// Show the live login sessions.
+    ListSessions {},
+    /// End login sessions, and what was had for them.
+    EndSessions {
+        /// Whose.
+        which: Which,
     },
     /// Destroy a patient's key; answered with the signed receipt once both are durable.
     Shred {

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{
-    ACCESS_DEADLINE, Answer, CONNECTIONS_MAX, LINE_BYTES_MAX, LINE_DEADLINE, Request, socket_in,
+    ACCESS_DEADLINE, Answer, CONNECTIONS_MAX, LINE_BYTES_MAX, LINE_DEADLINE, Request, sessions,
+    socket_in,
 };
 use crate::cli::process;
 use crate::patients::shred::{Wish, shred};
@@ -169,6 +170,8 @@ async fn perform(request: Request, uid: u32, sidecar: &Sidecar) -> Answer {
             Answer::done()
         }
         Request::Access { query, records } => access(query, records, uid, sidecar).await,
+        Request::ListSessions {} => sessions::list(sidecar, subject(uid)).await,
+        Request::EndSessions { which } => sessions::end(sidecar, &which, subject(uid)).await,
         Request::Shred { patient, reason } => {
             let wish = Wish {
                 patient: patient.0,
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_one_of_four_and_nothing_more() {
+    fn a_request_is_one_of_six_and_nothing_more() {
         let read = |text: &str| serde_json::from_str::<Request>(text).ok();
         assert_eq!(read(r#"{"command":"drain"}"#), Some(Request::Drain {}));
         let level = Request::LogLevel {
@@ -255,6 +258,12 @@ mod tests {
             Some(level)
         );
         assert_eq!(read(r#"{"command":"drain","now":true}"#), None);
+        let all = super::super::Which::All;
+        assert_eq!(
+            read(r#"{"command":"end-sessions","which":"all"}"#),
+            Some(Request::EndSessions { which: all })
+        );
+        assert_eq!(read(r#"{"command":"end-sessions"}"#), None);
         let shred = read(r#"{"command":"shred","patient":"p-1","reason":"asked"}"#).unwrap();
         assert!(
             !format!("{shred:?}").contains("p-1"),

@@ -23,5 +23,6 @@ pub use given::GIVEN_MAX;
 pub use live::{EndReason, InSession};
 pub use store::SessionTable;
 pub use table::{
-    Admitted, EventKind, Refusal, Refused, SESSIONS_MAX_DEFAULT, SessionEvent, SessionLimits,
+    Admitted, EventKind, Listed, Refusal, Refused, SESSIONS_MAX_DEFAULT, SessionEvent,
+    SessionLimits,
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::live::EndReason;
-use super::table::{Admitted, Memory, Refused, SessionEvent, SessionLimits};
+use super::table::{Admitted, Listed, Memory, Refused, SessionEvent, SessionLimits};
 use crate::authn::Authenticated;
 
 /// Login sessions. One for the process.
@@ -81,6 +81,27 @@ impl SessionTable {
     ) -> Vec<SessionEvent> {
         match &self.0 {
             Store::Memory(table) => table.end(who, reason, now_unix),
+        }
+    }
+
+    /// Ends the session of this id, as events and [`InSession::hashed_id`](super::InSession::hashed_id) name it.
+    pub async fn end_id(&self, id: &str, reason: EndReason, now_unix: i64) -> Vec<SessionEvent> {
+        match &self.0 {
+            Store::Memory(table) => table.end_id(id, reason, now_unix),
+        }
+    }
+
+    /// Ends every session of everybody: only logins after this moment are let in.
+    pub async fn end_all(&self, reason: EndReason, now_unix: i64) -> Vec<SessionEvent> {
+        match &self.0 {
+            Store::Memory(table) => table.end_all(reason, now_unix),
+        }
+    }
+
+    /// The live sessions, the longest silent first.
+    pub async fn list(&self, now_unix: i64) -> Vec<Listed> {
+        match &self.0 {
+            Store::Memory(table) => table.list(now_unix),
         }
     }
 

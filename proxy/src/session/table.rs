@@ -111,6 +111,19 @@ pub struct Refused {
     pub events: Vec<SessionEvent>,
 }
 
+/// A live session, as an administrator sees it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// As [`InSession::hashed_id`].
+    pub id: Arc<str>,
+    /// Whose.
+    pub who: Arc<Authenticated>,
+    /// Seconds since its last request.
+    pub silent: i64,
+    /// Seconds until its absolute limit.
+    pub left: i64,
+}
+
 type SessionKey = [u8; 32];
 type UserKey = [u8; 32];
 
@@ -125,9 +138,23 @@ pub(super) struct Memory {
 
 #[derive(Default)]
 struct Slots {
+    /// Logouts of users and providers' sessions, known whether or not a request has shown them yet.
+    barriers: HashMap<[u8; 32], Barrier>,
+    /// A barrier for everybody, up to this login: where all logouts end, and those for which there was no room.
+    everybody: Option<Barrier>,
     sessions: HashMap<SessionKey, Slot>,
     /// The live sessions of each user, oldest login first.
     users: HashMap<UserKey, Vec<SessionKey>>,
+}
+
+/// Sessions that began no later than this are over, though no request was seen in them.
+#[derive(Clone, Copy)]
+struct Barrier {
+    reason: EndReason,
+    /// The latest login that it holds.
+    upto: i64,
+    /// After this nothing that it holds could be within the absolute limit.
+    keep_until: i64,
 }
 
 enum Slot {
@@ -245,6 +272,9 @@ impl Memory {
             }
         }
         let user = user_key(who);
+        if let Some(reason) = slots.barred(who, &user, since) {
+            return Err(Refusal::Ended(reason));
+        }
         slots.make_room_for(&user, self.limits.per_user, now, self.absolute, events);
         let open = Open {
             live: Live::new(&self.clock, now, absolute_end, self.idle),
@@ -280,8 +310,9 @@ impl Memory {
         reason: EndReason,
         now_unix: i64,
     ) -> Vec<SessionEvent> {
-        self.end_matching(reason, now_unix, |who| {
-            who.login_issuer() == issuer && who.subject() == subject
+        let barrier = Some(user_key_of(issuer, subject));
+        self.end_matching(barrier, reason, now_unix, |open| {
+            open.who.login_issuer() == issuer && open.who.subject() == subject
         })
     }
 
@@ -293,9 +324,40 @@ impl Memory {
         reason: EndReason,
         now_unix: i64,
     ) -> Vec<SessionEvent> {
-        self.end_matching(reason, now_unix, |who| {
-            who.login_issuer() == issuer && who.sid() == Some(sid)
+        let barrier = Some(sid_key(issuer, sid));
+        self.end_matching(barrier, reason, now_unix, |open| {
+            open.who.login_issuer() == issuer && open.who.sid() == Some(sid)
         })
+    }
+
+    /// Ends the session of this id, as events and [`InSession::hashed_id`] name it.
+    pub(super) fn end_id(&self, id: &str, reason: EndReason, now_unix: i64) -> Vec<SessionEvent> {
+        // Its slot is its barrier: what has no slot has no id that anybody was told.
+        let now = self.clock.now(now_unix);
+        let mut events = Vec::new();
+        let mut slots = self.slots.lock();
+        slots.end_where(now, self.absolute, &mut events, |open| {
+            (*open.id == *id).then_some(reason)
+        });
+        events
+    }
+
+    /// Ends every session of everybody, and those that no request has shown yet.
+    pub(super) fn end_all(&self, reason: EndReason, now_unix: i64) -> Vec<SessionEvent> {
+        self.end_matching(None, reason, now_unix, |_| true)
+    }
+
+    /// The live sessions, the longest silent first.
+    pub(super) fn list(&self, now_unix: i64) -> Vec<Listed> {
+        let now = self.clock.now(now_unix);
+        let slots = self.slots.lock();
+        let live = slots.sessions.values().filter_map(|slot| match slot {
+            Slot::Live(open) => Some(open.listed(now)),
+            Slot::Ended(_) => None,
+        });
+        let mut listed: Vec<_> = live.collect();
+        listed.sort_by_key(|session| std::cmp::Reverse(session.silent));
+        listed
     }
 
     /// Ends the session that this principal is in: `/auth/logout`.
@@ -322,19 +384,26 @@ impl Memory {
         self.slots.lock().sessions.len()
     }
 
+    /// Ends the live sessions that match, and bars those that no request has shown yet: everybody's without a key.
     fn end_matching(
         &self,
+        barrier: Option<[u8; 32]>,
         reason: EndReason,
         now_unix: i64,
-        matches: impl Fn(&Authenticated) -> bool,
+        matches: impl Fn(&Open) -> bool,
     ) -> Vec<SessionEvent> {
         let now = self.clock.now(now_unix);
         let mut events = Vec::new();
-        self.slots
-            .lock()
-            .end_where(now, self.absolute, &mut events, |open| {
-                matches(&open.who).then_some(reason)
-            });
+        let mut slots = self.slots.lock();
+        slots.end_where(now, self.absolute, &mut events, |open| {
+            matches(open).then_some(reason)
+        });
+        let raised = Barrier {
+            reason,
+            upto: now,
+            keep_until: now.saturating_add(self.absolute),
+        };
+        slots.raise(barrier, raised, self.clock.steady(), self.limits.table_max);
         events
     }
 }
@@ -426,9 +495,36 @@ impl Slots {
         }
     }
 
+    /// Where there is no room for one more barrier it holds everybody: a logout is never forgotten.
+    fn raise(&mut self, key: Option<[u8; 32]>, barrier: Barrier, steady: i64, max: usize) {
+        if self.barriers.len() >= max {
+            self.forget(steady);
+        }
+        match key {
+            Some(key) if self.barriers.len() < max || self.barriers.contains_key(&key) => {
+                self.barriers.insert(key, barrier);
+            }
+            _ => self.everybody = Some(barrier),
+        }
+    }
+
+    /// Why a session that began at `since` and has no slot is over all the same.
+    fn barred(&self, who: &Authenticated, user: &UserKey, since: i64) -> Option<EndReason> {
+        let sid = who.sid().map(|sid| sid_key(who.login_issuer(), sid));
+        let of_sid = sid.and_then(|sid| self.barriers.get(&sid));
+        [of_sid, self.barriers.get(user), self.everybody.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|barrier| since <= barrier.upto)
+            .map(|barrier| barrier.reason)
+    }
+
     /// Frees the slots of sessions whose tokens have all expired, by the steady clock:
     /// a wall clock that is ahead for a moment must not free them early.
     fn forget(&mut self, steady: i64) {
+        self.barriers
+            .retain(|_, barrier| steady < barrier.keep_until);
+        self.everybody = self.everybody.filter(|barrier| steady < barrier.keep_until);
         self.sessions.retain(|_, slot| match slot {
             Slot::Live(_) => true,
             Slot::Ended(closed) => steady < closed.keep_until,
@@ -458,6 +554,17 @@ impl Open {
             _ => now,
         };
         after.max(self.login)
+    }
+
+    fn listed(&self, now: i64) -> Listed {
+        let last = self.live.last.load(Ordering::Relaxed);
+        let end = self.live.absolute_end.load(Ordering::Relaxed);
+        Listed {
+            id: Arc::clone(&self.id),
+            who: Arc::clone(&self.who),
+            silent: now.saturating_sub(last).max(0),
+            left: end.saturating_sub(now).max(0),
+        }
     }
 
     fn in_session(&self, who: &Authenticated) -> InSession {
@@ -501,11 +608,15 @@ fn session_key(who: &Authenticated) -> SessionKey {
 }
 
 fn user_key(who: &Authenticated) -> UserKey {
-    key(&[
-        b"safeguard user",
-        who.login_issuer().as_bytes(),
-        who.subject().as_bytes(),
-    ])
+    user_key_of(who.login_issuer(), who.subject())
+}
+
+fn user_key_of(issuer: &str, subject: &str) -> UserKey {
+    key(&[b"safeguard user", issuer.as_bytes(), subject.as_bytes()])
+}
+
+fn sid_key(issuer: &str, sid: &str) -> [u8; 32] {
+    key(&[b"safeguard sid", issuer.as_bytes(), sid.as_bytes()])
 }
 
 /// SHA-256 of the parts, each behind its length: no two lists of parts look the same.

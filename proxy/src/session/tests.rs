@@ -364,6 +364,74 @@ async fn a_users_or_a_providers_sessions_end_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_no_request_has_shown_is_ended_too() {
+    let table = table();
+    assert!(
+        table
+            .end_sid("issuer", "s1", EndReason::Logout, T0 + 1)
+            .is_empty()
+    );
+    let who = login("ann", "s1", T0);
+    assert_eq!(refusal(table.admit(&who, None, T0 + 2)).0, "logout");
+    assert!(table.admit(&login("ann", "s2", T0), None, T0 + 2).is_ok());
+    table.end_user("issuer", "bob", EndReason::Terminated, T0 + 3);
+    let bob = login("bob", "b1", T0 + 3);
+    assert_eq!(refusal(table.admit(&bob, None, T0 + 4)).0, "terminated");
+    let again = login("bob", "b2", T0 + 4);
+    assert!(table.admit(&again, None, T0 + 4).is_ok());
+    pass(900).await;
+    table.sweep(T0 + 903);
+    let expired = refusal(table.admit(&who, None, T0 + 903)).0;
+    assert_eq!(expired, "absolute_limit", "nothing is left to bar");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_administrator_ends_one_session_or_everybodys() {
+    let table = table();
+    let (ann, bob) = (login("ann", "s1", T0), login("bob", "s2", T0));
+    let stream = table.admit(&ann, None, T0).unwrap().session;
+    table.admit(&bob, None, T0 + 5).unwrap();
+    let listed = table.list(T0 + 7);
+    assert_eq!(listed.len(), 2);
+    assert_eq!((listed[0].silent, listed[0].left), (7, 893));
+    assert_eq!(&*listed[0].id, stream.hashed_id());
+    let ended = table.end_id(stream.hashed_id(), EndReason::Terminated, T0 + 7);
+    assert_eq!(kinds(&ended), [EventKind::Ended(EndReason::Terminated)]);
+    assert_eq!(stream.ended().await, EndReason::Terminated);
+    let ended = table.end_all(EndReason::Terminated, T0 + 8);
+    assert_eq!((ended.len(), table.active()), (1, 0));
+    let unseen = login("carl", "s3", T0 + 8);
+    assert_eq!(refusal(table.admit(&unseen, None, T0 + 9)).0, "terminated");
+    let later = login("carl", "s4", T0 + 9);
+    assert!(table.admit(&later, None, T0 + 9).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn logouts_without_room_bar_everybody_and_are_never_forgotten() {
+    let limits = SessionLimits {
+        table_max: 2,
+        ..limits()
+    };
+    let table = Memory::new(limits, T0);
+    for sid in ["a", "b", "c"] {
+        table.end_sid("issuer", sid, EndReason::Logout, T0 + 1);
+    }
+    for sid in ["a", "b", "c"] {
+        let who = login("ann", sid, T0);
+        assert_eq!(
+            refusal(table.admit(&who, None, T0 + 2)).0,
+            "logout",
+            "{sid}"
+        );
+    }
+    assert!(
+        table
+            .admit(&login("ann", "d", T0 + 2), None, T0 + 2)
+            .is_ok()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bound_token_is_taken_only_with_its_certificate() {
     let table = table();
     let who = Authenticated::for_tests("ann", Some("s"), Some(T0), T0, T0 + 60).bound_to([1; 32]);
