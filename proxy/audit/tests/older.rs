@@ -1,5 +1,7 @@
 //! A log that the version before checkpoints has written: it verifies, opens, goes on, and is signed from then on.
 
+#![cfg(test)]
+
 use std::fs;
 use std::path::Path;
 

@@ -71,8 +71,10 @@ pub(super) fn run(
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::Exit;
+    use clap::Parser as _;
+
     use crate::cli::terminal::tests::run;
+    use crate::cli::{Cli, Exit};
 
     #[test]
     fn one_kind_of_sessions_is_ended_and_it_must_be_said() {
@@ -82,8 +84,8 @@ mod tests {
             assert_eq!(ended.exit, Exit::Unavailable, "{}", ended.err);
         }
         for wrong in [&[][..], &["--all", "--user", "ann"]] {
-            let ended = run(&[&["sessions", "end"], wrong, &socket].concat(), "");
-            assert_eq!(ended.exit, Exit::Usage, "{}", ended.err);
+            let line = [&["safeguard", "sessions", "end"], wrong, &socket].concat();
+            assert!(Cli::try_parse_from(line).is_err(), "{wrong:?}");
         }
     }
 }

@@ -1,5 +1,10 @@
 //! The items of a Keycloak realm, each judged against the configuration. Which roles the sidecar's client needs to see them, and what each means, is said in `docs/keycloak/README.md`.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "reading serde_json's Value by name gives null for what is absent"
+)]
+
 use safeguard_policy::{Configuration, Keycloak, MfaProvider};
 use serde_json::Value;
 

@@ -1,5 +1,10 @@
 //! A realm as its administration shows it to the sidecar's own client (Keycloak's Admin REST API).
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "reading serde_json's Value by name gives null for what is absent"
+)]
+
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use openidconnect::HttpRequest;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
