@@ -76,6 +76,7 @@ fn event(trail: &Trail) -> Event<'static> {
     event.mcp = Some(Mcp {
         method: "tools/call".into(),
         tool: Some("read_record".into()),
+        operation: Some("read".into()),
         request_id: Some("1".into()),
     });
     event.rule = Some("tools.read_record".into());

@@ -9,7 +9,7 @@ use safeguard_audit::sink::postgres::{Postgres, PostgresSettings, TableName};
 use safeguard_audit::sink::s3::{Encryption, LockMode, S3, S3Settings, bucket};
 use safeguard_audit::sink::syslog::{Syslog, SyslogSettings};
 use safeguard_audit::sink::{ClientPem, Sink, TlsMaterial};
-use safeguard_audit::{EventName, Trail};
+use safeguard_audit::{EventFormat, EventName, Trail};
 use safeguard_policy::{Configuration, Output, Postgresql, S3Encryption, S3Lock, Siem};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -195,6 +195,7 @@ pub(crate) fn siem(output: &Siem) -> SyslogSettings {
             let [ca, certificate, key] = files.each_ref().map(Option::as_deref);
             material(ca, certificate, key)
         }),
+        format: EventFormat::parse(&output.format).unwrap_or_default(),
         message_bytes_max: output.message_bytes_max,
     }
 }

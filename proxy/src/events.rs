@@ -173,7 +173,10 @@ impl Recorder {
         let mut event = Event::new(name, outcome).reason(reason);
         about_caller(&mut event, caller, Some(about.permit));
         event.configuration_hash = Some(live.hash);
-        event.mcp = Some(mcp(about.method, &about.tool, Some(about.request_id)));
+        event.mcp = Some(Mcp {
+            operation: Some(about.permit.operation.as_str().into()),
+            ..mcp(about.method, &about.tool, Some(about.request_id))
+        });
         event.patients = about
             .patient
             .iter()
@@ -313,11 +316,10 @@ impl Recorder {
         let mut event = Event::new(name, outcome);
         about_caller(&mut event, &call.caller, Some(&call.permit));
         event.configuration_hash = Some(live.hash);
-        event.mcp = Some(mcp(
-            method_name(call.method),
-            &call.told,
-            Some(&call.request_id),
-        ));
+        event.mcp = Some(Mcp {
+            operation: Some(call.permit.operation.as_str().into()),
+            ..mcp(method_name(call.method), &call.told, Some(&call.request_id))
+        });
         event.patients = call
             .patient
             .iter()
@@ -386,6 +388,7 @@ fn mcp<'a>(method: &'a str, tool: &'a str, request_id: Option<&'a str>) -> Mcp<'
     Mcp {
         method: method.into(),
         tool: (!tool.is_empty()).then(|| tool.into()),
+        operation: None,
         request_id: request_id.filter(|id| !id.is_empty()).map(Into::into),
     }
 }

@@ -46,7 +46,7 @@ impl Collector {
             "audit.yaml",
             "  output: []\n",
             &format!(
-                "  output:\n    - type: siem\n      endpoint: syslog+tls://localhost:{port}\n      protocol: syslog\n      ca_file: {folder}/ca.pem\n      cert_file: {folder}/client.pem\n      key_file: {folder}/client.key\n"
+                "  output:\n    - type: siem\n      endpoint: syslog+tls://localhost:{port}\n      protocol: syslog\n      format: native\n      ca_file: {folder}/ca.pem\n      cert_file: {folder}/client.pem\n      key_file: {folder}/client.key\n"
             ),
         );
         collector

@@ -404,6 +404,19 @@ pub(crate) static SIEM: &[Key] = &[
     )
     .default("syslog"),
     key(
+        "format",
+        Shape::Word(&[
+            yes("native"),
+            yes("ocsf"),
+            yes("ocsf-1.9"),
+            yes("fhir"),
+            yes("dicom"),
+            yes("cef"),
+        ]),
+        "how an event is written: OCSF 1.8, OCSF 1.9 with record_integrity, FHIR R4 AuditEvent (IHE BALP), DICOM (IHE ATNA), CEF, or the record as the spool has it",
+    )
+    .default("ocsf"),
+    key(
         "message_bytes_max",
         Shape::Integer(2048, 1_048_576),
         "bytes of the longest message that the collector takes; longer events leave out whole members and say so",

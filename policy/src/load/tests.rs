@@ -835,6 +835,26 @@ fn an_https_endpoint_of_syslog_means_tls_on_6514_and_is_warned_of() {
 }
 
 #[test]
+fn events_in_the_formats_of_others_have_room_in_a_message() {
+    let short = "protocol: syslog\n      message_bytes_max: 4096";
+    let sources = with("audit.yaml", "protocol: syslog", short);
+    let found = findings(&sources, &example_env());
+    assert!(
+        found
+            .iter()
+            .any(|found| found.starts_with("error[contradiction] audit.yaml:")),
+        "{found:?}"
+    );
+    let native = format!("{short}\n      format: native");
+    let sources = with("audit.yaml", "protocol: syslog", &native);
+    let siem = collector(&sources, &example_env());
+    assert_eq!(
+        (siem.format.as_str(), siem.message_bytes_max),
+        ("native", 4096)
+    );
+}
+
+#[test]
 fn an_endpoint_in_clear_or_of_no_host_is_refused() {
     let seed = "https://siem.healthcare.example.com";
     for (written, code) in [

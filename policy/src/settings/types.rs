@@ -267,6 +267,8 @@ pub struct Siem {
     pub host: String,
     /// The endpoint's, else 6514.
     pub port: u16,
+    /// How an event is written, in the configuration's word.
+    pub format: String,
     /// Bytes of the longest message.
     pub message_bytes_max: usize,
     /// PEM of the authorities for the collector's certificate. Default: `SAFEGUARD_SIEM_CA`, else the system's.

@@ -75,6 +75,8 @@ pub struct Mcp<'a> {
     pub method: Cow<'a, str>,
     /// The tool, prompt or resource template, as the policy names it.
     pub tool: Option<Cow<'a, str>>,
+    /// What the tool does with a record, in the policy's word.
+    pub operation: Option<Cow<'a, str>>,
     /// The JSON-RPC id as it stood.
     pub request_id: Option<Cow<'a, str>>,
 }
@@ -281,6 +283,7 @@ pub(crate) mod tests {
         event.mcp = Some(Mcp {
             method: "tools/call".into(),
             tool: Some("read_record".into()),
+            operation: Some("read".into()),
             request_id: Some("7".into()),
         });
         event.rule = Some("read_record".into());

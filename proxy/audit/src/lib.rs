@@ -18,6 +18,7 @@ mod metrics;
 mod proof;
 pub mod query;
 mod record;
+mod render;
 pub mod sink;
 pub mod spool;
 mod trail;
@@ -31,5 +32,6 @@ pub use keys::{AuditKey, AuditKeys, KEY_BYTES, KeyError, PSEUDONYM_BYTES, Pseudo
 pub use metrics::{Metrics, SinkMetrics};
 pub use proof::{InclusionProof, ProofError, ProveError, prove};
 pub use record::{Record, RecordError};
+pub use render::EventFormat;
 pub use spool::{OpenError, Retention, SpoolSettings};
 pub use trail::{Health, NotDurable, Pending, Receipt, SpoolState, Trail};

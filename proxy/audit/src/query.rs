@@ -7,6 +7,7 @@ use crate::catalogue::EventName;
 use crate::event::Outcome;
 use crate::keys::{AuditKeys, Pseudonym};
 use crate::record::Record;
+use crate::render::EventFormat;
 use crate::verify::{Report, walk};
 
 /// Events that a query without a limit of its own answers with.
@@ -101,23 +102,10 @@ pub fn spool(
 pub enum Format {
     /// Aligned columns for people.
     Table,
-    /// The canonical bytes, one record a line.
-    JsonLines,
+    /// An event a line, in one of the formats of others or as the spool has it.
+    Lines(EventFormat),
     /// RFC 4180 with a header; texts that a spreadsheet could run are quoted with an apostrophe.
     Csv,
-}
-
-impl Format {
-    /// The format of this word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "table" => Some(Self::Table),
-            "jsonl" => Some(Self::JsonLines),
-            "csv" => Some(Self::Csv),
-            _ => None,
-        }
-    }
 }
 
 type Column = (&'static str, fn(&Record) -> String);
@@ -180,8 +168,8 @@ fn fields(record: &Record) -> String {
 /// The output's own.
 pub fn render(records: &[Record], format: Format, out: &mut impl io::Write) -> io::Result<()> {
     match format {
-        Format::JsonLines => records.iter().try_for_each(|record| {
-            out.write_all(record.bytes())?;
+        Format::Lines(format) => records.iter().try_for_each(|record| {
+            out.write_all(&format.render(record))?;
             out.write_all(b"\n")
         }),
         Format::Csv => csv(records, out),
@@ -317,7 +305,9 @@ mod tests {
     #[test]
     fn json_lines_are_the_canonical_bytes() {
         assert_eq!(
-            shown(Format::JsonLines, &full()).trim_end().as_bytes(),
+            shown(Format::Lines(EventFormat::Native), &full())
+                .trim_end()
+                .as_bytes(),
             record(&full()).bytes()
         );
     }

@@ -17,7 +17,8 @@ use safeguard_audit::delivery::{Delivery, DeliverySettings};
 use safeguard_audit::sink::syslog::{Syslog, SyslogSettings};
 use safeguard_audit::sink::{Sink, TlsMaterial};
 use safeguard_audit::{
-    AuditKey, AuditKeys, Event, EventName, Outcome, Record, SpoolSettings, Subject, Trail,
+    AuditKey, AuditKeys, Event, EventFormat, EventName, Outcome, Record, SpoolSettings, Subject,
+    Trail,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
@@ -171,6 +172,7 @@ action(type="omfile" file="{root}/out" template="line" asyncWriting="off" flushO
                     client_pem: Some((read(&pem)?, Zeroizing::new(read(&key)?))),
                 })
             }),
+            format: EventFormat::Native,
             message_bytes_max: 8192,
         }
     }

@@ -13,7 +13,7 @@ use safeguard_audit::query::{self, Answer, LIMIT_DEFAULT, Query};
 use safeguard_audit::sink::postgres::TableName;
 use safeguard_audit::sink::postgres::schema::schema;
 use safeguard_audit::verify::{self, Anchors, Report};
-use safeguard_audit::{AuditKey, AuditKeys, EventName, Outcome, Pseudonym, Record};
+use safeguard_audit::{AuditKey, AuditKeys, EventFormat, EventName, Outcome, Pseudonym, Record};
 use safeguard_policy::Output;
 
 use super::config::{Mode, load, trail_keys};
@@ -198,8 +198,34 @@ pub(super) struct SchemaArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     Table,
+    /// The records as the spool has them, one a line
     Jsonl,
     Csv,
+    /// OCSF 1.8, one a line
+    Ocsf,
+    /// OCSF 1.9 with record_integrity, one a line
+    #[value(name = "ocsf-1.9")]
+    Ocsf19,
+    /// FHIR R4 AuditEvent (IHE BALP), one a line: NDJSON
+    Fhir,
+    /// DICOM audit messages (IHE ATNA), one a line
+    Dicom,
+    Cef,
+}
+
+impl Format {
+    fn of_answer(self) -> query::Format {
+        match self {
+            Self::Table => query::Format::Table,
+            Self::Jsonl => query::Format::Lines(EventFormat::Native),
+            Self::Csv => query::Format::Csv,
+            Self::Ocsf => query::Format::Lines(EventFormat::Ocsf18),
+            Self::Ocsf19 => query::Format::Lines(EventFormat::Ocsf19),
+            Self::Fhir => query::Format::Lines(EventFormat::Fhir),
+            Self::Dicom => query::Format::Lines(EventFormat::Dicom),
+            Self::Cef => query::Format::Lines(EventFormat::Cef),
+        }
+    }
 }
 
 fn event(word: &str) -> Result<EventName, String> {
@@ -453,13 +479,8 @@ fn show(
     place: &str,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), CliError> {
-    let format = match arguments.format {
-        Format::Table => query::Format::Table,
-        Format::Jsonl => query::Format::JsonLines,
-        Format::Csv => query::Format::Csv,
-    };
     let is_recorded = recorded(arguments, log, records.len(), place)?;
-    query::render(records, format, &mut terminal.out)?;
+    query::render(records, arguments.format.of_answer(), &mut terminal.out)?;
     terminal.out.flush()?;
     writeln!(terminal.err, "notice: read from {place}")?;
     let record = if is_recorded {

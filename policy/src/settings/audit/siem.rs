@@ -10,6 +10,9 @@ use crate::settings::types::{Output, Siem};
 /// The registered port of syslog over TLS (RFC 5425 §4.1).
 const PORT: u16 = 6514;
 
+/// What an event in another's words has room in, in bytes: what RFC 5425 §4.3.1 asks of collectors as well.
+const RENDERED_BYTES_MIN: usize = 8192;
+
 pub(super) fn siem(
     section: Section<'_>,
     env: &dyn Environment,
@@ -31,11 +34,23 @@ pub(super) fn siem(
             )
             .fix("give both, or SAFEGUARD_SIEM_CERT and SAFEGUARD_SIEM_KEY");
     }
+    let format = section.owned("format")?;
+    let message_bytes_max: usize = section.number("message_bytes_max")?;
+    if format != "native" && message_bytes_max < RENDERED_BYTES_MIN {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("message_bytes_max"),
+                "`audit_logging.output.message_bytes_max` is too little for events in the formats of others",
+            )
+            .fix("write 8192 or more, or format: native");
+    }
     let url = endpoint(section, report)?;
     Some(Output::Siem(Siem {
         host: url.host.to_owned(),
         port: url.port.unwrap_or(PORT),
-        message_bytes_max: section.number("message_bytes_max")?,
+        format,
+        message_bytes_max,
         ca_file: from("ca_file", "SAFEGUARD_SIEM_CA").map(Into::into),
         cert_file: cert_file.map(Into::into),
         key_file: key_file.map(Into::into),

@@ -205,6 +205,7 @@ fn field(w: &mut Writer, field: &FieldTouched<'_>) {
 fn mcp_members(mcp: &Mcp<'_>, w: &mut Writer) -> Span {
     optional(w, "id", mcp.request_id.as_deref());
     w.member("method").text(&mcp.method);
+    optional(w, "operation", mcp.operation.as_deref());
     optional(w, "tool", mcp.tool.as_deref())
 }
 

@@ -37,7 +37,7 @@ fn a_text_that_is_no_text_and_a_list_in_place_of_an_object_are_absent() {
     for (whole, changed) in [
         (r#""purpose":"TREAT""#, r#""purpose":7"#),
         (
-            r#""mcp":{"id":"7","method":"tools/call","tool":"read_record"}"#,
+            r#""mcp":{"id":"7","method":"tools/call","operation":"read","tool":"read_record"}"#,
             r#""mcp":["read_record"]"#,
         ),
     ] {

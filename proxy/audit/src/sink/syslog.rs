@@ -21,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 use super::tls::{TlsMaterial, TlsMaterialError, client_config};
 use super::{Sink, SinkError, Taken};
 use crate::record::Record;
+use crate::render::EventFormat;
 
 mod message;
 
@@ -51,6 +52,8 @@ pub struct SyslogSettings {
     pub port: u16,
     /// Certificates.
     pub material: Material,
+    /// How an event is written.
+    pub format: EventFormat,
     /// The longest message, in bytes; what is longer is shortened.
     pub message_bytes_max: usize,
 }
@@ -138,11 +141,16 @@ impl Syslog {
 
     /// The batch, framed, and what of it fits in no way.
     async fn framed(&self, batch: &[Record]) -> (Vec<u8>, Vec<(usize, String)>) {
-        let bytes = batch.iter().map(|record| record.bytes().len() + 512);
+        let bytes = batch.iter().map(|record| record.bytes().len() + 2048);
         let mut out = Vec::with_capacity(bytes.sum());
         let mut refused = Vec::new();
         for (place, record) in batch.iter().enumerate() {
-            if !message::push_framed(record, self.settings.message_bytes_max, &mut out) {
+            if !message::push_framed(
+                record,
+                self.settings.format,
+                self.settings.message_bytes_max,
+                &mut out,
+            ) {
                 refused.push((place, "too_long".to_owned()));
             }
             if place % WRITTEN_AT_ONCE == WRITTEN_AT_ONCE - 1 {

@@ -1,9 +1,9 @@
 //! A bucket as a sink: objects that nobody can change or delete before their time.
 //!
-//! A batch becomes an object a chain and day, cut where it grows too long ([`object`]). Each is put once: its name is made of its content, and a put under a name that is taken
-//! is refused by the store (`If-None-Match: *`), which makes a batch that comes again harmless. So that it is cut again as it was there is a [`plan`].
+//! A batch becomes an object a chain and day, cut where it grows too long (`object`). Each is put once: its name is made of its content, and a put under a name that is taken
+//! is refused by the store (`If-None-Match: *`), which makes a batch that comes again harmless. So that it is cut again as it was there is a `plan`.
 //!
-//! Nothing is believed that the store does not say: a bucket without Object Lock is refused where it is required ([`bucket`]), and so is a store that answers a put
+//! Nothing is believed that the store does not say: a bucket without Object Lock is refused where it is required (`bucket`), and so is a store that answers a put
 //! without the server-side encryption that was asked for. The cursor moves only behind an answer that says all of it.
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The bucket read back: every version of every object, opened under its own name before it is believed.
 //!
 //! A simple delete only puts a marker over an object, and a put over it only a further version: so the versions are listed, not the objects.
-//! At most one object is in memory at a time, and of what was seen no more than where its stretches begin and end ([`super::links`]).
+//! At most one object is in memory at a time, and of what was seen no more than where its stretches begin and end (`links`).
 
 use std::collections::VecDeque;
 

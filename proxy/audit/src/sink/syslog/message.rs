@@ -1,25 +1,38 @@
 //! A record as a syslog message (RFC 5424) in its frame (RFC 5425 §4.3: its length in bytes, a space, the message).
 //!
 //! Facility 13, *log audit*; the event's severity in syslog's words; MSGID is the event's name. The structured data names the record, so that a collector finds
-//! repetitions and gaps without reading JSON; the message is the record's canonical JSON as it stands in the spool, so that its hash can be computed again there.
-//! Its characters are those of JSON: no control character can begin a line of its own. What would be too long leaves out whole members and says so.
+//! repetitions and gaps without reading the message; that is the event in the configured format, or the record's canonical JSON as it stands in the spool.
+//! No control character can begin a line of its own in any of them. What would be too long leaves out whole members and says so.
 
 use serde_json::{Map, Value};
 
 use crate::canonical::push_hex;
 use crate::catalogue::Severity;
 use crate::record::Record;
+use crate::render::EventFormat;
 
 /// 13, "log audit" (RFC 5424 §6.2.1).
 const FACILITY: u8 = 13;
+/// 10, "security/authorization messages", and the MSGID that DICOM asks of its audit messages (PS3.15 A.6).
+const FACILITY_OF_ATNA: u8 = 10;
+const MSGID_OF_ATNA: &str = "DICOM+RFC3881";
 /// Longest HOSTNAME (RFC 5424 §6).
 const HOSTNAME_MAX: usize = 255;
 /// What may be left out of an event that is too long, in this order: lists that can be long. The rest names who, what, when and with which outcome.
 const SHED: [&str; 4] = ["fields", "patients", "details", "subject"];
 
 /// Appends the framed message. `false`, and nothing appended: not even the shortened event fits `bytes_max`.
-pub(super) fn push_framed(record: &Record, bytes_max: usize, out: &mut Vec<u8>) -> bool {
-    let Some(message) = message(record, bytes_max) else {
+pub(super) fn push_framed(
+    record: &Record,
+    format: EventFormat,
+    bytes_max: usize,
+    out: &mut Vec<u8>,
+) -> bool {
+    let message = match format {
+        EventFormat::Native => message(record, bytes_max),
+        format => rendered(record, format, bytes_max),
+    };
+    let Some(message) = message else {
         return false;
     };
     out.extend_from_slice(itoa::Buffer::new().format(message.len()).as_bytes());
@@ -28,14 +41,22 @@ pub(super) fn push_framed(record: &Record, bytes_max: usize, out: &mut Vec<u8>) 
     true
 }
 
+/// The message with the event in another's words, of at most `bytes_max` bytes.
+fn rendered(record: &Record, format: EventFormat, bytes_max: usize) -> Option<Vec<u8>> {
+    let whole = head(record, format, false);
+    let room = bytes_max.checked_sub(whole.len())?;
+    let event = format.render_within(record, room);
+    (event.len() <= room).then(|| joined(whole, &event))
+}
+
 /// The message, of at most `bytes_max` bytes.
 fn message(record: &Record, bytes_max: usize) -> Option<Vec<u8>> {
-    let whole = head(record, false);
+    let whole = head(record, EventFormat::Native, false);
     let room = bytes_max.checked_sub(whole.len())?;
     if record.bytes().len() <= room {
         return Some(joined(whole, record.bytes()));
     }
-    let head = head(record, true);
+    let head = head(record, EventFormat::Native, true);
     let room = bytes_max.checked_sub(head.len())?;
     shortened(record, room).map(|event| joined(head, &event))
 }
@@ -57,13 +78,17 @@ fn shortened(record: &Record, room: usize) -> Option<Vec<u8>> {
 }
 
 /// All before the event, with the space behind it.
-fn head(record: &Record, truncated: bool) -> Vec<u8> {
+fn head(record: &Record, format: EventFormat, truncated: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(512 + record.bytes().len());
+    let (facility, id) = match format {
+        EventFormat::Dicom => (FACILITY_OF_ATNA, MSGID_OF_ATNA),
+        _ => (FACILITY, record.name().as_str()),
+    };
     let severity = level(record.text(&["severity"]));
     out.push(b'<');
     out.extend_from_slice(
         itoa::Buffer::new()
-            .format(FACILITY * 8 + severity)
+            .format(facility * 8 + severity)
             .as_bytes(),
     );
     out.extend_from_slice(b">1 ");
@@ -75,7 +100,7 @@ fn head(record: &Record, truncated: bool) -> Vec<u8> {
         &mut out,
     );
     out.extend_from_slice(b" safeguard - ");
-    word(record.name().as_str(), 32, &mut out);
+    word(id, 32, &mut out);
     out.push(b' ');
     structured(record, truncated, &mut out);
     out.push(b' ');
@@ -153,7 +178,8 @@ mod tests {
 
     fn framed(record: &Record, max: usize) -> Option<String> {
         let mut out = Vec::new();
-        push_framed(record, max, &mut out).then(|| String::from_utf8(out).unwrap())
+        push_framed(record, EventFormat::Native, max, &mut out)
+            .then(|| String::from_utf8(out).unwrap())
     }
 
     #[test]
@@ -183,6 +209,21 @@ mod tests {
     }
 
     #[test]
+    fn a_message_in_another_format_keeps_its_head_and_within_its_bound() {
+        for (_, format) in EventFormat::ALL.into_iter().skip(1) {
+            let mut out = Vec::new();
+            assert!(push_framed(&record(), format, 8192, &mut out));
+            let text = String::from_utf8(out).unwrap();
+            let (length, message) = text.split_once(' ').unwrap();
+            assert_eq!(length.parse::<usize>().unwrap(), message.len());
+            assert!(message.len() <= 8192 && !message.contains('\n'));
+            let dicom = format == EventFormat::Dicom;
+            assert_eq!(message.starts_with("<86>1 "), dicom, "{message}");
+            assert_eq!(message.contains(" DICOM+RFC3881 ["), dicom, "{message}");
+        }
+    }
+
+    #[test]
     fn a_long_event_loses_whole_members_and_says_so() {
         let record = record();
         let whole = framed(&record, 1 << 20).unwrap().len();
@@ -198,8 +239,8 @@ mod tests {
     #[test]
     fn what_fits_in_no_way_is_refused_and_appends_nothing() {
         let mut out = b"before".to_vec();
-        assert!(!push_framed(&record(), 300, &mut out));
-        assert!(!push_framed(&record(), 10, &mut out));
+        assert!(!push_framed(&record(), EventFormat::Native, 300, &mut out));
+        assert!(!push_framed(&record(), EventFormat::Ocsf18, 10, &mut out));
         assert_eq!(out, b"before");
     }
 
