@@ -85,6 +85,16 @@ metrics! {
     mcp_sessions: IntGauge("mcp_sessions"),
     /// When the identity provider's keys were last fetched, in seconds since the Unix epoch.
     jwks_last_refresh_timestamp_seconds: IntGauge("jwks_last_refresh_timestamp_seconds"),
+    /// Whether the identity provider answers, by the last fetches of its keys; 1 too where none is configured.
+    identity_provider_up: IntGauge("identity_provider_up"),
+    /// Since when the identity provider's events have not been read to their end, in seconds.
+    identity_events_lag_seconds: IntGauge("identity_events_lag_seconds"),
+    /// When the identity provider's events were last read to their end, in seconds since the Unix epoch.
+    identity_events_last_success_timestamp_seconds: IntGauge("identity_events_last_success_timestamp_seconds"),
+    /// Looks at the identity provider's events: `ok`, `unreachable`, `no_token`, `forbidden`, `unexpected`, `audit`, `cursor`.
+    identity_events_reads_total: IntCounterVec("identity_events_reads_total", ["result"]),
+    /// Bursts of failed logins, by who refused them (`identity_provider`, `sidecar`) and by what they have in common (`subject`, `source`).
+    failed_login_bursts_total: IntCounterVec("failed_login_bursts_total", ["origin", "by"]),
     /// PHI fields by what became of them.
     phi_fields_total: IntCounterVec("phi_fields_total", ["action", "outcome"]),
     /// Records verified or stamped, by result.

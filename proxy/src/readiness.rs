@@ -9,6 +9,8 @@ use crate::sidecar::Sidecar;
 struct Check {
     name: &'static str,
     passes: bool,
+    /// Whether it decides. What every replica would share, and what none could mend, only tells.
+    decides: bool,
     detail: Cow<'static, str>,
 }
 
@@ -38,21 +40,25 @@ impl Readiness {
             Check {
                 name: "audit",
                 passes: health.ready(),
+                decides: true,
                 detail: "the spool takes events durably".into(),
             },
             Check {
                 name: "keys",
                 passes: live.can_seal(now),
+                decides: true,
                 detail: "a PHI key is in force".into(),
             },
             Check {
                 name: "canary",
                 passes: sidecar.canary.sings(),
+                decides: true,
                 detail: "no value of the synthetic patient leaks".into(),
             },
             Check {
                 name: "key_sources",
                 passes: live.awaited.is_none(),
+                decides: true,
                 detail: match &live.awaited {
                     None => "every key was had from its source".into(),
                     Some(why) => why.load().to_string().into(),
@@ -61,19 +67,27 @@ impl Readiness {
             Check {
                 name: "certificates",
                 passes: certificate,
+                decides: true,
                 detail: "no certificate of ours has run out".into(),
             },
             Check {
                 name: "draining",
                 passes: !sidecar.is_draining(),
+                decides: true,
                 detail: "not shutting down".into(),
+            },
+            Check {
+                name: "identity_provider",
+                passes: sidecar.authenticator.provider_is_up() != Some(false),
+                decides: false,
+                detail: identity_provider(sidecar),
             },
         ])
     }
 
     /// Whether every condition holds.
     pub fn ready(&self) -> bool {
-        self.0.iter().all(|check| check.passes)
+        self.0.iter().all(|check| check.passes || !check.decides)
     }
 
     /// One word.
@@ -89,9 +103,27 @@ impl Readiness {
     pub fn verbose(&self) -> String {
         let mut text = String::new();
         for check in &self.0 {
-            let mark = if check.passes { "+" } else { "-" };
+            let mark = match (check.passes, check.decides) {
+                (true, _) => "+",
+                (false, true) => "-",
+                (false, false) => "!",
+            };
             let _ = writeln!(text, "[{mark}] {}: {}", check.name, check.detail);
         }
         text + &self.brief()
+    }
+}
+
+/// How the identity provider stands. It decides nothing: sessions go on without it, and every replica has the same one.
+fn identity_provider(sidecar: &Sidecar) -> Cow<'static, str> {
+    let authenticator = &sidecar.authenticator;
+    match (
+        authenticator.provider_is_up(),
+        authenticator.keys_available(),
+    ) {
+        (None, _) => "none is configured".into(),
+        (Some(true), _) => "it answers".into(),
+        (Some(false), true) => "it does not answer; the keys that are known still serve".into(),
+        (Some(false), false) => "it does not answer, and its keys are absent or too old".into(),
     }
 }

@@ -139,6 +139,7 @@ pub async fn run(
     keysource::while_probed(&listeners.admin, words, delivery::admit(&configuration))
         .await
         .map_err(StartError::Sink)?;
+    let identity_events = settings::identity_events(&configuration)?;
     let (sidecar, deliveries) = build(configuration, awaited.as_ref())?;
     // After the spool was locked: a socket that lies there is nobody's.
     let control = Control::bind(&state)?;
@@ -168,6 +169,11 @@ pub async fn run(
     ));
     tasks.spawn(sweep(Arc::clone(&sidecar), stopping.clone()));
     tasks.spawn(fresh_keys(Arc::clone(&sidecar), stopping.clone()));
+    tasks.spawn(crate::identity_events::keep(
+        Arc::clone(&sidecar),
+        identity_events,
+        stopping.clone(),
+    ));
     tasks.spawn(crate::canary::keep(Arc::clone(&sidecar), stopping.clone()));
     tasks.spawn(reloader.watch(config_files, hangup, stopping));
     log::info!("safeguard {} is ready", env!("CARGO_PKG_VERSION"));
@@ -295,11 +301,13 @@ fn build(
         .with_label_values(&[env!("CARGO_PKG_VERSION"), REVISION])
         .set(1);
     announce(&metrics, &live);
+    metrics.identity_provider_up.set(1);
     let sidecar = Sidecar {
         live: ArcSwap::from_pointee(live),
         tls,
         authenticator: Arc::new(authenticator),
         auth,
+        bursts: crate::bursts::Bursts::default(),
         sessions: Arc::new(sessions),
         mcp_sessions: McpSessions::new(McpLimits {
             sessions_max: settings::MCP_SESSIONS_MAX,

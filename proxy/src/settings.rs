@@ -22,6 +22,7 @@ use safeguard_vault::ring::{Entry, KeyRing, RingKey};
 use safeguard_vault::{KeyMaterial, random_key};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::auth::TokenSettings;
 use crate::authn::{
@@ -29,6 +30,7 @@ use crate::authn::{
     PreviousSecret, SecondFactorSettings, Secret, StepUp,
 };
 use crate::gate::{Face, without_default_port};
+use crate::identity_events;
 use crate::keysource::Unresolved;
 use crate::listener::ListenerLimits;
 use crate::live::Live;
@@ -124,6 +126,10 @@ pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsErr
         settings.audiences.clone_from(&keycloak.audiences);
         settings.client_id.clone_from(&keycloak.client_id);
         settings.ca_file.clone_from(&keycloak.ca_file);
+        settings.refresh_interval = keycloak.keys_refresh;
+        settings.refresh_min_interval = settings.refresh_min_interval.min(keycloak.keys_refresh);
+        settings.keys_stale_max = keycloak.keys_stale_max;
+        settings.serves_new_when_down = keycloak.serves_new_when_down;
         settings
             .roles_from
             .clone_from(&configuration.identity.roles_from);
@@ -172,6 +178,36 @@ pub fn local(configuration: &Configuration) -> Result<Option<LocalSettings>, Set
         issuer: jwt.issuer.clone(),
         audience: jwt.audience.clone(),
         expiration_max: seconds(jwt.expiration),
+    }))
+}
+
+/// What the reader of the provider's events needs; none where they are not read.
+///
+/// # Errors
+/// When the client has no secret.
+pub fn identity_events(
+    configuration: &Configuration,
+) -> Result<Option<identity_events::Settings>, crate::run::StartError> {
+    let Some(keycloak) = &configuration.keycloak else {
+        return Ok(None);
+    };
+    let Some(events) = keycloak.events else {
+        return Ok(None);
+    };
+    let secret = keycloak.client_secret.as_ref();
+    let secret = secret.ok_or(SettingsError::Missing("keycloak.client_secret"))?;
+    Ok(Some(identity_events::Settings {
+        source: identity_events::SourceSettings {
+            issuer: keycloak.issuer(),
+            admin: format!("{}/admin/realms/{}", keycloak.server_url, keycloak.realm),
+            client_id: keycloak.client_id.clone(),
+            client_secret: Zeroizing::new(secret.expose().to_owned()),
+            ca_file: keycloak.ca_file.clone(),
+        },
+        interval: events.interval,
+        state: configuration.state.directory.clone(),
+        spool: configuration.audit.spool.directory.clone(),
+        keys: crate::run::audit_keys(configuration)?,
     }))
 }
 

@@ -81,6 +81,8 @@ pub struct Sidecar {
     pub authenticator: Arc<Authenticator>,
     /// What the endpoints below `/auth/` keep.
     pub auth: Auth,
+    /// Failed logins, counted.
+    pub bursts: crate::bursts::Bursts,
     /// Login sessions.
     pub sessions: Arc<SessionTable>,
     /// MCP sessions and the calls that wait for an answer in them.
@@ -167,6 +169,9 @@ impl Sidecar {
         metrics.sse_streams.set(signed(self.streams.count()));
         if let Some(at) = self.authenticator.keys_refreshed_at() {
             metrics.jwks_last_refresh_timestamp_seconds.set(at);
+        }
+        if let Some(up) = self.authenticator.provider_is_up() {
+            metrics.identity_provider_up.set(up.into());
         }
         for (of, until) in self.tls.expiries().iter() {
             metrics

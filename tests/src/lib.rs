@@ -21,6 +21,7 @@ pub mod login;
 pub mod memory;
 pub mod pki;
 pub mod real;
+pub mod realm;
 pub mod relay;
 pub mod sdk;
 pub mod sidecar;

@@ -320,6 +320,44 @@ pub(crate) static KEYCLOAK: &[Key] = &[
         Shape::Text,
         "PEM of the authorities for the server's certificate; default the system's",
     ),
+    key(
+        "keys_refresh_seconds",
+        Shape::Integer(1, 3600),
+        "how often the realm's signing keys are fetched, which is also how soon its absence is seen",
+    )
+    .default("300"),
+    key(
+        "keys_stale_max_seconds",
+        Shape::Integer(1, 86_400),
+        "how long the keys serve while Keycloak can't be reached; then no token of it is taken",
+    )
+    .default("3600"),
+    key(
+        "when_down",
+        Shape::Word(&[yes("refuse_new"), yes("serve")]),
+        "logins that begin while Keycloak can't be reached: refused (503), or served by the keys that are known",
+    )
+    .default("refuse_new"),
+    key(
+        "events",
+        Shape::Map(KEYCLOAK_EVENTS),
+        "the realm's user and administrator events, read into the audit trail",
+    ),
+];
+
+static KEYCLOAK_EVENTS: &[Key] = &[
+    key(
+        "enabled",
+        ON_OFF,
+        "whether they are read; needs `client_secret`, and the role view-events for the client's service account",
+    )
+    .default("false"),
+    key(
+        "interval_seconds",
+        Shape::Integer(1, 3600),
+        "how often they are asked for",
+    )
+    .default("5"),
 ];
 
 pub(crate) static AUDIT: &[Key] = &[

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::SwitchedOff;
 use super::types::{
-    Authentication, Identity, Jwt, Keycloak, Mfa, MfaProvider, PreviousSecret, Sessions,
+    Authentication, Identity, IdentityEvents, Jwt, Keycloak, Mfa, MfaProvider, PreviousSecret,
+    Sessions,
 };
 use crate::document::check::date;
 use crate::document::read::Section;
@@ -245,7 +246,50 @@ pub(crate) fn keycloak(root: Section<'_>, report: &mut Report<'_>) -> Option<Key
         client_secret,
         audiences: section.texts("audiences"),
         ca_file: section.text("ca_file").map(Into::into),
+        keys_refresh: section.seconds("keys_refresh_seconds")?,
+        keys_stale_max: keys_stale_max(section, report)?,
+        serves_new_when_down: section.text("when_down") == Some("serve"),
+        events: identity_events(section, report)?,
     })
+}
+
+fn keys_stale_max(section: Section<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    let (stale, refresh): (Duration, Duration) = (
+        section.seconds("keys_stale_max_seconds")?,
+        section.seconds("keys_refresh_seconds")?,
+    );
+    if stale <= refresh {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("keys_stale_max_seconds"),
+                "`keycloak.keys_stale_max_seconds` is not longer than keys_refresh_seconds: keys would be refused between two fetches",
+            )
+            .fix("make it several times as long")
+            .related(section.place_of("keys_refresh_seconds"), "how often they are fetched");
+    }
+    Some(stale)
+}
+
+fn identity_events(
+    keycloak: Section<'_>,
+    report: &mut Report<'_>,
+) -> Option<Option<IdentityEvents>> {
+    let section = keycloak.section("events");
+    let interval = section.seconds("interval_seconds")?;
+    if !section.flag("enabled") {
+        return Some(None);
+    }
+    if keycloak.entry_of("client_secret").is_none() {
+        report
+            .error(
+                codes::MISSING_KEY,
+                section.place_of("enabled"),
+                "`keycloak.events` needs `keycloak.client_secret`: the sidecar asks as its own client",
+            )
+            .fix("write client_secret: ${KEYCLOAK_CLIENT_SECRET}");
+    }
+    Some(Some(IdentityEvents { interval }))
 }
 
 /// Limits of login sessions: `keycloak`'s, or the defaults that its table has (900 s, 300 s, 1).

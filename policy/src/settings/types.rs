@@ -166,6 +166,21 @@ pub struct Keycloak {
     pub audiences: Vec<String>,
     /// PEM of the authorities for the server's certificate; without it the system's.
     pub ca_file: Option<PathBuf>,
+    /// How often the realm's keys are fetched.
+    pub keys_refresh: Duration,
+    /// How long they serve while the server can't be reached.
+    pub keys_stale_max: Duration,
+    /// Whether logins that begin while the server can't be reached are let in.
+    pub serves_new_when_down: bool,
+    /// `keycloak.events`, where they are read.
+    pub events: Option<IdentityEvents>,
+}
+
+/// `keycloak.events`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdentityEvents {
+    /// How often they are asked for.
+    pub interval: Duration,
 }
 
 impl Keycloak {

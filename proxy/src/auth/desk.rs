@@ -129,6 +129,9 @@ impl<'d, 's> Desk<'d, 's> {
         let sidecar = self.exchange.sidecar();
         let source = Some(self.exchange.connection().source());
         let now = self.asked.now_unix;
+        if sidecar.authenticator.must_wait(who) && !sidecar.sessions.is_live(who).await {
+            return Err(self.refuse(who, "identity_provider_down", UNAVAILABLE));
+        }
         let admitted = sidecar.sessions.admit(who, self.certificate(), now).await;
         match admitted {
             Ok(admitted) => {

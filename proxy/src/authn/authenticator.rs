@@ -132,6 +132,21 @@ impl Authenticator {
             .and_then(|provider| provider.keys.last_refresh_unix())
     }
 
+    /// Whether the provider answers; none where none is configured.
+    pub fn provider_is_up(&self) -> Option<bool> {
+        self.provider.as_ref().map(|provider| provider.keys.is_up())
+    }
+
+    /// Whether a login that is not known yet must wait until its provider is back (`keycloak.when_down`): while it is
+    /// away nobody hears of it that the person was locked out meanwhile.
+    pub fn must_wait(&self, who: &Authenticated) -> bool {
+        self.provider.as_ref().is_some_and(|provider| {
+            provider.settings.issuer == who.login_issuer()
+                && !provider.settings.serves_new_when_down
+                && !provider.keys.is_up()
+        })
+    }
+
     /// Whether the provider's tokens could be verified now; true where no provider is configured.
     pub fn keys_available(&self) -> bool {
         self.provider

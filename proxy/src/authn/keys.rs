@@ -3,10 +3,11 @@
 //! - A token with an unknown `kid` makes the keys be fetched anew, once for all who wait, and at most once per
 //!   `refresh_min_interval`, so that made-up ids cost the provider nothing.
 //! - While the provider can't be reached the last keys serve, at most for `keys_stale_max`; then nothing is verified.
+//! - The provider counts as down once [`DOWN_AFTER`] fetches in a row have failed: one lost connection is no outage.
 //! - Nothing is fetched at the start: the sidecar comes up without the provider and recovers by itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::Algorithm;
@@ -22,6 +23,8 @@ use super::key_set::KeySet;
 use super::settings::{KeycloakSettings, SettingsError};
 
 const NEVER: i64 = i64::MIN;
+/// Fetches in a row that must fail before the provider counts as down. They are `refresh_min_interval` apart at least.
+const DOWN_AFTER: u32 = 2;
 
 /// One provider's keys.
 pub(super) struct ProviderKeys {
@@ -34,6 +37,7 @@ pub(super) struct ProviderKeys {
     /// Held while fetching: those who come meanwhile wait for the same answer.
     attempt: tokio::sync::Mutex<Option<Instant>>,
     last_success_unix: AtomicI64,
+    failures: AtomicU32,
 }
 
 /// The keys of the last good fetch.
@@ -61,6 +65,7 @@ impl ProviderKeys {
             current: RwLock::new(None),
             attempt: tokio::sync::Mutex::new(None),
             last_success_unix: AtomicI64::new(NEVER),
+            failures: AtomicU32::new(0),
         })
     }
 
@@ -69,6 +74,11 @@ impl ProviderKeys {
         let current = self.current.read();
         let current = current.as_ref()?;
         self.is_usable(current).then_some(current.generation)
+    }
+
+    /// Whether the provider answers, by the last fetches of its keys.
+    pub(super) fn is_up(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) < DOWN_AFTER
     }
 
     /// When the keys were last fetched, in Unix seconds.
@@ -138,9 +148,21 @@ impl ProviderKeys {
             }
         }
         *attempt = Some(Instant::now());
-        let keys = self.discover().await?;
-        self.replace(keys);
-        Ok(())
+        match self.discover().await {
+            Ok(keys) => {
+                self.replace(keys);
+                if self.failures.swap(0, Ordering::Relaxed) >= DOWN_AFTER {
+                    log::info!("the identity provider is back: its keys were fetched");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let before = self.failures.load(Ordering::Relaxed);
+                self.failures
+                    .store(before.saturating_add(1), Ordering::Relaxed);
+                Err(error)
+            }
+        }
     }
 
     /// The keys that the provider has now, by its discovery document.

@@ -119,6 +119,8 @@ pub struct KeycloakSettings {
     pub refresh_interval: Duration,
     /// How long fetched keys serve while the provider can't be reached.
     pub keys_stale_max: Duration,
+    /// Whether logins that begin while the provider can't be reached are let in.
+    pub serves_new_when_down: bool,
 }
 
 impl KeycloakSettings {
@@ -134,6 +136,7 @@ impl KeycloakSettings {
             refresh_min_interval: REFRESH_MIN_INTERVAL,
             refresh_interval: REFRESH_INTERVAL,
             keys_stale_max: KEYS_STALE_MAX,
+            serves_new_when_down: false,
         }
     }
 }

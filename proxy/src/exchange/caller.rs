@@ -97,6 +97,16 @@ impl Exchange<'_> {
             .authentications_total
             .with_label_values(&["ok", "none"])
             .inc();
+        if sidecar.authenticator.must_wait(&authenticated)
+            && !sidecar.sessions.is_live(&authenticated)
+        {
+            sidecar
+                .metrics
+                .authentications_total
+                .with_label_values(&["refused", "identity_provider_down"])
+                .inc();
+            return Err(Refusal::IdentityProvider);
+        }
         let certificate = peer.as_ref().map(|peer| peer.leaf_sha256);
         let session = match sidecar
             .sessions
@@ -167,6 +177,14 @@ impl Exchange<'_> {
             sidecar
                 .recorder
                 .failed_login(&self.connection, self.reference, error.code());
+            let (source, now) = (self.connection.source(), std::time::Instant::now());
+            for by in sidecar.bursts.failed(None, Some(source), now) {
+                sidecar
+                    .metrics
+                    .failed_login_bursts_total
+                    .with_label_values(&["sidecar", by])
+                    .inc();
+            }
         }
         match self.live.challenges.answer(error, &self.live.second_factor) {
             (_, Some(challenge)) => Refusal::Unauthorized(challenge),

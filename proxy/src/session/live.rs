@@ -20,6 +20,8 @@ pub enum EndReason {
     Logout,
     /// An operator ended it.
     Terminated,
+    /// The identity provider said that the person was changed: disabled, deleted, logged out, given other credentials, or less roles.
+    ByProvider,
     /// The token expired.
     TokenExpired,
     /// A refresh token of the session was used twice.
@@ -35,6 +37,7 @@ impl EndReason {
             Self::Displaced => "displaced",
             Self::Logout => "logout",
             Self::Terminated => "terminated",
+            Self::ByProvider => "identity_provider",
             Self::TokenExpired => "token_expired",
             Self::RefreshReused => "refresh_token_reused",
         }
@@ -44,6 +47,7 @@ impl EndReason {
 impl std::fmt::Display for EndReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::ByProvider => "the identity provider changed the person",
             Self::Idle => "the session was idle for too long",
             Self::AbsoluteLimit => "the session reached its absolute limit",
             Self::Displaced => "the session was displaced by a newer login",

@@ -24,5 +24,5 @@ pub use live::{EndReason, InSession};
 pub use store::SessionTable;
 pub use table::{
     Admitted, EventKind, Listed, Refusal, Refused, SESSIONS_MAX_DEFAULT, SessionEvent,
-    SessionLimits,
+    SessionLimits, login_id,
 };

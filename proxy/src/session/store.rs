@@ -59,6 +59,20 @@ impl SessionTable {
         }
     }
 
+    /// Whether this principal's session is one that goes on.
+    pub async fn is_live(&self, who: &Authenticated) -> bool {
+        match &self.0 {
+            Store::Memory(table) => table.is_live(who),
+        }
+    }
+
+    /// Whether a login of the provider's was ever shown here, as far as the table remembers.
+    pub async fn knows_login(&self, issuer: &str, subject: &str, sid: &str) -> bool {
+        match &self.0 {
+            Store::Memory(table) => table.knows_login(issuer, subject, sid),
+        }
+    }
+
     /// Ends the sessions of a provider's `sid`, whosever they are (a logout token may come without `sub`).
     pub async fn end_sid(
         &self,

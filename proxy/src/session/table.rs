@@ -302,6 +302,20 @@ impl Memory {
         events
     }
 
+    /// Whether this principal's session is one that goes on.
+    pub fn is_live(&self, who: &Authenticated) -> bool {
+        matches!(
+            self.slots.lock().sessions.get(&session_key(who)),
+            Some(Slot::Live(_))
+        )
+    }
+
+    /// Whether a login of the provider's was ever shown here, as far as the table remembers.
+    pub fn knows_login(&self, issuer: &str, subject: &str, sid: &str) -> bool {
+        let key = login_key(issuer, subject, b"sid", sid.as_bytes());
+        self.slots.lock().sessions.contains_key(&key)
+    }
+
     /// Ends every session of a user.
     pub(super) fn end_user(
         &self,
@@ -598,13 +612,22 @@ fn session_key(who: &Authenticated) -> SessionKey {
         (None, Some(jti)) => (b"jti", jti.as_bytes()),
         (None, None) => (b"token", who.token_digest()),
     };
+    login_key(who.login_issuer(), who.subject(), kind, id)
+}
+
+fn login_key(issuer: &str, subject: &str, kind: &[u8], id: &[u8]) -> SessionKey {
     key(&[
         b"safeguard login session",
-        who.login_issuer().as_bytes(),
-        who.subject().as_bytes(),
+        issuer.as_bytes(),
+        subject.as_bytes(),
         kind,
         id,
     ])
+}
+
+/// The id that events give the session of a provider's `sid`, whether or not it was ever shown here.
+pub fn login_id(issuer: &str, subject: &str, sid: &str) -> String {
+    hex(&login_key(issuer, subject, b"sid", sid.as_bytes()))
 }
 
 fn user_key(who: &Authenticated) -> UserKey {
