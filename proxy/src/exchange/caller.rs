@@ -98,7 +98,7 @@ impl Exchange<'_> {
             .with_label_values(&["ok", "none"])
             .inc();
         if sidecar.authenticator.must_wait(&authenticated)
-            && !sidecar.sessions.is_live(&authenticated)
+            && !sidecar.sessions.is_live(&authenticated).await
         {
             sidecar
                 .metrics

@@ -325,7 +325,7 @@ impl Reader {
         let mut waiting = Vec::with_capacity(batch.len());
         for ((at_ms, id), event) in batch {
             let pending = match happened::read(list, event) {
-                Some(happened) => self.record(&happened),
+                Some(happened) => self.record(&happened).await,
                 None => None,
             };
             waiting.push((id, at_ms, pending));
@@ -345,12 +345,14 @@ impl Reader {
     }
 
     /// Ends sessions, and puts an event on its way, unless the sidecar has seen the same itself.
-    fn record(&self, happened: &Happened) -> Option<safeguard_audit::Pending> {
+    async fn record(&self, happened: &Happened) -> Option<safeguard_audit::Pending> {
         let issuer = self.source.issuer();
-        let ended = self.end(issuer, &happened.ends);
+        let ended = self.end(issuer, happened).await;
         let login = happened.actor.as_deref().zip(happened.sid.as_deref());
-        let known =
-            login.is_some_and(|(user, sid)| self.sidecar.sessions.knows_login(issuer, user, sid));
+        let known = match login {
+            Some((user, sid)) => self.sidecar.sessions.knows_login(issuer, user, sid).await,
+            None => false,
+        };
         let is_session = matches!(happened.name, EventName::UserLogin | EventName::UserLogout);
         if is_session && known {
             return None;
@@ -369,12 +371,18 @@ impl Reader {
         Some(self.sidecar.recorder.record(event))
     }
 
-    fn end(&self, issuer: &str, ends: &Ends) -> usize {
+    async fn end(&self, issuer: &str, happened: &Happened) -> usize {
         let (sessions, now) = (&self.sidecar.sessions, clock::now_unix());
-        let events = match ends {
+        // A login after what happened stands, however late we read of it; in the second itself nobody can tell.
+        let upto = happened.at_ms.div_euclid(1_000);
+        let events = match &happened.ends {
             Ends::Nothing => return 0,
-            Ends::User(user) => sessions.end_user(issuer, user, EndReason::ByProvider, now),
-            Ends::Login(sid) => sessions.end_sid(issuer, sid, EndReason::Logout, now),
+            Ends::User(user) => {
+                sessions
+                    .end_logins(issuer, user, upto, EndReason::ByProvider, now)
+                    .await
+            }
+            Ends::Login(sid) => sessions.end_sid(issuer, sid, EndReason::Logout, now).await,
         };
         self.sidecar.recorder.session_events(&events, None);
         events.len()

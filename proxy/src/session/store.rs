@@ -59,6 +59,20 @@ impl SessionTable {
         }
     }
 
+    /// Ends the sessions of a user whose login is not later than `upto`, in seconds since the epoch.
+    pub async fn end_logins(
+        &self,
+        issuer: &str,
+        subject: &str,
+        upto: i64,
+        reason: EndReason,
+        now_unix: i64,
+    ) -> Vec<SessionEvent> {
+        match &self.0 {
+            Store::Memory(table) => table.end_logins(issuer, subject, upto, reason, now_unix),
+        }
+    }
+
     /// Whether this principal's session is one that goes on.
     pub async fn is_live(&self, who: &Authenticated) -> bool {
         match &self.0 {

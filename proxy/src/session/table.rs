@@ -303,7 +303,7 @@ impl Memory {
     }
 
     /// Whether this principal's session is one that goes on.
-    pub fn is_live(&self, who: &Authenticated) -> bool {
+    pub(super) fn is_live(&self, who: &Authenticated) -> bool {
         matches!(
             self.slots.lock().sessions.get(&session_key(who)),
             Some(Slot::Live(_))
@@ -311,7 +311,7 @@ impl Memory {
     }
 
     /// Whether a login of the provider's was ever shown here, as far as the table remembers.
-    pub fn knows_login(&self, issuer: &str, subject: &str, sid: &str) -> bool {
+    pub(super) fn knows_login(&self, issuer: &str, subject: &str, sid: &str) -> bool {
         let key = login_key(issuer, subject, b"sid", sid.as_bytes());
         self.slots.lock().sessions.contains_key(&key)
     }
@@ -324,9 +324,21 @@ impl Memory {
         reason: EndReason,
         now_unix: i64,
     ) -> Vec<SessionEvent> {
+        self.end_logins(issuer, subject, i64::MAX, reason, now_unix)
+    }
+
+    /// Ends the sessions of a user whose login is not later than `upto`, in seconds since the epoch: what was told late ends nothing younger.
+    pub(super) fn end_logins(
+        &self,
+        issuer: &str,
+        subject: &str,
+        upto: i64,
+        reason: EndReason,
+        now_unix: i64,
+    ) -> Vec<SessionEvent> {
         let barrier = Some(user_key_of(issuer, subject));
-        self.end_matching(barrier, reason, now_unix, |open| {
-            open.who.login_issuer() == issuer && open.who.subject() == subject
+        self.end_matching(barrier, upto, reason, now_unix, |open| {
+            open.who.login_issuer() == issuer && open.who.subject() == subject && open.login <= upto
         })
     }
 
@@ -339,7 +351,7 @@ impl Memory {
         now_unix: i64,
     ) -> Vec<SessionEvent> {
         let barrier = Some(sid_key(issuer, sid));
-        self.end_matching(barrier, reason, now_unix, |open| {
+        self.end_matching(barrier, i64::MAX, reason, now_unix, |open| {
             open.who.login_issuer() == issuer && open.who.sid() == Some(sid)
         })
     }
@@ -358,7 +370,7 @@ impl Memory {
 
     /// Ends every session of everybody, and those that no request has shown yet.
     pub(super) fn end_all(&self, reason: EndReason, now_unix: i64) -> Vec<SessionEvent> {
-        self.end_matching(None, reason, now_unix, |_| true)
+        self.end_matching(None, i64::MAX, reason, now_unix, |_| true)
     }
 
     /// The live sessions, the longest silent first.
@@ -402,6 +414,7 @@ impl Memory {
     fn end_matching(
         &self,
         barrier: Option<[u8; 32]>,
+        upto: i64,
         reason: EndReason,
         now_unix: i64,
         matches: impl Fn(&Open) -> bool,
@@ -414,7 +427,7 @@ impl Memory {
         });
         let raised = Barrier {
             reason,
-            upto: now,
+            upto: upto.min(now),
             keep_until: now.saturating_add(self.absolute),
         };
         slots.raise(barrier, raised, self.clock.steady(), self.limits.table_max);
@@ -516,9 +529,17 @@ impl Slots {
         }
         match key {
             Some(key) if self.barriers.len() < max || self.barriers.contains_key(&key) => {
-                self.barriers.insert(key, barrier);
+                let known = self.barriers.entry(key).or_insert(barrier);
+                if known.upto <= barrier.upto {
+                    *known = barrier;
+                }
             }
-            _ => self.everybody = Some(barrier),
+            _ => {
+                let known = self.everybody.get_or_insert(barrier);
+                if known.upto <= barrier.upto {
+                    *known = barrier;
+                }
+            }
         }
     }
 

@@ -386,6 +386,29 @@ async fn a_session_that_no_request_has_shown_is_ended_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_told_late_ends_no_login_that_came_after_it() {
+    let table = table();
+    let older = login("ann", "s1", T0);
+    table.admit(&older, None, T0 + 1).unwrap();
+    let told = |upto, now| table.end_logins("issuer", "ann", upto, EndReason::ByProvider, now);
+    assert_eq!(told(T0 - 1, T0 + 20).len(), 0, "it was before this login");
+    let younger = login("ann", "s2", T0 + 11);
+    assert_eq!(told(T0 + 10, T0 + 20).len(), 1);
+    assert!(table.admit(&younger, None, T0 + 21).is_ok());
+    let unseen = login("ann", "s0", T0 + 9);
+    assert_eq!(
+        refusal(table.admit(&unseen, None, T0 + 21)).0,
+        "identity_provider"
+    );
+    told(T0 + 2, T0 + 22);
+    assert_eq!(
+        refusal(table.admit(&unseen, None, T0 + 23)).0,
+        "identity_provider",
+        "an older word takes back no younger one"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_administrator_ends_one_session_or_everybodys() {
     let table = table();
     let (ann, bob) = (login("ann", "s1", T0), login("bob", "s2", T0));
