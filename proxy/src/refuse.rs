@@ -17,11 +17,21 @@ use crate::upstream::UpstreamError;
 /// How long a client should wait when the audit trail or the upstream is out of reach.
 const RETRY_AFTER_SECONDS: u16 = 5;
 
+/// The nonce for the client's next proof (RFC 9449 §8.1).
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
 /// An answer that is no success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// No, a bad or an ended token, or a second factor is asked for; holds the challenge.
     Unauthorized(HeaderValue),
+    /// The same, with a nonce that the next proof must carry (RFC 9449 §9).
+    NonceWanted {
+        /// The challenge.
+        challenge: HeaderValue,
+        /// The nonce.
+        nonce: String,
+    },
     /// `Origin` or `Host` is none of ours.
     ForeignOrigin,
     /// Nothing is served at this path.
@@ -124,7 +134,7 @@ impl Refusal {
     fn row(&self) -> Row {
         use StatusCode as S;
         match self {
-            Self::Unauthorized(_) => row(
+            Self::Unauthorized(_) | Self::NonceWanted { .. } => row(
                 S::UNAUTHORIZED,
                 None,
                 "unauthorized",
@@ -338,6 +348,10 @@ impl Refusal {
         match self {
             Self::Unauthorized(challenge) => {
                 headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+            }
+            Self::NonceWanted { challenge, nonce } => {
+                headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+                put(headers, DPOP_NONCE, nonce);
             }
             Self::MethodNotAllowed => put(headers, header::ALLOW, "POST, GET, DELETE"),
             Self::Audit

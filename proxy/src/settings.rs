@@ -14,8 +14,8 @@ use safeguard_certs::{
     ClientTls, ClientTlsSettings, KeyPermissions, Mutual, Suite, TlsError, TlsSettings,
 };
 use safeguard_policy::{
-    CipherSuite, Configuration, Key, KeyState, MfaProvider, Policy, Profile, Upstream,
-    UpstreamPlace, UpstreamTls, UpstreamTransport,
+    Binding, BoundTokens, CipherSuite, Configuration, Key, KeyState, MfaProvider, Policy, Profile,
+    Upstream, UpstreamPlace, UpstreamTls, UpstreamTransport,
 };
 use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
 use safeguard_vault::ring::{Entry, KeyRing, RingKey};
@@ -26,8 +26,8 @@ use zeroize::Zeroizing;
 
 use crate::auth::TokenSettings;
 use crate::authn::{
-    AuthnSettings, CACHED_TOKENS_DEFAULT, Challenges, KeycloakSettings, LocalSettings,
-    PreviousSecret, SecondFactorSettings, Secret, StepUp,
+    AuthnSettings, BindingSettings, CACHED_TOKENS_DEFAULT, Challenges, Demand, KeycloakSettings,
+    LocalSettings, PreviousSecret, SecondFactorSettings, Secret, StepUp,
 };
 use crate::gate::{Face, without_default_port};
 use crate::identity_events;
@@ -145,9 +145,24 @@ pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsErr
             webauthn: mfa.providers.contains(&MfaProvider::Webauthn),
             acr_values: mfa.acr.clone(),
         },
+        binding: binding(&authentication.bound_tokens),
+        public_url: configuration.listen.public_url.clone(),
         clock_skew_seconds: seconds(authentication.clock_skew),
         cached_tokens_max: CACHED_TOKENS_DEFAULT,
     })
+}
+
+fn binding(bound: &BoundTokens) -> BindingSettings {
+    let demand = |binding| match binding {
+        Binding::Required => Demand::Required,
+        Binding::Accepted => Demand::Accepted,
+        Binding::Ignored => Demand::Ignored,
+    };
+    BindingSettings {
+        dpop: demand(bound.dpop),
+        certificate: demand(bound.certificate),
+        nonce: bound.nonce,
+    }
 }
 
 /// What local tokens are judged and made by, where they are taken.

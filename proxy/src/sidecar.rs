@@ -245,6 +245,8 @@ impl Sidecar {
         let live = self.live.load_full();
         let mut exchange =
             exchange::Exchange::new(self, live, connection, reference, began, shutdown.clone());
+        let head = http.req_header();
+        exchange = exchange.asking(head.method.clone(), head.uri.clone());
         if let Err(refusal) = self.route(http, &mut exchange).await {
             let reply = refusal.answer(exchange.request_id(), reference);
             exchange.refused(&refusal);

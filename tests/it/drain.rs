@@ -32,12 +32,9 @@ async fn a_call_that_was_begun_is_finished_and_recorded_before_the_end() {
     sidecar.signal("TERM");
     let admin = sidecar.admin();
     eventually("readiness that fails", || async {
-        let Ok(_socket) = tokio::net::TcpStream::connect(&admin).await else {
-            return Some(());
-        };
-        let (status, _) =
-            safeguard_tests::client::plain_request(&admin, "GET", "/readyz", &[], Vec::new()).await;
-        (status != 200).then_some(())
+        let answer =
+            safeguard_tests::client::plain_answer(&admin, "GET", "/readyz", &[], Vec::new()).await;
+        answer.is_none_or(|(status, _)| status != 200).then_some(())
     })
     .await;
     let result =

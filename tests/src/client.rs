@@ -326,12 +326,23 @@ pub async fn plain_request(
     headers: &[(&str, &str)],
     body: Vec<u8>,
 ) -> (u16, Bytes) {
-    let socket = TcpStream::connect(authority)
-        .await
-        .unwrap_or_else(|error| panic!("{authority}: {error}"));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(socket))
-        .await
-        .expect("HTTP/1.1");
+    let answer = plain_answer(authority, method, path, headers, body).await;
+    answer.unwrap_or_else(|| panic!("{authority} answers"))
+}
+
+/// The same of somebody who may be going: none where nobody answers.
+///
+/// # Panics
+/// If the answer does not come in its time.
+pub async fn plain_answer(
+    authority: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Option<(u16, Bytes)> {
+    let socket = TcpStream::connect(authority).await.ok()?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.ok()?;
     tokio::spawn(connection);
     let mut request = http::Request::builder()
         .method(method)
@@ -345,8 +356,8 @@ pub async fn plain_request(
         .expect("a request");
     let response = within("an answer", sender.send_request(request))
         .await
-        .expect("an answer");
-    (
+        .ok()?;
+    Some((
         response.status().as_u16(),
         response
             .into_body()
@@ -354,5 +365,5 @@ pub async fn plain_request(
             .await
             .expect("a body")
             .to_bytes(),
-    )
+    ))
 }

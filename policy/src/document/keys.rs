@@ -143,6 +143,7 @@ const REVISIONS: &[Choice] = &[
     yes("2026-07-28"),
 ];
 const ON_OFF: Shape = Shape::Bool;
+const BINDING: Shape = Shape::Word(&[yes("required"), yes("accepted"), yes("ignored")]);
 /// Seconds of a deadline: up to an hour.
 const DEADLINE: Shape = Shape::Integer(1, 3600);
 /// Bytes of a buffer: 1 KiB to 1 GiB.
@@ -186,11 +187,37 @@ pub(crate) static AUTHENTICATION: &[Key] = &[
     key("jwt", Shape::Map(JWT), "local HS256 tokens"),
     key("mfa", Shape::Map(MFA), "the second factor"),
     key(
+        "bound_tokens",
+        Shape::Map(BOUND_TOKENS),
+        "what tokens must be bound to, so that a stolen one is of no use",
+    ),
+    key(
         "clock_skew_seconds",
         Shape::Integer(0, 60),
         "how far a token's times may be off",
     )
     .default("30"),
+];
+
+pub(crate) static BOUND_TOKENS: &[Key] = &[
+    key(
+        "dpop",
+        BINDING,
+        "a key of the client, whose proof comes with each request (RFC 9449); ignored: bound tokens pass unproved, for development only",
+    )
+    .default("accepted"),
+    key(
+        "certificate",
+        BINDING,
+        "the client's certificate (RFC 8705); ignored as above",
+    )
+    .default("accepted"),
+    key(
+        "nonce",
+        ON_OFF,
+        "whether each proof must carry a nonce that the sidecar gave at most two minutes before",
+    )
+    .default("false"),
 ];
 
 pub(crate) static JWT: &[Key] = &[

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::SwitchedOff;
 use super::types::{
-    Authentication, Identity, IdentityEvents, Jwt, Keycloak, Mfa, MfaProvider, PreviousSecret,
-    Sessions,
+    Authentication, Binding, BoundTokens, Identity, IdentityEvents, Jwt, Keycloak, Mfa,
+    MfaProvider, PreviousSecret, Sessions,
 };
 use crate::document::check::date;
 use crate::document::read::Section;
@@ -32,9 +32,11 @@ pub(crate) fn authentication(
         off,
         report,
     );
+    let bound_tokens = bound_tokens(section.section("bound_tokens"), off);
     Some(Authentication {
         jwt: jwt?,
         mfa,
+        bound_tokens,
         clock_skew: section.seconds("clock_skew_seconds")?,
     })
 }
@@ -108,6 +110,28 @@ fn jwt(section: Section<'_>, has_provider: bool, report: &mut Report<'_>) -> Opt
         refresh_enabled,
         refresh_expiration,
     })
+}
+
+fn bound_tokens(section: Section<'_>, off: &mut SwitchedOff) -> BoundTokens {
+    let mut binding = |name, words| match section.text(name) {
+        Some("required") => Binding::Required,
+        Some("ignored") => {
+            off.note(section.place_of(name), words);
+            Binding::Ignored
+        }
+        _ => Binding::Accepted,
+    };
+    BoundTokens {
+        dpop: binding(
+            "dpop",
+            "tokens that are bound to a key pass without its proof",
+        ),
+        certificate: binding(
+            "certificate",
+            "tokens that are bound to a certificate pass without it",
+        ),
+        nonce: section.flag("nonce"),
+    }
 }
 
 /// The secret before the last rotation.

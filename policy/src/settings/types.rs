@@ -68,8 +68,32 @@ pub struct Authentication {
     pub jwt: Jwt,
     /// The second factor.
     pub mfa: Mfa,
+    /// What tokens must be bound to.
+    pub bound_tokens: BoundTokens,
     /// How far a token's times may be off. At most 60 s.
     pub clock_skew: Duration,
+}
+
+/// `authentication.bound_tokens`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoundTokens {
+    /// To a key of the client, with DPoP (RFC 9449).
+    pub dpop: Binding,
+    /// To the client's certificate (RFC 8705 §3).
+    pub certificate: Binding,
+    /// Whether a DPoP proof must carry a nonce of the sidecar's.
+    pub nonce: bool,
+}
+
+/// What is made of a token's binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// A token without it is refused.
+    Required,
+    /// It is checked where it is.
+    Accepted,
+    /// It is not looked at.
+    Ignored,
 }
 
 /// `authentication.jwt`

@@ -40,6 +40,8 @@ pub struct Authenticated {
     pub(in crate::authn) jti: Option<String>,
     pub(in crate::authn) azp: Option<String>,
     pub(in crate::authn) certificate: Option<[u8; 32]>,
+    pub(in crate::authn) key: Option<[u8; 32]>,
+    pub(in crate::authn) is_service: bool,
     pub(in crate::authn) token_digest: [u8; 32],
     pub(in crate::authn) second_factor: Option<Vec<String>>,
 }
@@ -127,6 +129,26 @@ impl Authenticated {
         self.certificate.as_ref()
     }
 
+    /// `cnf.jkt`: the thumbprint of the key whose proof each use needs (RFC 9449 §6.1).
+    pub fn bound_key(&self) -> Option<&[u8; 32]> {
+        self.key.as_ref()
+    }
+
+    /// Whether it is of software without a person: no login stands behind it.
+    pub fn is_service(&self) -> bool {
+        self.is_service
+    }
+
+    /// What the token is bound to, as a word for events: `certificate`, `dpop`, `certificate+dpop`; none for a bearer token.
+    pub fn confirmed_by(&self) -> Option<&'static str> {
+        match (self.certificate.is_some(), self.key.is_some()) {
+            (true, true) => Some("certificate+dpop"),
+            (true, false) => Some("certificate"),
+            (false, true) => Some("dpop"),
+            (false, false) => None,
+        }
+    }
+
     /// The methods that prove a second factor: members of `amr`, or `acr=` and the value that does.
     pub fn second_factor(&self) -> Option<&[String]> {
         self.second_factor.as_deref()
@@ -172,6 +194,8 @@ impl Authenticated {
             jti: None,
             azp: None,
             certificate: None,
+            key: None,
+            is_service: false,
             token_digest: [7; 32],
             second_factor: None,
         }

@@ -6,6 +6,7 @@ use super::authenticated::Authenticated;
 use super::bearer::BearerToken;
 use super::cache::{self, TokenCache, TokenDigest, Verified, VerifiedBy};
 use super::claims::{self, Clock};
+use super::dpop::{Asked, BindingSettings, Bound, Demand, ProofError, ProofHeader, Proofs};
 use super::error::AuthnError;
 use super::jws::Jws;
 use super::keys::ProviderKeys;
@@ -23,6 +24,8 @@ pub struct Authenticator {
     local: Option<Local>,
     provider: Option<Provider>,
     second_factor: SecondFactorSettings,
+    binding: BindingSettings,
+    proofs: Proofs,
     skew: i64,
     cache: TokenCache,
     logouts: Taken,
@@ -40,19 +43,23 @@ impl Authenticator {
     /// [`SettingsError`] when nobody could ever be let in, or when too many could.
     pub fn new(settings: AuthnSettings) -> Result<Self, SettingsError> {
         validate(&settings)?;
+        let skew = i64::from(settings.clock_skew_seconds);
         let local = settings.local.map(Local::new);
         let provider = settings.keycloak.map(Provider::new).transpose()?;
         Ok(Self {
             local,
             provider,
             second_factor: settings.second_factor,
-            skew: i64::from(settings.clock_skew_seconds),
+            proofs: Proofs::new(&settings.public_url, skew, settings.binding.nonce),
+            binding: settings.binding,
+            skew,
             cache: TokenCache::new(settings.cached_tokens_max),
             logouts: Taken::default(),
         })
     }
 
-    /// Verifies a token, now. May wait for the provider's keys, bounded by [`FETCH_DEADLINE`](super::FETCH_DEADLINE)
+    /// Verifies a token that stands alone, as a person's: without a request there is no proof, so that a token which is
+    /// bound to a key is refused. May wait for the provider's keys, bounded by [`FETCH_DEADLINE`](super::FETCH_DEADLINE)
     /// per document.
     ///
     /// # Errors
@@ -62,15 +69,79 @@ impl Authenticator {
         token: &BearerToken<'_>,
         now_unix: i64,
     ) -> Result<Arc<Authenticated>, AuthnError> {
+        let who = self.verified(token, now_unix).await?;
+        if who.key.is_some() {
+            return Err(AuthnError::Proof(ProofError::Missing));
+        }
+        if who.is_service {
+            return Err(AuthnError::NoPerson);
+        }
+        self.with_second_factor(who)
+    }
+
+    /// Verifies a request's token and what it is bound to. Whether the certificate it is bound to is the peer's,
+    /// the session asks; a proof is judged here, and serves once. Software without a person needs a token that is bound to a
+    /// certificate in place of a second factor.
+    ///
+    /// # Errors
+    /// As [`Authenticator::authenticate`], and [`AuthnError::Proof`].
+    pub async fn present(
+        &self,
+        token: &BearerToken<'_>,
+        proof: ProofHeader<'_>,
+        asked: Asked<'_>,
+        now_unix: i64,
+    ) -> Result<Arc<Authenticated>, AuthnError> {
+        let who = self.verified(token, now_unix).await?;
+        match &who.key {
+            Some(_) if !token.is_dpop() => return Err(AuthnError::Proof(ProofError::Missing)),
+            Some(key) => {
+                let token = &who.token_digest;
+                self.proofs
+                    .judge(proof, Bound { key, token }, asked, now_unix)?;
+            }
+            None if self.binding.dpop == Demand::Required
+                || (token.is_dpop() && self.binding.dpop == Demand::Accepted) =>
+            {
+                return Err(AuthnError::Proof(ProofError::Unbound));
+            }
+            None => {}
+        }
+        if self.binding.certificate == Demand::Required && who.certificate.is_none() {
+            return Err(AuthnError::CertificateUnbound);
+        }
+        match (who.is_service, who.certificate) {
+            (true, None) => Err(AuthnError::NoPerson),
+            (true, Some(_)) => Ok(who),
+            (false, _) => self.with_second_factor(who),
+        }
+    }
+
+    /// The nonce that a proof must carry now, where nonces are asked for.
+    pub fn proof_nonce(&self, now_unix: i64) -> Option<String> {
+        self.proofs.nonce(now_unix)
+    }
+
+    async fn verified(
+        &self,
+        token: &BearerToken<'_>,
+        now_unix: i64,
+    ) -> Result<Arc<Authenticated>, AuthnError> {
         let clock = Clock {
             now: now_unix,
             skew: self.skew,
         };
         let digest = cache::digest(token.expose());
-        let who = match self.remembered(&digest, now_unix) {
-            Some(who) => self.still_valid(who, &digest, clock)?,
-            None => self.verify(token, digest, clock).await?,
-        };
+        match self.remembered(&digest, now_unix) {
+            Some(who) => self.still_valid(who, &digest, clock),
+            None => self.verify(token, digest, clock).await,
+        }
+    }
+
+    fn with_second_factor(
+        &self,
+        who: Arc<Authenticated>,
+    ) -> Result<Arc<Authenticated>, AuthnError> {
         if self.second_factor.required && who.second_factor.is_none() {
             return Err(AuthnError::SecondFactorMissing(who));
         }
@@ -253,7 +324,7 @@ impl Authenticator {
         } else {
             return Err(AuthnError::UnknownIssuer);
         };
-        let who = Arc::new(who);
+        let who = Arc::new(self.binding.looked_at(who));
         let verified = Verified {
             who: Arc::clone(&who),
             by,

@@ -6,9 +6,14 @@ use super::error::AuthnError;
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 const SCHEME: &[u8] = b"bearer";
+const PROVED: &[u8] = b"dpop";
 
-/// A bearer token as presented: unverified, where it stood in the request, never copied, never shown.
-pub struct BearerToken<'h>(&'h str);
+/// A token as presented: unverified, where it stood in the request, never copied, never shown.
+pub struct BearerToken<'h> {
+    text: &'h str,
+    /// Whether it came under the scheme `DPoP` (RFC 9449 §7.1).
+    is_dpop: bool,
+}
 
 impl<'h> BearerToken<'h> {
     /// Takes the token out of a request's headers.
@@ -25,18 +30,20 @@ impl<'h> BearerToken<'h> {
         Self::parse(first.as_bytes())
     }
 
-    /// Parses one header value: `Bearer`, in any case, spaces, and one token (RFC 6750 §2.1).
+    /// Parses one header value: `Bearer` or `DPoP`, in any case, spaces, and one token (RFC 6750 §2.1).
     ///
     /// # Errors
     /// [`AuthnError::SchemeRefused`], [`AuthnError::TooLarge`] or [`AuthnError::HeaderMalformed`].
     pub fn parse(value: &'h [u8]) -> Result<Self, AuthnError> {
         let value = value.trim_ascii();
         let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
-        if !scheme.eq_ignore_ascii_case(SCHEME) {
+        let is_dpop = scheme.eq_ignore_ascii_case(PROVED);
+        if !is_dpop && !scheme.eq_ignore_ascii_case(SCHEME) {
             return Err(AuthnError::SchemeRefused);
         }
         let token = value.get(scheme.len()..).unwrap_or_default();
-        Self::from_bytes(token.trim_ascii_start())
+        let token = Self::from_bytes(token.trim_ascii_start())?;
+        Ok(Self { is_dpop, ..token })
     }
 
     /// Takes a token that stands alone, as `token inspect` reads it.
@@ -54,12 +61,19 @@ impl<'h> BearerToken<'h> {
             return Err(AuthnError::HeaderMalformed);
         }
         std::str::from_utf8(token)
-            .map(Self)
+            .map(|text| Self {
+                text,
+                is_dpop: false,
+            })
             .map_err(|_| AuthnError::HeaderMalformed)
     }
 
     pub(in crate::authn) fn expose(&self) -> &'h str {
-        self.0
+        self.text
+    }
+
+    pub(in crate::authn) fn is_dpop(&self) -> bool {
+        self.is_dpop
     }
 }
 

@@ -7,6 +7,7 @@
 use http::{HeaderValue, StatusCode, Uri};
 use serde_json::{Value, json};
 
+use super::dpop::{PROOF_ALGORITHMS, ProofError};
 use super::error::{AuthnError, Fault};
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -82,6 +83,7 @@ impl Challenges {
         }
         let challenge = match error {
             AuthnError::SecondFactorMissing(_) => self.step_up(step_up),
+            AuthnError::Proof(error) => self.invalid_proof(*error),
             other => self.invalid_token(&other.to_string()),
         };
         (StatusCode::UNAUTHORIZED, Some(challenge))
@@ -94,6 +96,21 @@ impl Challenges {
             ("error_description", description),
             ("scope", &self.scopes.join(" ")),
         ])
+    }
+
+    /// 401: a proof is missing or bad. A second challenge tells of it (RFC 9449 §7.1), for what reads the first alone.
+    fn invalid_proof(&self, error: ProofError) -> HeaderValue {
+        let word = match error {
+            ProofError::Nonce => "use_dpop_nonce",
+            ProofError::Missing | ProofError::Unbound => "invalid_token",
+            _ => "invalid_dpop_proof",
+        };
+        let first = self.invalid_token(&error.to_string());
+        let text = format!(
+            "{}, DPoP error=\"{word}\", algs=\"{PROOF_ALGORITHMS}\"",
+            first.to_str().unwrap_or("Bearer")
+        );
+        HeaderValue::try_from(text).unwrap_or(first)
     }
 
     /// 403: more scope would help.

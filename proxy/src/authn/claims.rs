@@ -103,7 +103,7 @@ pub(super) fn keycloak(
         aud.trim_end_matches('/') == resource || settings.audiences.iter().any(|a| a == aud)
     })?;
     let issued_at = claims.time("iat")?.ok_or(AuthnError::ClaimMissing("iat"))?;
-    let made = claims.principal(
+    let mut made = claims.principal(
         Kind::Keycloak,
         issued_at,
         &settings.roles_from,
@@ -111,7 +111,8 @@ pub(super) fn keycloak(
         clock,
     )?;
     if claims.is_service_account(made.azp.as_deref())? {
-        return Err(AuthnError::NoPerson);
+        made.is_service = true;
+        made.second_factor = None;
     }
     Ok(sealed(made, jws.payload, digest))
 }
@@ -132,6 +133,13 @@ struct Login {
 
 /// Typed, bounded reads of a payload. A claim of the wrong type is refused, never skipped.
 pub(super) struct Claims<'p>(pub(super) &'p Map<String, Value>);
+
+/// What a token is bound to, as SHA-256.
+#[derive(Default)]
+struct Confirmation {
+    certificate: Option<[u8; 32]>,
+    key: Option<[u8; 32]>,
+}
 
 impl<'p> Claims<'p> {
     fn principal(
@@ -154,9 +162,7 @@ impl<'p> Claims<'p> {
         }
         let (sid, acr, amr) = (self.owned("sid")?, self.owned("acr")?, self.words("amr")?);
         let person = sid.is_some() || auth_time.is_some();
-        if !person && amr.is_empty() {
-            return Err(AuthnError::NoPerson);
-        }
+        let confirmation = self.confirmation()?;
         Ok(Authenticated {
             kind,
             issuer: self.word("iss")?.unwrap_or_default().to_owned(),
@@ -165,6 +171,7 @@ impl<'p> Claims<'p> {
             claims: Value::Null,
             purpose: self.owned("purpose_of_use")?,
             second_factor: mfa::proof(factors, &amr, acr.as_deref(), person),
+            is_service: !person && amr.is_empty(),
             amr,
             acr,
             auth_time,
@@ -175,7 +182,8 @@ impl<'p> Claims<'p> {
             login_issuer: None,
             jti: self.owned("jti")?,
             azp: self.owned("azp")?.or(self.owned("client_id")?),
-            certificate: self.confirmation()?,
+            certificate: confirmation.certificate,
+            key: confirmation.key,
             token_digest: [0; 32],
         })
     }
@@ -289,26 +297,32 @@ impl<'p> Claims<'p> {
         words(value, "roles")
     }
 
-    /// `cnf` (RFC 7800): a certificate is remembered for the session to compare (RFC 8705),
-    /// a DPoP key is refused (RFC 9449 §7.2: no downgrade to a bearer token).
-    fn confirmation(&self) -> Result<Option<[u8; 32]>, AuthnError> {
+    /// `cnf` (RFC 7800): the certificate (RFC 8705) and the key (RFC 9449) that the token is bound to.
+    fn confirmation(&self) -> Result<Confirmation, AuthnError> {
+        const INVALID: AuthnError = AuthnError::ClaimInvalid("cnf");
         let Some(cnf) = self.0.get("cnf") else {
-            return Ok(None);
+            return Ok(Confirmation::default());
         };
-        let cnf = cnf.as_object().ok_or(AuthnError::ClaimInvalid("cnf"))?;
-        if cnf.contains_key("jkt") {
-            return Err(AuthnError::ProofRequired);
-        }
-        match cnf.get("x5t#S256") {
+        let cnf = cnf.as_object().ok_or(INVALID)?;
+        let hash = |name: &str| match cnf.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => base64_simd::URL_SAFE_NO_PAD
                 .decode_to_vec(text)
                 .ok()
                 .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
                 .map(Some)
-                .ok_or(AuthnError::ClaimInvalid("cnf")),
-            Some(_) => Err(AuthnError::ClaimInvalid("cnf")),
+                .ok_or(INVALID),
+            Some(_) => Err(INVALID),
+        };
+        let found = Confirmation {
+            certificate: hash("x5t#S256")?,
+            key: hash("jkt")?,
+        };
+        // A binding by a word that is not known here binds all the same.
+        if found.certificate.is_none() && found.key.is_none() {
+            return Err(INVALID);
         }
+        Ok(found)
     }
 
     /// Keycloak names the account of a client `service-account-` and the client's id, even when such

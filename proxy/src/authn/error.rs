@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::authenticated::Authenticated;
+use super::dpop::ProofError;
 
 /// Who has to act so that the same request succeeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,12 +84,19 @@ pub enum AuthnError {
     /// A local token that lives longer than `authentication.jwt.expiration`.
     #[error("the token's lifetime is longer than allowed")]
     LifetimeTooLong,
-    /// The token is bound to a DPoP key (RFC 9449): without its proof it's no bearer token.
-    #[error("the token is bound to a proof of possession that is not supported")]
-    ProofRequired,
-    /// No `sid`, no `auth_time` and no `amr`: software without a person.
+    /// The proof of possession (RFC 9449) is missing or bad: a token that is bound to a key is no bearer token.
+    #[error("{0}")]
+    Proof(ProofError),
+    /// Not bound to a client certificate (RFC 8705 §3), where every token must be.
+    #[error("the token is not bound to the client certificate, and must be")]
+    CertificateUnbound,
+    /// No `sid`, no `auth_time` and no `amr`: software without a person, whose client is not marked `service` or whose
+    /// token is not bound to its certificate.
     #[error("the token is not from a login of a person")]
     NoPerson,
+    /// A person's token, through a client that is for software without a person.
+    #[error("the client is for software without a person, and the token is a person's")]
+    PersonRefused,
     /// Valid, but without a proof of a second factor. Holds who it was, for the audit event.
     #[error("the login has no proof of a second factor")]
     SecondFactorMissing(Arc<Authenticated>),
@@ -122,8 +130,10 @@ impl AuthnError {
             Self::ClaimMissing(_) => "claim_missing",
             Self::ClaimInvalid(_) => "claim_invalid",
             Self::LifetimeTooLong => "lifetime_too_long",
-            Self::ProofRequired => "proof_required",
+            Self::Proof(error) => error.code(),
+            Self::CertificateUnbound => "certificate_unbound",
             Self::NoPerson => "no_person",
+            Self::PersonRefused => "person_refused",
             Self::SecondFactorMissing(_) => "second_factor_missing",
             Self::KeysUnavailable => "keys_unavailable",
         }

@@ -37,25 +37,80 @@ pub(super) struct Jws<'t> {
     signature: Vec<u8>,
 }
 
-impl<'t> Jws<'t> {
-    /// Takes a token apart.
-    pub(super) fn parse(token: &'t str) -> Result<Self, AuthnError> {
+/// The three parts of anything in compact form.
+pub(super) struct Parts<'t> {
+    pub(super) header: Map<String, Value>,
+    pub(super) payload: Map<String, Value>,
+    signed: &'t str,
+    signature: Vec<u8>,
+}
+
+impl<'t> Parts<'t> {
+    /// Takes a token apart, whatever it is for.
+    pub(super) fn of(token: &'t str) -> Result<Self, AuthnError> {
+        Self::judged(token, |_| Ok(()))
+    }
+
+    /// The header is judged before anything else is decoded.
+    fn judged(
+        token: &'t str,
+        judge: impl Fn(&Map<String, Value>) -> Result<(), AuthnError>,
+    ) -> Result<Self, AuthnError> {
         let (signed, signature) = token.rsplit_once('.').ok_or(AuthnError::NotAToken)?;
         let (header, payload) = signed.split_once('.').ok_or(AuthnError::NotAToken)?;
         if payload.contains('.') {
             return Err(AuthnError::NotAToken);
         }
         let header = json::object(&decode(header)?)?;
-        refuse_members(&header, &EXTENSIONS, &AuthnError::ExtensionRefused)?;
-        refuse_members(&header, &KEYS, &AuthnError::EmbeddedKey)?;
+        judge(&header)?;
         Ok(Self {
-            algorithm: algorithm(&header)?,
-            kid: kid(&header)?,
-            typ: typ(&header)?,
             header,
             payload: json::object(&decode(payload)?)?,
             signed,
             signature: decode(signature)?,
+        })
+    }
+}
+
+/// Checks a signature under a key that was made for the algorithm.
+pub(super) fn verify(
+    parts: &Parts<'_>,
+    algorithm: Algorithm,
+    key: &DecodingKey,
+) -> Result<(), AuthnError> {
+    signed_by(parts.signed, &parts.signature, algorithm, key)
+}
+
+#[expect(clippy::ptr_arg, reason = "the verifier takes a vector")]
+fn signed_by(
+    signed: &str,
+    signature: &Vec<u8>,
+    algorithm: Algorithm,
+    key: &DecodingKey,
+) -> Result<(), AuthnError> {
+    (DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
+        .map_err(|_| AuthnError::AlgorithmRefused)?
+        .verify(signed.as_bytes(), signature)
+        .map_err(|_| AuthnError::BadSignature)
+}
+
+impl<'t> Jws<'t> {
+    /// Takes a token apart.
+    pub(super) fn parse(token: &'t str) -> Result<Self, AuthnError> {
+        let parts = Parts::judged(token, |header| {
+            refuse_members(header, &EXTENSIONS, &AuthnError::ExtensionRefused)?;
+            refuse_members(header, &KEYS, &AuthnError::EmbeddedKey)?;
+            algorithm(header)?;
+            typ(header).map(drop)
+        })?;
+        Ok(Self {
+            algorithm: algorithm(&parts.header)?,
+            kid: kid(&parts.header)?,
+            typ: typ(&parts.header)?,
+            header: parts.header,
+            payload: parts.payload,
+            signed: parts.signed,
+            signature: parts.signature,
         })
     }
 
@@ -71,10 +126,7 @@ impl<'t> Jws<'t> {
     /// Checks the signature under a key that was made for the header's algorithm.
     /// Symmetric signatures are compared in constant time.
     pub(super) fn verify(&self, key: &DecodingKey) -> Result<(), AuthnError> {
-        (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm, key)
-            .map_err(|_| AuthnError::AlgorithmRefused)?
-            .verify(self.signed.as_bytes(), &self.signature)
-            .map_err(|_| AuthnError::BadSignature)
+        signed_by(self.signed, &self.signature, self.algorithm, key)
     }
 }
 

@@ -17,6 +17,7 @@ mod bearer;
 mod cache;
 mod challenge;
 mod claims;
+mod dpop;
 mod error;
 pub(crate) mod fetch;
 mod inspect;
@@ -38,6 +39,10 @@ pub use authenticated::{Authenticated, Kind};
 pub use authenticator::Authenticator;
 pub use bearer::{BearerToken, TOKEN_BYTES_MAX};
 pub use challenge::{Challenges, PublicUrlInvalid, StepUp};
+pub use dpop::{
+    Asked, BindingSettings, Demand, NONCE_SECONDS, PROOF_ALGORITHMS, PROOF_BYTES_MAX,
+    PROOF_SECONDS_MAX, PROOFS_MAX, ProofError, ProofHeader,
+};
 pub use error::{AuthnError, Fault};
 pub use fetch::{FETCH_DEADLINE, FETCHED_BYTES_MAX, FetchError};
 pub use inspect::{Inspection, inspect};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::dpop::BindingSettings;
 use super::tokens::{SealingKeys, SuccessorKeys};
 
 /// The shortest secret for local tokens, in bytes (RFC 7518 §3.2: as long as the hash).
@@ -163,6 +164,10 @@ pub struct AuthnSettings {
     pub keycloak: Option<KeycloakSettings>,
     /// The second factor.
     pub second_factor: SecondFactorSettings,
+    /// What tokens are bound to.
+    pub binding: BindingSettings,
+    /// `listen.public_url`: what proofs must be for.
+    pub public_url: String,
     /// How far `nbf`, `iat` and `auth_time` may be ahead of this clock, in seconds. `exp` gets no leeway.
     pub clock_skew_seconds: u32,
     /// Verified tokens that are remembered.
@@ -181,6 +186,8 @@ impl AuthnSettings {
                 webauthn: true,
                 acr_values: Vec::new(),
             },
+            binding: BindingSettings::default(),
+            public_url: String::new(),
             clock_skew_seconds: 5,
             cached_tokens_max: CACHED_TOKENS_DEFAULT,
         }

@@ -7,7 +7,7 @@ use safeguard_certs::PeerIdentity;
 use safeguard_policy::principal::Principal;
 use uuid::Uuid;
 
-use crate::authn::{Authenticated, AuthnError, BearerToken};
+use crate::authn::{Asked, Authenticated, AuthnError, BearerToken, ProofError, ProofHeader};
 use crate::clock;
 use crate::events::Login;
 use crate::exchange::Exchange;
@@ -88,7 +88,7 @@ impl Exchange<'_> {
         let peer = self.peer(now_unix)?;
         let name = peer.as_ref().map(|peer| peer.name.as_str());
         let judged = match BearerToken::from_headers(headers) {
-            Ok(token) => sidecar.authenticator.authenticate(&token, now_unix).await,
+            Ok(token) => self.presented(&token, headers, now_unix).await,
             Err(error) => Err(error),
         };
         let authenticated = judged.map_err(|error| self.not_authenticated(&error, name))?;
@@ -151,6 +151,20 @@ impl Exchange<'_> {
         }))
     }
 
+    /// Verifies the token, its proof, and that a person or software stands behind it as the client is for.
+    async fn presented(
+        &self,
+        token: &BearerToken<'_>,
+        headers: &HeaderMap,
+        now_unix: i64,
+    ) -> Result<Arc<Authenticated>, AuthnError> {
+        let proof = ProofHeader::from_headers(headers);
+        let (method, path) = (self.asked.0.as_str(), self.asked.1.path());
+        let asked = Asked { method, path };
+        let authenticator = &self.sidecar.authenticator;
+        authenticator.present(token, proof, asked, now_unix).await
+    }
+
     /// A login of this request, for its event.
     pub(crate) fn login<'a>(&'a self, who: &'a Authenticated, name: Option<&'a str>) -> Login<'a> {
         Login {
@@ -186,8 +200,17 @@ impl Exchange<'_> {
                     .inc();
             }
         }
+        if matches!(error, AuthnError::Proof(ProofError::Full)) {
+            sidecar.limit_reached("dpop_proofs");
+        }
+        let nonce = matches!(error, AuthnError::Proof(_))
+            .then(|| sidecar.authenticator.proof_nonce(clock::now_unix()))
+            .flatten();
         match self.live.challenges.answer(error, &self.live.second_factor) {
-            (_, Some(challenge)) => Refusal::Unauthorized(challenge),
+            (_, Some(challenge)) => match nonce {
+                Some(nonce) => Refusal::NonceWanted { challenge, nonce },
+                None => Refusal::Unauthorized(challenge),
+            },
             (_, None) => Refusal::IdentityProvider,
         }
     }

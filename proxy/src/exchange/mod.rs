@@ -72,6 +72,8 @@ pub struct Exchange<'s> {
     era: Era,
     /// `MCP-Protocol-Version` as it came.
     revision: Option<HeaderValue>,
+    /// The request's method and target: what a proof of possession must be for.
+    asked: (Method, http::Uri),
 }
 
 impl std::fmt::Debug for Exchange<'_> {
@@ -108,7 +110,15 @@ impl<'s> Exchange<'s> {
             streamed: false,
             era: Era::Legacy,
             revision: None,
+            asked: (Method::default(), http::Uri::default()),
         }
+    }
+
+    /// Notes what is asked for.
+    #[must_use]
+    pub fn asking(mut self, method: Method, target: http::Uri) -> Self {
+        self.asked = (method, target);
+        self
     }
 
     /// The configuration that this request is judged by, from its first step to its last.

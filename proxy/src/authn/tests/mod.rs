@@ -1,8 +1,10 @@
 //! The whole way from a token's text to a principal or a refusal.
 
 mod double;
+mod dpop;
 mod keycloak;
 mod local;
+mod negative;
 mod rotation;
 
 use std::sync::Arc;
@@ -68,6 +70,8 @@ fn settings(local: Option<LocalSettings>, keycloak: Option<KeycloakSettings>) ->
         local,
         keycloak,
         second_factor: second_factor(),
+        binding: BindingSettings::default(),
+        public_url: "https://agents.example.com/mcp".to_owned(),
         clock_skew_seconds: 5,
         cached_tokens_max: 64,
     }
