@@ -86,6 +86,7 @@ impl Asker {
             claims: &self.claims,
             purpose: Some("TREAT"),
             certificate_names: &self.names,
+            service: false,
             second_factor: true,
             authenticated_at: Some(NOW_UNIX),
             acr: None,

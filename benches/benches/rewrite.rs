@@ -69,6 +69,7 @@ fn decided(workshop: &Workshop, tool: &str, tree: &Tree<'_>, claims: &Json) -> P
         claims,
         purpose: Some("TREAT"),
         certificate_names: &names,
+        service: false,
         second_factor: true,
         authenticated_at: Some(NOW_UNIX),
         acr: None,

@@ -44,6 +44,8 @@ pub struct Who {
     pub claims: Value,
     /// Whether the token proves a second factor.
     pub second_factor: bool,
+    /// Whether it is software without a person.
+    pub service: bool,
     /// Seconds since the login.
     pub login_age: i64,
     /// `acr`
@@ -204,6 +206,7 @@ fn who(section: Section<'_>) -> Option<Who> {
         purpose: section.owned("purpose"),
         claims,
         second_factor: section.flag("second_factor"),
+        service: section.flag("service"),
         login_age: section.integer("login_age")?,
         acr: section.owned("acr"),
     })

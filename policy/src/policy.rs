@@ -132,6 +132,10 @@ pub(crate) struct Client {
     pub name: Arc<str>,
     pub certificates: Vec<String>,
     pub at_most: Option<usize>,
+    /// Software without a person, and nobody else.
+    pub service: bool,
+    /// The only roles that count here.
+    pub roles: Option<RoleSet>,
 }
 
 /// Everything a rule says, names resolved.

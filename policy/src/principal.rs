@@ -17,6 +17,8 @@ pub struct Principal<'a> {
     pub purpose: Option<&'a str>,
     /// DNS names of the peer's verified certificate; they decide which client this is.
     pub certificate_names: &'a [String],
+    /// Whether this is software without a person, proved by a token that is bound to its certificate.
+    pub service: bool,
     /// Whether the token proves a second factor, by `amr` or a mapped `acr`.
     pub second_factor: bool,
     /// When the person authenticated (`auth_time`), in seconds since the epoch.

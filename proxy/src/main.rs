@@ -96,6 +96,7 @@ impl demo::Workshop for Workshop {
             issuer: wanted.issuer.to_owned(),
             audience: wanted.audience.to_owned(),
             expiration_max: DEMO_TOKEN_SECONDS,
+            once: false,
         };
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let request = MintRequest {

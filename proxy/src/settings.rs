@@ -14,8 +14,8 @@ use safeguard_certs::{
     ClientTls, ClientTlsSettings, KeyPermissions, Mutual, Suite, TlsError, TlsSettings,
 };
 use safeguard_policy::{
-    Binding, BoundTokens, CipherSuite, Configuration, Key, KeyState, MfaProvider, Policy, Profile,
-    Upstream, UpstreamPlace, UpstreamTls, UpstreamTransport,
+    Binding, BoundTokens, CipherSuite, Configuration, Key, KeyState, Keycloak, MfaProvider, Policy,
+    Profile, Upstream, UpstreamPlace, UpstreamTls, UpstreamTransport,
 };
 use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
 use safeguard_vault::ring::{Entry, KeyRing, RingKey};
@@ -26,8 +26,9 @@ use zeroize::Zeroizing;
 
 use crate::auth::TokenSettings;
 use crate::authn::{
-    AuthnSettings, BindingSettings, CACHED_TOKENS_DEFAULT, Challenges, Demand, KeycloakSettings,
-    LocalSettings, PreviousSecret, SecondFactorSettings, Secret, StepUp,
+    AuthnSettings, BindingSettings, CACHED_TOKENS_DEFAULT, Challenges, Demand,
+    IntrospectionSettings, KeycloakSettings, LocalSettings, PreviousSecret, SecondFactorSettings,
+    Secret, StepUp,
 };
 use crate::gate::{Face, without_default_port};
 use crate::identity_events;
@@ -130,6 +131,7 @@ pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsErr
         settings.refresh_min_interval = settings.refresh_min_interval.min(keycloak.keys_refresh);
         settings.keys_stale_max = keycloak.keys_stale_max;
         settings.serves_new_when_down = keycloak.serves_new_when_down;
+        settings.introspection = introspection(keycloak);
         settings
             .roles_from
             .clone_from(&configuration.identity.roles_from);
@@ -147,8 +149,23 @@ pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsErr
         },
         binding: binding(&authentication.bound_tokens),
         public_url: configuration.listen.public_url.clone(),
+        shared_subjects: configuration.identity.shared_subjects.clone(),
         clock_skew_seconds: seconds(authentication.clock_skew),
         cached_tokens_max: CACHED_TOKENS_DEFAULT,
+    })
+}
+
+fn introspection(keycloak: &Keycloak) -> Option<IntrospectionSettings> {
+    let secret = keycloak.client_secret.as_ref()?;
+    let period = keycloak.introspection?;
+    Some(IntrospectionSettings {
+        url: format!(
+            "{}/protocol/openid-connect/token/introspect",
+            keycloak.issuer()
+        ),
+        client_id: keycloak.client_id.clone(),
+        client_secret: Secret::new(secret.expose().as_bytes().into()),
+        cache_seconds: seconds(period),
     })
 }
 
@@ -193,6 +210,7 @@ pub fn local(configuration: &Configuration) -> Result<Option<LocalSettings>, Set
         issuer: jwt.issuer.clone(),
         audience: jwt.audience.clone(),
         expiration_max: seconds(jwt.expiration),
+        once: jwt.once,
     }))
 }
 

@@ -82,6 +82,7 @@ fn authenticator() -> Arc<Authenticator> {
         issuer: "mcp-server-prod".to_owned(),
         audience: "healthcare-agents".to_owned(),
         expiration_max: 3600,
+        once: false,
     };
     let settings = AuthnSettings::local_only(local);
     Arc::new(Authenticator::new(settings).unwrap())

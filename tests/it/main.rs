@@ -3,6 +3,7 @@
 mod attacks;
 mod audit;
 mod batches;
+mod bound_tokens;
 mod bounds;
 mod canary;
 mod cli;

@@ -58,6 +58,7 @@ start_keycloak() {
   cp -al "$keycloak/keycloak-$KEYCLOAK" "$home" 2>/dev/null || cp -a "$keycloak/keycloak-$KEYCLOAK" "$home"
   rm -rf "$home/data" && mkdir -p "$home/data/import"
   python3 "$parts/realm.py" "$root/docs/keycloak/realm.json" "$root/tests/fixtures/keycloak/realm.json" "$home/data/import"
+  export SAFEGUARD_REALM="$home/data/import/healthcare.json"
   KEYCLOAK_CLIENT_SECRET=test-only-client-secret-of-full-length KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=admin JAVA_OPTS_KC_HEAP='-Xms128m -Xmx512m' \
     "$home/bin/kc.sh" start --optimized --import-realm --cache=local \
     --http-enabled=true --http-host=127.0.0.1 "--http-port=$http" "--https-port=$https" "--http-management-port=$management" \

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::proof::Holder;
 use crate::stream::Answer;
 use crate::wait::within;
 
@@ -164,6 +165,8 @@ pub struct Client {
     pub connection: Connection,
     /// The bearer token.
     pub token: String,
+    /// The key that the token is bound to, and the URL that its proofs are for.
+    pub holder: Option<(Holder, String)>,
     /// The MCP session, once initialized.
     pub session: Option<String>,
     /// What the server sent on the way to answers: notifications and requests.
@@ -178,6 +181,7 @@ impl Client {
         Self {
             connection,
             token: token.to_owned(),
+            holder: None,
             session: None,
             others: Vec::new(),
             next_id: 1,
@@ -228,13 +232,23 @@ impl Client {
 
     /// One request of this client, which may fail on the way.
     pub async fn exchange(&mut self, method: &str, body: Bytes) -> Result<Answer, Failure> {
-        let authorization = format!("Bearer {}", self.token);
+        let scheme = if self.holder.is_some() {
+            "DPoP"
+        } else {
+            "Bearer"
+        };
+        let authorization = format!("{scheme} {}", self.token);
+        let proof = self
+            .holder
+            .as_ref()
+            .map(|(holder, url)| holder.proof(method, url, Some(&self.token)));
         let session = self.session.clone();
         let mut headers = vec![
             ("authorization", authorization.as_str()),
             ("accept", "application/json, text/event-stream"),
             ("content-type", "application/json"),
         ];
+        headers.extend(proof.as_deref().map(|proof| ("dpop", proof)));
         if let Some(session) = &session {
             headers.push(("mcp-session-id", session));
             headers.push(("mcp-protocol-version", REVISION));

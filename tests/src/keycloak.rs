@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 
 use crate::client::plain_request;
+use crate::proof::Holder;
 use crate::real;
 use crate::wait::eventually;
 
@@ -124,6 +125,36 @@ pub fn one_time_code(secret: &str, at: i64) -> String {
         digest[offset + 3],
     ]);
     format!("{:06}", word % 1_000_000)
+}
+
+/// The token of `user`, bound to the key of `holder` (RFC 9449 §5).
+///
+/// # Panics
+/// If Keycloak gives none.
+pub async fn bound_token(user: &str, secret: &str, holder: &Holder) -> String {
+    const PATH: &str = "/realms/healthcare/protocol/openid-connect/token";
+    let url = format!("{}{PATH}", real::variable("SAFEGUARD_KEYCLOAK_PLAIN_URL"));
+    eventually("a token from Keycloak", || async {
+        let code = fresh_code(user, secret)?;
+        let form = format!(
+            "grant_type=password&client_id=mcp-server&client_secret={CLIENT_SECRET}&username={user}&password=test-only-password&totp={code}"
+        );
+        let proof = holder.proof("POST", &url, None);
+        let headers = [
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("dpop", proof.as_str()),
+        ];
+        let base = real::variable("SAFEGUARD_KEYCLOAK_PLAIN_URL");
+        let authority = base.strip_prefix("http://").expect("a plain URL");
+        let (status, body) = plain_request(authority, "POST", PATH, &headers, form.into_bytes()).await;
+        let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        assert!(status == 200 || answer["error"] == "invalid_grant", "{answer}");
+        (status == 200).then(|| {
+            assert_eq!(answer["token_type"], "DPoP", "{answer}");
+            text(&answer, "access_token")
+        })
+    })
+    .await
 }
 
 /// Posts a form to Keycloak; status and answer.

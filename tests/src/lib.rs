@@ -20,6 +20,7 @@ pub mod load;
 pub mod login;
 pub mod memory;
 pub mod pki;
+pub mod proof;
 pub mod real;
 pub mod realm;
 pub mod relay;

@@ -24,45 +24,40 @@ pub struct Realm {
 }
 
 impl Realm {
-    /// Makes one whose client `mcp-server` may read events.
+    /// Makes one whose client `mcp-server` may read events, as it is shipped.
     pub async fn create() -> Self {
-        let realm = Self::without_role().await;
-        let path = |rest: &str| format!("/admin/realms/{}/{rest}", realm.name);
-        let clients = path("clients?clientId=mcp-server");
-        let client = realm.admin("GET", &clients, None).await[0]["id"].clone();
-        let account = path(&format!("clients/{}/service-account-user", text(&client)));
-        let account = realm.admin("GET", &account, None).await["id"].clone();
-        let owner = path("clients?clientId=realm-management");
-        let owner = realm.admin("GET", &owner, None).await[0]["id"].clone();
-        let role = path(&format!("clients/{}/roles/view-events", text(&owner)));
-        let role = realm.admin("GET", &role, None).await;
-        let mapping = format!(
-            "users/{}/role-mappings/clients/{}",
-            text(&account),
-            text(&owner)
-        );
-        realm
-            .admin("POST", &path(&mapping), Some(json!([role])))
-            .await;
+        let url = real::variable("SAFEGUARD_KEYCLOAK_URL");
+        let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+        let relay = Relay::start(port.expect("a port")).await;
+        let document = std::fs::read_to_string(real::variable("SAFEGUARD_REALM"));
+        let document = filled(&document.expect("the realm of the tests"));
+        let mut document: Value = serde_json::from_str(&document).expect("JSON");
+        let name = format!("realm-{}", relay.port);
+        document["realm"] = json!(name);
+        document["attributes"]["frontendUrl"] = json!(format!("https://localhost:{}", relay.port));
+        let realm = Self { name, relay };
+        realm.admin("POST", "/admin/realms", Some(document)).await;
         realm
     }
 
     /// Makes one whose client may not.
     pub async fn without_role() -> Self {
-        let url = real::variable("SAFEGUARD_KEYCLOAK_URL");
-        let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
-        let relay = Relay::start(port.expect("a port")).await;
-        let fixture = std::fs::read_to_string(real::fixture("keycloak/realm.json"));
-        let mut realm: Value =
-            serde_json::from_str(&fixture.expect("a fixture")).expect("the fixture is JSON");
-        let name = format!("realm-{}", relay.port);
-        realm["realm"] = json!(name);
-        realm["attributes"]["frontendUrl"] = json!(format!("https://localhost:{}", relay.port));
-        let realm_of_test = Self { name, relay };
-        realm_of_test
-            .admin("POST", "/admin/realms", Some(realm))
-            .await;
-        realm_of_test
+        let realm = Self::create().await;
+        let path = |rest: &str| format!("/admin/realms/{}/{rest}", realm.name);
+        let client = path("clients?clientId=mcp-server");
+        let client = realm.admin("GET", &client, None).await[0]["id"].clone();
+        let account = path(&format!("clients/{}/service-account-user", text(&client)));
+        let account = realm.admin("GET", &account, None).await["id"].clone();
+        let owner = path("clients?clientId=realm-management");
+        let owner = realm.admin("GET", &owner, None).await[0]["id"].clone();
+        let mapping = path(&format!(
+            "users/{}/role-mappings/clients/{}",
+            text(&account),
+            text(&owner)
+        ));
+        let roles = realm.admin("GET", &mapping, None).await;
+        realm.admin("DELETE", &mapping, Some(roles)).await;
+        realm
     }
 
     /// A sidecar's configuration for it.
@@ -152,6 +147,17 @@ impl Realm {
         .await
     }
 
+    /// Takes a token back (RFC 7009).
+    ///
+    /// # Panics
+    /// If Keycloak says no.
+    pub async fn revoke(&self, token: &str) {
+        let form = format!("client_id=mcp-server&client_secret={CLIENT_SECRET}&token={token}");
+        let path = format!("/realms/{}/protocol/openid-connect/revoke", self.name);
+        let (status, answer) = ask("POST", &path, None, FORM, form.into_bytes()).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
     /// Adds a signing key of higher priority.
     pub async fn rotate_keys(&self) {
         let path = format!("/admin/realms/{}", self.name);
@@ -162,6 +168,19 @@ impl Realm {
         });
         self.change("POST", "components", key).await;
     }
+}
+
+/// What an import fills in from the environment, a request has to say: the secret, and the defaults of the rest.
+fn filled(document: &str) -> String {
+    const VARIABLE: &str = "${SAFEGUARD_";
+    let mut text = document.replace("${KEYCLOAK_CLIENT_SECRET}", CLIENT_SECRET);
+    while let Some(start) = text.find(VARIABLE) {
+        let end = start + text[start..].find('}').expect("its end");
+        let (_, default) = text[start..end].split_once(':').expect("its default");
+        let default = default.to_owned();
+        text.replace_range(start..=end, &default);
+    }
+    text
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";

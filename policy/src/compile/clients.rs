@@ -9,7 +9,7 @@ use crate::document::read::Section;
 use crate::document::report::Report;
 use crate::document::tree::{Entry, Place};
 use crate::finding::codes;
-use crate::policy::Client;
+use crate::policy::{Client, RoleSet};
 use crate::settings::{MutualTls, is_dns_pattern};
 
 pub(super) fn clients(
@@ -43,8 +43,6 @@ fn client(
     report: &mut Report<'_>,
 ) -> Client {
     let section = Section::new(&entry.value, CLIENT);
-    // Reserved, reported by the table.
-    let _ = (section.flag("service"), section.items("roles"));
     let mut certificates = Vec::new();
     for node in section.one_or_more("certificate") {
         let Some(name) = node.text() else { continue };
@@ -104,7 +102,48 @@ fn client(
         name: Arc::from(entry.name.as_str()),
         certificates,
         at_most,
+        service: service(section, entry, report),
+        roles: own_roles(section, roles, report),
     }
+}
+
+/// Software without a person has roles of its own: those of an identity provider are easily given to too many.
+fn service(section: Section<'_>, entry: &Entry, report: &mut Report<'_>) -> bool {
+    let service = section.flag("service");
+    if service && section.entry_of("roles").is_none() {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("service"),
+                format!(
+                    "`clients.{}` is software without a person, and its roles are not named",
+                    entry.name
+                ),
+            )
+            .fix("name the few that it needs, as in roles: [sync]");
+    }
+    service
+}
+
+fn own_roles(section: Section<'_>, roles: &Roles, report: &mut Report<'_>) -> Option<RoleSet> {
+    section.entry_of("roles")?;
+    let mut own = 0;
+    for node in section.items("roles") {
+        let Some(name) = node.text() else { continue };
+        match roles.number(name) {
+            Some(number) => own |= 1 << number,
+            None => {
+                report
+                    .error(
+                        codes::UNDEFINED_ROLE,
+                        node.place,
+                        format!("`{}` is no role", node.shown()),
+                    )
+                    .meant(roles.suggest(name));
+            }
+        }
+    }
+    Some(own)
 }
 
 /// Whether the listener lets any certificate with such a name in.

@@ -3,9 +3,9 @@
 //! # How a call is decided
 //! 1. the rule that names the action, or the one pattern that fits a tool; no rule, or two patterns: denied (lifecycle, `ping` and the lists are built in; a subscription
 //!    needs its method's rule and its resource's);
-//! 2. the client, by the certificate's names; an unknown one is denied;
-//! 3. the second factor, where every login needs one;
-//! 4. the candidates: the token's roles that the rule lists (`any`: all that the policy defines);
+//! 2. the client, by the certificate's names; an unknown one is denied, a person where the client is software without one, and such software anywhere else;
+//! 3. the second factor, where every login needs one (software has none: its token is bound to its certificate);
+//! 4. the candidates: the token's roles that the rule lists (`any`: all that the policy defines) and the client may use;
 //! 5. the purpose: the token's, else the only one that the candidates have; then the candidates that hold it
 //!    (`operation: none` needs no purpose and no patient);
 //! 6. the patient that the rule's path names must be there (and be one of the bearer's own, where the rule says so), so
@@ -127,6 +127,8 @@ pub enum DenialReason {
     AmbiguousTool,
     /// No client has one of the certificate's names.
     ClientUnknown,
+    /// A person where the client is software without one, or software where it is not.
+    ServiceMismatch,
     /// The token proves no second factor.
     SecondFactorMissing,
     /// None of the token's roles is listed by the rule.
@@ -157,11 +159,12 @@ pub enum DenialReason {
 
 impl DenialReason {
     /// All of them, for closed label sets.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NotListed,
         Self::AmbiguousResource,
         Self::AmbiguousTool,
         Self::ClientUnknown,
+        Self::ServiceMismatch,
         Self::SecondFactorMissing,
         Self::RoleNotAllowed,
         Self::PurposeMissing,
@@ -185,6 +188,7 @@ impl DenialReason {
             Self::AmbiguousResource => "ambiguous_resource",
             Self::AmbiguousTool => "ambiguous_tool",
             Self::ClientUnknown => "client_unknown",
+            Self::ServiceMismatch => "service_mismatch",
             Self::SecondFactorMissing => "second_factor_missing",
             Self::RoleNotAllowed => "role_not_allowed",
             Self::PurposeMissing => "purpose_missing",

@@ -241,7 +241,7 @@ pub(super) fn permitted(
     call: Call<'_>,
 ) -> Result<Permit, Denial> {
     let standing = judge(policy, principal, grant, call)?;
-    if policy.second_factor && !principal.second_factor {
+    if policy.second_factor && !principal.second_factor && !principal.service {
         let reason = DenialReason::SecondFactorMissing;
         return Err(denial(Some(grant), reason, Some(wanted(grant))));
     }

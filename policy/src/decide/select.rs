@@ -19,12 +19,17 @@ impl Policy {
         principal: &Principal<'_>,
         grant: &Grant,
     ) -> Result<Standing, DenialReason> {
-        let (client, at_most) = match self.client_of(principal.certificate_names) {
-            Some(client) => (Arc::clone(&client.name), client.at_most),
-            None if self.client_certificates => return Err(DenialReason::ClientUnknown),
-            None => (Arc::from(""), None),
-        };
-        let candidates = self.role_set(principal.roles) & grant.roles;
+        let client = self.client_of(principal.certificate_names);
+        if client.is_none() && self.client_certificates {
+            return Err(DenialReason::ClientUnknown);
+        }
+        if principal.service != client.is_some_and(|client| client.service) {
+            return Err(DenialReason::ServiceMismatch);
+        }
+        let own = client.and_then(|client| client.roles);
+        let at_most = client.and_then(|client| client.at_most);
+        let client = client.map_or_else(|| Arc::from(""), |client| Arc::clone(&client.name));
+        let candidates = self.role_set(principal.roles) & grant.roles & own.unwrap_or(RoleSet::MAX);
         if candidates == 0 {
             return Err(DenialReason::RoleNotAllowed);
         }
@@ -38,6 +43,13 @@ impl Policy {
             roles,
             purpose,
         })
+    }
+
+    /// Whether the client that one of the names belongs to is software without a person.
+    #[must_use]
+    pub fn serves_software(&self, certificate_names: &[String]) -> bool {
+        self.client_of(certificate_names)
+            .is_some_and(|client| client.service)
     }
 
     /// The client that one of the names belongs to: an exact name first, then a `*` for one label.

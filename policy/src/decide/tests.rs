@@ -47,6 +47,7 @@ struct Caller {
     purpose: Option<String>,
     names: Vec<String>,
     second_factor: bool,
+    service: bool,
     authenticated_at: Option<i64>,
     acr: Option<String>,
 }
@@ -59,6 +60,7 @@ fn caller(roles: &[&str]) -> Caller {
         purpose: None,
         names: vec!["web.healthcare.example.com".into()],
         second_factor: true,
+        service: false,
         authenticated_at: Some(NOW - 10),
         acr: None,
     }
@@ -73,6 +75,7 @@ impl Caller {
             claims: &self.claims,
             purpose: self.purpose.as_deref(),
             certificate_names: &self.names,
+            service: self.service,
             second_factor: self.second_factor,
             authenticated_at: self.authenticated_at,
             acr: self.acr.as_deref(),
@@ -847,4 +850,30 @@ fn without_client_certificates_there_is_no_client() {
             .as_ref(),
         ""
     );
+}
+
+#[test]
+fn software_without_a_person_has_its_client_its_roles_and_no_second_factor() {
+    let nightly = "\n  nightly: { certificate: sync.healthcare.example.com, service: true, roles: [billing] }\n  chart-web:";
+    let policy = policy_with(|text| text.replace("\n  chart-web:", nightly));
+    let mut sync = caller(&["billing", "physician"]);
+    sync.names = vec!["sync.healthcare.example.com".into()];
+    (sync.service, sync.second_factor, sync.authenticated_at) = (true, false, None);
+    let args = json!({ "patient_id": "p" });
+    let permit = sync.call(&policy, "find_patient", &args).unwrap();
+    let roles: Vec<&str> = permit.roles.iter().map(AsRef::as_ref).collect();
+    assert_eq!(roles, ["billing"], "the token has more than counts here");
+    assert_eq!(permit.purpose.as_deref(), Some("HPAYMT"));
+    let mut person = caller(&["billing", "physician"]);
+    person.names = sync.names.clone();
+    assert_eq!(
+        person.denied(&policy, "find_patient", &args),
+        DenialReason::ServiceMismatch
+    );
+    sync.names = caller(&[]).names;
+    assert_eq!(
+        sync.denied(&policy, "find_patient", &args),
+        DenialReason::ServiceMismatch
+    );
+    assert!(!sync.sees(&policy, "find_patient"));
 }

@@ -76,10 +76,25 @@ pub(super) fn of(policy: &Policy, other: &Policy) -> Sights {
                 continue;
             }
             for client in &policy.clients {
+                if client.roles.is_some_and(|own| own & set == 0) {
+                    continue;
+                }
                 let who = (role.name.to_string(), client.name.to_string());
                 let views = policy.views_of(set, client.at_most, phi);
                 let mut put = |what: &str, sight| put(Some(who.clone()), &at, what, sight);
                 rule(grant, &mut put);
+                // Neither is more than the other: who may be here is somebody else.
+                put(
+                    "who asks",
+                    sight(
+                        0,
+                        if client.service {
+                            "software without a person"
+                        } else {
+                            "a person"
+                        },
+                    ),
+                );
                 if phi {
                     for purpose in &role.purposes {
                         put(&format!("for {purpose}"), sight(1, "permitted"));

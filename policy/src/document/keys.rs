@@ -250,6 +250,12 @@ pub(crate) static JWT: &[Key] = &[
     )
     .default("3600"),
     key(
+        "once",
+        ON_OFF,
+        "whether each token serves one request only, by its `jti`: for tokens that are made for one call, not for a client that keeps one",
+    )
+    .default("false"),
+    key(
         "refresh_enabled",
         ON_OFF,
         "whether refresh tokens are issued",
@@ -366,10 +372,30 @@ pub(crate) static KEYCLOAK: &[Key] = &[
     )
     .default("refuse_new"),
     key(
+        "introspection",
+        Shape::Map(INTROSPECTION),
+        "the server is asked whether each token is still good (RFC 7662)",
+    ),
+    key(
         "events",
         Shape::Map(KEYCLOAK_EVENTS),
         "the realm's user and administrator events, read into the audit trail",
     ),
+];
+
+static INTROSPECTION: &[Key] = &[
+    key(
+        "enabled",
+        ON_OFF,
+        "whether it is asked; needs `client_secret`. Without an answer a token is refused (503)",
+    )
+    .default("false"),
+    key(
+        "cache_seconds",
+        Shape::Integer(1, 300),
+        "how long an answer serves, which is how long a revoked token may still serve",
+    )
+    .default("10"),
 ];
 
 static KEYCLOAK_EVENTS: &[Key] = &[
@@ -662,6 +688,11 @@ pub(crate) static IDENTITY: &[Key] = &[
     )
     .default("realm_access.roles"),
     key(
+        "shared_subjects",
+        TEXTS,
+        "names that several people share: no token whose `sub` or `preferred_username` is one of them is taken; default admin, administrator, anonymous, generic, guest, nobody, root, service, shared, system, test, user",
+    ),
+    key(
         "purpose_from",
         Shape::List(&Shape::Word(&[
             yes("token"),
@@ -942,8 +973,17 @@ pub(crate) static CLIENT: &[Key] = &[
         Shape::Text,
         "a role that caps every view of this client",
     ),
-    key("service", ON_OFF, "software without a person").permits(),
-    key("roles", TEXTS, "the only roles that this client may use").restricts(),
+    key(
+        "service",
+        ON_OFF,
+        "software without a person: in place of a second factor its token must be bound to its certificate; a person is denied here, and needs `roles`",
+    )
+    .default("false"),
+    key(
+        "roles",
+        TEXTS,
+        "the only roles that count with this client, of those that the token has",
+    ),
 ];
 
 pub(crate) static EMERGENCY: &[Key] = &[

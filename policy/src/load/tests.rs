@@ -641,6 +641,32 @@ fn a_value_given_twice_names_both_places() {
 }
 
 #[test]
+fn software_without_a_person_names_its_roles() {
+    let changed = |to| {
+        findings(
+            &with("policy.yaml", "at_most: care_agent", to),
+            &example_env(),
+        )
+    };
+    let unnamed = changed("service: true");
+    assert!(
+        unnamed
+            .iter()
+            .any(|f| f.starts_with("error[contradiction] policy.yaml:38:")),
+        "{unnamed:?}"
+    );
+    let unknown = changed("service: true, roles: [nobody]");
+    assert!(
+        unknown
+            .iter()
+            .any(|f| f.starts_with("error[undefined_role] policy.yaml:38:")),
+        "{unknown:?}"
+    );
+    let well = changed("service: true, roles: [nurse]");
+    assert!(well.iter().all(|f| !f.starts_with("error")), "{well:?}");
+}
+
+#[test]
 fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
     let cases = [
         (
@@ -663,8 +689,6 @@ fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
             "sessions: { when_down: refuse }\nidentity:\n",
             "error",
         ),
-        ("at_most: care_agent", "service: true", "warning"),
-        ("at_most: care_agent", "roles: [nurse]", "error"),
         (
             "identity:\n",
             "emergency: { roles: [nurse], lasts: 30m }\nidentity:\n",

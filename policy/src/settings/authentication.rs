@@ -107,6 +107,7 @@ fn jwt(section: Section<'_>, has_provider: bool, report: &mut Report<'_>) -> Opt
         issuer: jwt.owned("issuer").unwrap_or_default(),
         audience: jwt.owned("audience").unwrap_or_default(),
         expiration,
+        once: jwt.flag("once"),
         refresh_enabled,
         refresh_expiration,
     })
@@ -273,8 +274,27 @@ pub(crate) fn keycloak(root: Section<'_>, report: &mut Report<'_>) -> Option<Key
         keys_refresh: section.seconds("keys_refresh_seconds")?,
         keys_stale_max: keys_stale_max(section, report)?,
         serves_new_when_down: section.text("when_down") == Some("serve"),
+        introspection: introspection(section, report)?,
         events: identity_events(section, report)?,
     })
+}
+
+fn introspection(keycloak: Section<'_>, report: &mut Report<'_>) -> Option<Option<Duration>> {
+    let section = keycloak.section("introspection");
+    let period = section.seconds("cache_seconds")?;
+    if !section.flag("enabled") {
+        return Some(None);
+    }
+    if keycloak.entry_of("client_secret").is_none() {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("enabled"),
+                "`keycloak.introspection` needs `keycloak.client_secret`",
+            )
+            .fix("give the client's secret");
+    }
+    Some(Some(period))
 }
 
 fn keys_stale_max(section: Section<'_>, report: &mut Report<'_>) -> Option<Duration> {
@@ -341,6 +361,30 @@ pub(crate) fn sessions(root: Section<'_>, report: &mut Report<'_>) -> Option<Ses
     })
 }
 
+/// Names that are nobody's own (§164.312(a)(2)(i): unique user identification).
+const SHARED_SUBJECTS: [&str; 12] = [
+    "admin",
+    "administrator",
+    "anonymous",
+    "generic",
+    "guest",
+    "nobody",
+    "root",
+    "service",
+    "shared",
+    "system",
+    "test",
+    "user",
+];
+
+fn shared_subjects(section: Section<'_>) -> Vec<String> {
+    if section.entry_of("shared_subjects").is_none() {
+        return SHARED_SUBJECTS.map(str::to_owned).to_vec();
+    }
+    let names = section.texts("shared_subjects");
+    names.iter().map(|name| name.to_lowercase()).collect()
+}
+
 pub(crate) fn identity(root: Section<'_>, report: &mut Report<'_>) -> Option<Identity> {
     let section = root.section("identity");
     if let Some(list) = section.node_of("purpose_from") {
@@ -366,5 +410,8 @@ pub(crate) fn identity(root: Section<'_>, report: &mut Report<'_>) -> Option<Ide
             )
             .fix("write it as realm_access.roles");
     }
-    Some(Identity { roles_from })
+    Some(Identity {
+        roles_from,
+        shared_subjects: shared_subjects(section),
+    })
 }

@@ -59,6 +59,8 @@ pub struct Identity {
     /// The member names that lead to the one claim that grants roles in a Keycloak token: `realm_access.roles`.
     /// A local token's claim is `roles`.
     pub roles_from: Vec<String>,
+    /// Names that several people share, in lower case.
+    pub shared_subjects: Vec<String>,
 }
 
 /// `authentication`
@@ -112,6 +114,8 @@ pub struct Jwt {
     pub audience: String,
     /// The longest life of an access token.
     pub expiration: Duration,
+    /// Whether a token serves one request only.
+    pub once: bool,
     /// Whether refresh tokens are issued.
     pub refresh_enabled: bool,
     /// The life of a refresh token.
@@ -196,6 +200,8 @@ pub struct Keycloak {
     pub keys_stale_max: Duration,
     /// Whether logins that begin while the server can't be reached are let in.
     pub serves_new_when_down: bool,
+    /// How long an answer about a token serves, where the server is asked about each (`keycloak.introspection`).
+    pub introspection: Option<Duration>,
     /// `keycloak.events`, where they are read.
     pub events: Option<IdentityEvents>,
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use super::authenticated::Authenticated;
+use super::authenticated::{Authenticated, Kind};
 use super::bearer::BearerToken;
 use super::cache::{self, TokenCache, TokenDigest, Verified, VerifiedBy};
 use super::claims::{self, Clock};
-use super::dpop::{Asked, BindingSettings, Bound, Demand, ProofError, ProofHeader, Proofs};
+use super::dpop::{
+    self, Asked, BindingSettings, Bound, Demand, ProofError, ProofHeader, Proofs, Replays,
+};
 use super::error::AuthnError;
+use super::introspection::Introspection;
 use super::jws::Jws;
 use super::keys::ProviderKeys;
 use super::local::Local;
@@ -26,6 +29,9 @@ pub struct Authenticator {
     second_factor: SecondFactorSettings,
     binding: BindingSettings,
     proofs: Proofs,
+    shared_subjects: Vec<String>,
+    /// Local tokens that were used, where each serves once.
+    used: Option<Replays>,
     skew: i64,
     cache: TokenCache,
     logouts: Taken,
@@ -34,6 +40,7 @@ pub struct Authenticator {
 struct Provider {
     settings: KeycloakSettings,
     keys: Arc<ProviderKeys>,
+    introspection: Option<Introspection>,
 }
 
 impl Authenticator {
@@ -44,6 +51,8 @@ impl Authenticator {
     pub fn new(settings: AuthnSettings) -> Result<Self, SettingsError> {
         validate(&settings)?;
         let skew = i64::from(settings.clock_skew_seconds);
+        let once = settings.local.as_ref().filter(|local| local.once);
+        let used = once.map(|local| Replays::new(i64::from(local.expiration_max) + skew));
         let local = settings.local.map(Local::new);
         let provider = settings.keycloak.map(Provider::new).transpose()?;
         Ok(Self {
@@ -52,6 +61,8 @@ impl Authenticator {
             second_factor: settings.second_factor,
             proofs: Proofs::new(&settings.public_url, skew, settings.binding.nonce),
             binding: settings.binding,
+            shared_subjects: settings.shared_subjects,
+            used,
             skew,
             cache: TokenCache::new(settings.cached_tokens_max),
             logouts: Taken::default(),
@@ -110,6 +121,7 @@ impl Authenticator {
         if self.binding.certificate == Demand::Required && who.certificate.is_none() {
             return Err(AuthnError::CertificateUnbound);
         }
+        self.once(&who, now_unix)?;
         match (who.is_service, who.certificate) {
             (true, None) => Err(AuthnError::NoPerson),
             (true, Some(_)) => Ok(who),
@@ -132,10 +144,41 @@ impl Authenticator {
             skew: self.skew,
         };
         let digest = cache::digest(token.expose());
-        match self.remembered(&digest, now_unix) {
-            Some(who) => self.still_valid(who, &digest, clock),
-            None => self.verify(token, digest, clock).await,
+        let who = match self.remembered(&digest, now_unix) {
+            Some(who) => self.still_valid(who, &digest, clock)?,
+            None => self.verify(token, digest, clock).await?,
+        };
+        let provider = self.provider_of(who.issuer());
+        if let Some(introspection) = provider.and_then(|provider| provider.introspection.as_ref()) {
+            introspection
+                .judge(token.expose(), &digest, now_unix)
+                .await?;
         }
+        Ok(who)
+    }
+
+    /// A local token serves once, where it is to.
+    fn once(&self, who: &Authenticated, now_unix: i64) -> Result<(), AuthnError> {
+        let Some(used) = self.used.as_ref().filter(|_| who.kind == Kind::Local) else {
+            return Ok(());
+        };
+        let jti = who.jti.as_deref().ok_or(AuthnError::ClaimMissing("jti"))?;
+        used.take(
+            dpop::replay_id(&[who.subject(), jti]),
+            who.issued_at,
+            now_unix,
+        )
+        .map_err(|_| AuthnError::UsedBefore)
+    }
+
+    /// Whether a token is of somebody, and not of a name that several people share.
+    fn is_somebody(&self, who: &Authenticated) -> bool {
+        let name = who.claims.get("preferred_username");
+        let name = name.and_then(serde_json::Value::as_str);
+        !std::iter::once(who.subject()).chain(name).any(|name| {
+            let name = name.to_lowercase();
+            self.shared_subjects.contains(&name)
+        })
     }
 
     fn with_second_factor(
@@ -324,6 +367,9 @@ impl Authenticator {
         } else {
             return Err(AuthnError::UnknownIssuer);
         };
+        if !self.is_somebody(&who) {
+            return Err(AuthnError::SharedSubject);
+        }
         let who = Arc::new(self.binding.looked_at(who));
         let verified = Verified {
             who: Arc::clone(&who),
@@ -346,8 +392,11 @@ impl Authenticator {
 
 impl Provider {
     fn new(settings: KeycloakSettings) -> Result<Self, SettingsError> {
+        let keys = Arc::new(ProviderKeys::new(&settings)?);
+        let introspection = settings.introspection.as_ref();
         Ok(Self {
-            keys: Arc::new(ProviderKeys::new(&settings)?),
+            introspection: introspection.map(|asked| Introspection::new(asked, keys.fetcher())),
+            keys,
             settings,
         })
     }

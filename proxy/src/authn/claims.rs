@@ -16,6 +16,8 @@ const WORD_BYTES_MAX: usize = 512;
 const TIME_MAX: f64 = 253_402_300_799.0;
 /// The payload's `typ` of Keycloak's access tokens; ID and refresh tokens share issuer and keys.
 const ACCESS: &str = "Bearer";
+/// The same of those that are bound to a key.
+const BOUND_ACCESS: &str = "DPoP";
 
 /// The clock and what it forgives.
 #[derive(Clone, Copy)]
@@ -95,7 +97,13 @@ pub(super) fn keycloak(
 ) -> Result<Authenticated, AuthnError> {
     let claims = Claims(&jws.payload);
     claims.issuer(&settings.issuer)?;
-    if !matches!(jws.typ, Typ::Jwt | Typ::AccessToken) || claims.word("typ")? != Some(ACCESS) {
+    let is_bound = claims.confirmation()?.key.is_some();
+    let is_access = match claims.word("typ")? {
+        Some(ACCESS) => true,
+        Some(BOUND_ACCESS) => is_bound,
+        _ => false,
+    };
+    if !matches!(jws.typ, Typ::Jwt | Typ::AccessToken) || !is_access {
         return Err(AuthnError::TypeRefused);
     }
     let resource = settings.resource.trim_end_matches('/');

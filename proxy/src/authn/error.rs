@@ -94,9 +94,18 @@ pub enum AuthnError {
     /// token is not bound to its certificate.
     #[error("the token is not from a login of a person")]
     NoPerson,
-    /// A person's token, through a client that is for software without a person.
-    #[error("the client is for software without a person, and the token is a person's")]
-    PersonRefused,
+    /// The provider says that it is not good any more.
+    #[error("the token was revoked")]
+    Revoked,
+    /// The provider gave no answer to whether it is.
+    #[error("the identity provider does not say whether the token is still good")]
+    IntrospectionUnavailable,
+    /// A name that several people share, of which nobody can say who it was.
+    #[error("the token's subject is a name that several people share")]
+    SharedSubject,
+    /// A local token that may be used once, and was.
+    #[error("the token was used before")]
+    UsedBefore,
     /// Valid, but without a proof of a second factor. Holds who it was, for the audit event.
     #[error("the login has no proof of a second factor")]
     SecondFactorMissing(Arc<Authenticated>),
@@ -133,7 +142,10 @@ impl AuthnError {
             Self::Proof(error) => error.code(),
             Self::CertificateUnbound => "certificate_unbound",
             Self::NoPerson => "no_person",
-            Self::PersonRefused => "person_refused",
+            Self::Revoked => "token_revoked",
+            Self::IntrospectionUnavailable => "introspection_unavailable",
+            Self::SharedSubject => "shared_subject",
+            Self::UsedBefore => "token_used_before",
             Self::SecondFactorMissing(_) => "second_factor_missing",
             Self::KeysUnavailable => "keys_unavailable",
         }
@@ -142,7 +154,7 @@ impl AuthnError {
     /// Who has to act.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::KeysUnavailable => Fault::IdentityProvider,
+            Self::KeysUnavailable | Self::IntrospectionUnavailable => Fault::IdentityProvider,
             _ => Fault::Caller,
         }
     }

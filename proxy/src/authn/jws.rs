@@ -81,7 +81,6 @@ pub(super) fn verify(
     signed_by(parts.signed, &parts.signature, algorithm, key)
 }
 
-#[expect(clippy::ptr_arg, reason = "the verifier takes a vector")]
 fn signed_by(
     signed: &str,
     signature: &Vec<u8>,

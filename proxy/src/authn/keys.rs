@@ -29,7 +29,7 @@ const DOWN_AFTER: u32 = 2;
 /// One provider's keys.
 pub(super) struct ProviderKeys {
     issuer: IssuerUrl,
-    fetcher: Fetcher,
+    fetcher: Arc<Fetcher>,
     refresh_min_interval: std::time::Duration,
     refresh_interval: std::time::Duration,
     keys_stale_max: std::time::Duration,
@@ -58,7 +58,7 @@ impl ProviderKeys {
         }
         Ok(Self {
             issuer,
-            fetcher: Fetcher::new(settings.ca_file.as_deref())?,
+            fetcher: Arc::new(Fetcher::new(settings.ca_file.as_deref())?),
             refresh_min_interval: settings.refresh_min_interval,
             refresh_interval: settings.refresh_interval,
             keys_stale_max: settings.keys_stale_max,
@@ -67,6 +67,11 @@ impl ProviderKeys {
             last_success_unix: AtomicI64::new(NEVER),
             failures: AtomicU32::new(0),
         })
+    }
+
+    /// What asks the provider.
+    pub(super) fn fetcher(&self) -> Arc<Fetcher> {
+        Arc::clone(&self.fetcher)
     }
 
     /// The generation of the keys, while they may be used.
@@ -108,7 +113,12 @@ impl ProviderKeys {
             log::warn!("keys of the identity provider: {error}");
         }
         let current = self.usable().ok_or(AuthnError::KeysUnavailable)?;
-        jws.verify(current.keys.find(kid, jws.algorithm)?)?;
+        let key = match current.keys.find(kid, jws.algorithm) {
+            // It may be one of the provider's newest: nobody can tell until it is back.
+            Err(AuthnError::UnknownKey) if !self.is_up() => Err(AuthnError::KeysUnavailable),
+            found => found,
+        };
+        jws.verify(key?)?;
         Ok(current.generation)
     }
 
@@ -167,7 +177,7 @@ impl ProviderKeys {
 
     /// The keys that the provider has now, by its discovery document.
     pub(super) async fn discover(&self) -> Result<KeySet, FetchError> {
-        let found = CoreProviderMetadata::discover_async(self.issuer.clone(), &self.fetcher)
+        let found = CoreProviderMetadata::discover_async(self.issuer.clone(), &*self.fetcher)
             .await
             .map_err(|e| match e {
                 DiscoveryError::Request(error) => error,

@@ -21,6 +21,7 @@ mod dpop;
 mod error;
 pub(crate) mod fetch;
 mod inspect;
+mod introspection;
 mod json;
 mod jws;
 mod key_set;
@@ -46,6 +47,7 @@ pub use dpop::{
 pub use error::{AuthnError, Fault};
 pub use fetch::{FETCH_DEADLINE, FETCHED_BYTES_MAX, FetchError};
 pub use inspect::{Inspection, inspect};
+pub use introspection::{ANSWERS_MAX, IntrospectionSettings};
 pub use logout::{LOGOUT_LIFE_MAX, LOGOUTS_MAX, Logout};
 pub use mint::{Issued, MintError, MintRequest, NotIssued, mint};
 pub use settings::{

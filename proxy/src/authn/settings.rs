@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::dpop::BindingSettings;
+use super::introspection::IntrospectionSettings;
 use super::tokens::{SealingKeys, SuccessorKeys};
 
 /// The shortest secret for local tokens, in bytes (RFC 7518 §3.2: as long as the hash).
@@ -60,6 +61,8 @@ pub struct LocalSettings {
     pub audience: String,
     /// The longest lifetime (`exp - iat`), in seconds.
     pub expiration_max: u32,
+    /// Whether a token serves one request only, by its `jti`.
+    pub once: bool,
 }
 
 /// `authentication.jwt.previous`: a secret that signs nothing any more.
@@ -122,6 +125,8 @@ pub struct KeycloakSettings {
     pub keys_stale_max: Duration,
     /// Whether logins that begin while the provider can't be reached are let in.
     pub serves_new_when_down: bool,
+    /// Whether and how the provider is asked about each token.
+    pub introspection: Option<IntrospectionSettings>,
 }
 
 impl KeycloakSettings {
@@ -138,6 +143,7 @@ impl KeycloakSettings {
             refresh_interval: REFRESH_INTERVAL,
             keys_stale_max: KEYS_STALE_MAX,
             serves_new_when_down: false,
+            introspection: None,
         }
     }
 }
@@ -168,6 +174,8 @@ pub struct AuthnSettings {
     pub binding: BindingSettings,
     /// `listen.public_url`: what proofs must be for.
     pub public_url: String,
+    /// Names that several people share, in lower case: nobody is let in as one of them.
+    pub shared_subjects: Vec<String>,
     /// How far `nbf`, `iat` and `auth_time` may be ahead of this clock, in seconds. `exp` gets no leeway.
     pub clock_skew_seconds: u32,
     /// Verified tokens that are remembered.
@@ -188,6 +196,7 @@ impl AuthnSettings {
             },
             binding: BindingSettings::default(),
             public_url: String::new(),
+            shared_subjects: Vec::new(),
             clock_skew_seconds: 5,
             cached_tokens_max: CACHED_TOKENS_DEFAULT,
         }

@@ -49,6 +49,7 @@ impl Caller {
                 .peer
                 .as_ref()
                 .map_or(&[], |peer| peer.dns_names.as_slice()),
+            service: who.is_service(),
             second_factor: who.second_factor().is_some(),
             authenticated_at: who.authenticated_at(),
             acr: who.acr(),
@@ -88,7 +89,10 @@ impl Exchange<'_> {
         let peer = self.peer(now_unix)?;
         let name = peer.as_ref().map(|peer| peer.name.as_str());
         let judged = match BearerToken::from_headers(headers) {
-            Ok(token) => self.presented(&token, headers, now_unix).await,
+            Ok(token) => {
+                self.presented(&token, headers, peer.as_deref(), now_unix)
+                    .await
+            }
             Err(error) => Err(error),
         };
         let authenticated = judged.map_err(|error| self.not_authenticated(&error, name))?;
@@ -156,13 +160,20 @@ impl Exchange<'_> {
         &self,
         token: &BearerToken<'_>,
         headers: &HeaderMap,
+        peer: Option<&PeerIdentity>,
         now_unix: i64,
     ) -> Result<Arc<Authenticated>, AuthnError> {
         let proof = ProofHeader::from_headers(headers);
         let (method, path) = (self.asked.0.as_str(), self.asked.1.path());
         let asked = Asked { method, path };
         let authenticator = &self.sidecar.authenticator;
-        authenticator.present(token, proof, asked, now_unix).await
+        let who = authenticator.present(token, proof, asked, now_unix).await?;
+        // The policy says the same of each call; whoever can call nothing is not let in at all.
+        let names = peer.map_or(&[][..], |peer| peer.dns_names.as_slice());
+        if who.is_service() && !self.live.policy.serves_software(names) {
+            return Err(AuthnError::NoPerson);
+        }
+        Ok(who)
     }
 
     /// A login of this request, for its event.

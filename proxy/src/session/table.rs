@@ -275,7 +275,10 @@ impl Memory {
         if let Some(reason) = slots.barred(who, &user, since) {
             return Err(Refusal::Ended(reason));
         }
-        slots.make_room_for(&user, self.limits.per_user, now, self.absolute, events);
+        // Software without a person has as many sessions as it has tokens.
+        if !who.is_service() {
+            slots.make_room_for(&user, self.limits.per_user, now, self.absolute, events);
+        }
         let open = Open {
             live: Live::new(&self.clock, now, absolute_end, self.idle),
             who: Arc::clone(who),

@@ -43,6 +43,12 @@ pub(crate) static WHO: &[Key] = &[
     )
     .default("true"),
     key(
+        "service",
+        Shape::Bool,
+        "whether it is software without a person, whose token is bound to its certificate",
+    )
+    .default("false"),
+    key(
         "login_age",
         Shape::Integer(0, 86_400),
         "seconds since the login",

@@ -17,7 +17,7 @@ use super::authenticated::Authenticated;
 use super::error::AuthnError;
 use nonce::Nonces;
 use proof::Proof;
-use replay::Replays;
+pub(super) use replay::{Replays, id as replay_id};
 
 /// The header that carries a proof (RFC 9449 §4.1).
 static DPOP: HeaderName = HeaderName::from_static("dpop");

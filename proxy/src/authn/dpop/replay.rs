@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 
 use super::ProofError;
 
@@ -13,10 +14,24 @@ use super::ProofError;
 pub const PROOFS_MAX: usize = 262_144;
 
 /// The first half of a SHA-256: what a proof is known by.
-pub(super) type ProofId = [u8; 16];
+pub(in crate::authn) type ProofId = [u8; 16];
+
+/// What something is known by that these texts name.
+pub(in crate::authn) fn id(parts: &[&str]) -> ProofId {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut id = [0; 16];
+    for (to, from) in id.iter_mut().zip(hash.finalize().iter()) {
+        *to = *from;
+    }
+    id
+}
 
 /// The memory.
-pub(super) struct Replays {
+pub(in crate::authn) struct Replays {
     window: i64,
     most: usize,
     inner: Mutex<Inner>,
@@ -39,7 +54,7 @@ struct Generation {
 
 impl Replays {
     /// For proofs that can be taken for `window` seconds.
-    pub(super) fn new(window: i64) -> Self {
+    pub(in crate::authn) fn new(window: i64) -> Self {
         Self::bounded(window, PROOFS_MAX)
     }
 
@@ -52,7 +67,12 @@ impl Replays {
     }
 
     /// Takes a proof, once.
-    pub(super) fn take(&self, id: ProofId, issued_at: i64, now: i64) -> Result<(), ProofError> {
+    pub(in crate::authn) fn take(
+        &self,
+        id: ProofId,
+        issued_at: i64,
+        now: i64,
+    ) -> Result<(), ProofError> {
         let mut inner = self.inner.lock();
         if now.saturating_sub(inner.began) > self.window {
             inner.turn(now);

@@ -62,6 +62,7 @@ fn local_settings() -> LocalSettings {
         issuer: "mcp-server-prod".to_owned(),
         audience: "healthcare-agents".to_owned(),
         expiration_max: 3600,
+        once: false,
     }
 }
 
@@ -71,6 +72,7 @@ fn settings(local: Option<LocalSettings>, keycloak: Option<KeycloakSettings>) ->
         keycloak,
         second_factor: second_factor(),
         binding: BindingSettings::default(),
+        shared_subjects: Vec::new(),
         public_url: "https://agents.example.com/mcp".to_owned(),
         clock_skew_seconds: 5,
         cached_tokens_max: 64,

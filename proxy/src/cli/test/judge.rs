@@ -83,6 +83,7 @@ impl Bench {
             claims: &who.claims,
             purpose: who.purpose.as_deref(),
             certificate_names: &names,
+            service: who.service,
             second_factor: who.second_factor,
             authenticated_at: Some(self.now - who.login_age),
             acr: who.acr.as_deref(),

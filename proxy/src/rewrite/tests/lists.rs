@@ -105,6 +105,7 @@ fn a_tool_is_listed_exactly_if_a_call_of_it_could_be_permitted() {
             claims: &claims,
             purpose: None,
             certificate_names: &certificate,
+            service: false,
             second_factor: true,
             authenticated_at: Some(NOW - 10),
             acr: None,

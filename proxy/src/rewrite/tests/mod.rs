@@ -141,6 +141,7 @@ impl World {
             claims,
             purpose: None,
             certificate_names: &names,
+            service: false,
             second_factor: true,
             authenticated_at: Some(NOW - 10),
             acr: None,
