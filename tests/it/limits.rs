@@ -1,7 +1,7 @@
 //! Patterns of tools, whose records an answer may hold and how many, and who receives an export: from outside.
 
 use safeguard_tests::configuration::Setup;
-use safeguard_tests::sidecar::Sidecar;
+use safeguard_tests::sidecar::{Sidecar, path_text};
 use safeguard_tests::tokens::{physician, sign, with};
 use safeguard_tests::upstream::{Recorded, Reply, Upstream, structured};
 use serde_json::{Value, json};
@@ -116,5 +116,48 @@ async fn who_receives_an_export_is_on_record_before_it_leaves() {
         .await;
     assert_eq!(untold, DENIED);
     assert_eq!(upstream.messages("tools/call").len(), calls);
+
+    // What the patient may ask for in the next six years (45 CFR 164.528).
+    let config = sidecar.setup.config();
+    let asked = [
+        "audit",
+        "disclosures",
+        "--config",
+        path_text(&config),
+        "--format",
+        "csv",
+        "--patient",
+    ];
+    let accounting = |patient: &'static str, more: &'static [&'static str]| {
+        let (sidecar, arguments) = (&sidecar, [&asked[..], &[patient], more].concat());
+        async move {
+            let output = sidecar.command(&arguments).await;
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            (text(&output.stdout), text(&output.stderr))
+        }
+    };
+    let (listed, told) = accounting("p-1", &[]).await;
+    assert_eq!(
+        listed.lines().count(),
+        1,
+        "for treatment no accounting is owed: {listed}"
+    );
+    assert!(told.contains("notice: 1 for treatment"), "{told}");
+    let (listed, _) = accounting("p-1", &["--all"]).await;
+    assert!(listed.contains(",State Cancer Registry,"), "{listed}");
+    assert!(listed.contains(",TREAT,hand_out,dr.export,"), "{listed}");
+    let (other, _) = accounting("p-2", &["--all"]).await;
+    assert_eq!(
+        other.lines().count(),
+        1,
+        "nothing of another patient: {other}"
+    );
+    let access = sidecar.event("audit_log_accessed", |_| true).await;
+    assert!(
+        access["details"]["query"]
+            .as_str()
+            .is_some_and(|query| query.contains("disclosures"))
+    );
     assert_no_value(&Value::from(sidecar.events()).to_string(), "the trail");
 }

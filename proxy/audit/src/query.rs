@@ -97,6 +97,12 @@ pub fn spool(
     })
 }
 
+/// A time in seconds since 1970 as records write it, to ask [`Query::since`] for.
+#[must_use]
+pub fn time_of(unix: i64) -> String {
+    crate::event::time_text(unix.saturating_mul(1_000_000))
+}
+
 /// How an answer is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -129,6 +135,63 @@ const COLUMNS: &[Column] = &[
 ];
 /// Columns of the table; CSV has all.
 const TABLE_COLUMNS: usize = 10;
+
+/// What an accounting of disclosures says of each (45 CFR 164.528(b)(2)): when, to whom, what, and what for; and who did it.
+const DISCLOSURE_COLUMNS: &[Column] = &[
+    ("time", |r| r.time().to_owned()),
+    ("recipient", |r| {
+        let recipient = text(r, &["details", "recipient"]);
+        if recipient.is_empty() {
+            "not named".to_owned()
+        } else {
+            recipient
+        }
+    }),
+    ("disclosed", disclosed),
+    ("purpose", |r| text(r, &["purpose"])),
+    ("tool", |r| text(r, &["mcp", "tool"])),
+    ("by", |r| text(r, &["subject", "sub"])),
+    ("client", |r| text(r, &["subject", "client"])),
+    ("uid", |r| r.uid().to_string()),
+];
+
+/// Purposes whose disclosures need no accounting: treatment, payment, health care operations (45 CFR 164.528(a)(1)(i)), and to the
+/// person (ii).
+pub const UNACCOUNTED_PURPOSES: [&str; 5] = ["TREAT", "ETREAT", "HPAYMT", "HOPERAT", "PATRQT"];
+
+/// Whether a record is a disclosure that a patient's accounting must list.
+#[must_use]
+pub fn is_accounted(record: &Record) -> bool {
+    let purpose = record.text(&["purpose"]);
+    is_disclosure(record) && !purpose.is_some_and(|purpose| UNACCOUNTED_PURPOSES.contains(&purpose))
+}
+
+/// Whether a record is of PHI that went to another place.
+#[must_use]
+pub fn is_disclosure(record: &Record) -> bool {
+    record.name() == EventName::PhiExport
+        && record.text(&["outcome"]) == Some(Outcome::Success.as_str())
+}
+
+/// The names of the fields that were let out in a form that can be read.
+fn disclosed(record: &Record) -> String {
+    let list = record
+        .value()
+        .get("fields")
+        .and_then(serde_json::Value::as_array);
+    let mut names: Vec<&str> = list
+        .into_iter()
+        .flatten()
+        .filter(|field| {
+            let action = field.get("action").and_then(serde_json::Value::as_str);
+            matches!(action, Some("revealed" | "opened" | "masked"))
+        })
+        .filter_map(|field| field.get("name")?.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(" ")
+}
 
 fn text(record: &Record, path: &[&str]) -> String {
     record.text(path).unwrap_or_default().to_owned()
@@ -167,21 +230,46 @@ fn fields(record: &Record) -> String {
 /// # Errors
 /// The output's own.
 pub fn render(records: &[Record], format: Format, out: &mut impl io::Write) -> io::Result<()> {
+    let columns = match format {
+        Format::Table => COLUMNS.get(..TABLE_COLUMNS).unwrap_or(COLUMNS),
+        _ => COLUMNS,
+    };
+    written(records, columns, format, out)
+}
+
+/// Writes the disclosures among records in a format.
+///
+/// # Errors
+/// The output's own.
+pub fn render_disclosures(
+    records: &[Record],
+    format: Format,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    written(records, DISCLOSURE_COLUMNS, format, out)
+}
+
+fn written(
+    records: &[Record],
+    columns: &[Column],
+    format: Format,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
     match format {
         Format::Lines(format) => records.iter().try_for_each(|record| {
             out.write_all(&format.render(record))?;
             out.write_all(b"\n")
         }),
-        Format::Csv => csv(records, out),
-        Format::Table => table(records, out),
+        Format::Csv => csv(records, columns, out),
+        Format::Table => table(records, columns, out),
     }
 }
 
-fn csv(records: &[Record], out: &mut impl io::Write) -> io::Result<()> {
-    let header: Vec<_> = COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect();
+fn csv(records: &[Record], columns: &[Column], out: &mut impl io::Write) -> io::Result<()> {
+    let header: Vec<_> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
     write!(out, "{}\r\n", header.join(","))?;
     for record in records {
-        let cells: Vec<_> = COLUMNS
+        let cells: Vec<_> = columns
             .iter()
             .map(|(_, of)| csv_cell(&of(record)))
             .collect();
@@ -202,20 +290,12 @@ fn csv_cell(text: &str) -> String {
     format!("\"{guard}{}\"", text.replace('"', "\"\""))
 }
 
-fn table(records: &[Record], out: &mut impl io::Write) -> io::Result<()> {
-    let columns = COLUMNS.iter().take(TABLE_COLUMNS);
-    let mut rows: Vec<Vec<String>> = vec![
-        columns
-            .clone()
-            .map(|(name, _)| name.to_uppercase())
-            .collect(),
-    ];
-    rows.extend(
-        records
-            .iter()
-            .map(|record| columns.clone().map(|(_, of)| of(record)).collect()),
-    );
-    let widths: Vec<usize> = (0..TABLE_COLUMNS)
+fn table(records: &[Record], columns: &[Column], out: &mut impl io::Write) -> io::Result<()> {
+    let titles = columns.iter().map(|(name, _)| name.to_uppercase());
+    let mut rows: Vec<Vec<String>> = vec![titles.collect()];
+    let cells = |record| columns.iter().map(|(_, of)| of(record)).collect();
+    rows.extend(records.iter().map(cells));
+    let widths: Vec<usize> = (0..columns.len())
         .map(|at| {
             rows.iter()
                 .filter_map(|row| row.get(at))
@@ -333,5 +413,32 @@ mod tests {
             table.contains("ssn:masked") && table.contains("two\\u000alines"),
             "{table}"
         );
+    }
+
+    #[test]
+    fn an_accounting_lists_what_left_for_other_than_treatment_payment_and_operations() {
+        let mut event = full();
+        event.name = EventName::PhiExport;
+        event.purpose = Some("PUBHLTH".into());
+        event = event.detail("recipient", "county health office");
+        assert!(is_accounted(&record(&event)));
+        let mut out = Vec::new();
+        render_disclosures(&[record(&event)], Format::Csv, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.contains(",county health office,ssn,PUBHLTH,read_record,alice,"),
+            "{text}"
+        );
+        for purpose in UNACCOUNTED_PURPOSES {
+            event.purpose = Some(purpose.into());
+            assert!(!is_accounted(&record(&event)) && is_disclosure(&record(&event)));
+        }
+        event.purpose = None;
+        assert!(is_accounted(&record(&event)), "in doubt it is listed");
+        event.outcome = Outcome::Failure;
+        assert!(!is_disclosure(&record(&event)), "nothing left");
+        event.outcome = Outcome::Success;
+        event.name = EventName::PhiRead;
+        assert!(!is_disclosure(&record(&event)));
     }
 }

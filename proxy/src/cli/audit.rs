@@ -3,19 +3,22 @@
 //! Only reads, and needs no running sidecar.
 
 mod bucket;
+mod disclosures;
+mod found;
 mod offline;
 mod table;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
-use safeguard_audit::query::{self, Answer, LIMIT_DEFAULT, Query};
+use safeguard_audit::query::{self, LIMIT_DEFAULT, Query};
 use safeguard_audit::sink::postgres::TableName;
 use safeguard_audit::sink::postgres::schema::schema;
 use safeguard_audit::verify::{self, Anchors, Report};
 use safeguard_audit::{AuditKey, AuditKeys, EventFormat, EventName, Outcome, Pseudonym, Record};
 use safeguard_policy::Output;
 
+use self::found::Found;
 use super::config::{Mode, load, trail_keys};
 use super::key_file::{KeyFileArgs, KeyFormat};
 use super::{CliError, Exit, Terminal};
@@ -31,6 +34,8 @@ pub(super) enum AuditCommand {
     Verify(VerifyArgs),
     /// Show events of the spool, of PostgreSQL or of S3, each verified before it is believed
     Query(Box<QueryArgs>),
+    /// List what of a patient went to whom in six years (45 CFR 164.528), verified as a query's answer is
+    Disclosures(Box<disclosures::DisclosuresArgs>),
     /// Print the public keys that checkpoints and proofs are verified with
     PublicKey(offline::PublicKeyArgs),
     /// Print the proof that one event is in the log
@@ -262,6 +267,7 @@ pub(super) fn audit(command: &AuditCommand, terminal: &mut Terminal<'_>) -> Resu
     match command {
         AuditCommand::Verify(arguments) => verify(arguments, terminal),
         AuditCommand::Query(arguments) => query(arguments, terminal),
+        AuditCommand::Disclosures(arguments) => disclosures::disclosures(arguments, terminal),
         AuditCommand::PublicKey(arguments) => offline::public_key(arguments, terminal),
         AuditCommand::Prove(arguments) => offline::prove(arguments, terminal),
         AuditCommand::VerifyProof(arguments) => offline::verify_proof(arguments, terminal),
@@ -446,28 +452,9 @@ fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Cli
     let from = arguments
         .from
         .unwrap_or_else(|| arguments.log.nearest(&log));
-    match from {
-        From::Spool => {
-            let Answer { records, report } =
-                query::spool(&log.directory, &log.state, &log.keys, &asked)
-                    .map_err(|error| unreadable(&log, &error))?;
-            let place = format!("the spool {}", log.directory.display());
-            show(arguments, &log, &records, &place, terminal)?;
-            judge(&report)?;
-        }
-        From::Postgresql => {
-            let (answer, place) = table::ask(&log, &arguments.reader, &asked)?;
-            show(arguments, &log, &answer.records, &place, terminal)?;
-            table::notices(&answer, &asked, terminal)?;
-            table::judge(&answer)?;
-        }
-        From::S3 => {
-            let (answer, place) = bucket::ask(&log, &asked)?;
-            show(arguments, &log, &answer.records, &place, terminal)?;
-            bucket::notices(&answer.report, terminal)?;
-            bucket::judge(&answer.report)?;
-        }
-    }
+    let found = Found::ask(from, &log, &arguments.reader, &asked)?;
+    show(arguments, &log, found.records(), &found.place, terminal)?;
+    found.judge(&asked, terminal)?;
     Ok(Exit::Well)
 }
 
@@ -479,16 +466,11 @@ fn show(
     place: &str,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), CliError> {
-    let is_recorded = recorded(arguments, log, records.len(), place)?;
+    let is_recorded = recorded(&arguments.words(&log.keys), log, records.len(), place)?;
     query::render(records, arguments.format.of_answer(), &mut terminal.out)?;
     terminal.out.flush()?;
     writeln!(terminal.err, "notice: read from {place}")?;
-    let record = if is_recorded {
-        "notice: this access was recorded in the audit log (audit_log_accessed)"
-    } else {
-        "notice: this access was not recorded in the audit log: no sidecar runs here"
-    };
-    writeln!(terminal.err, "{record}")?;
+    tell_of_access(is_recorded, terminal)?;
     if records.len() == arguments.limit {
         writeln!(
             terminal.err,
@@ -499,15 +481,20 @@ fn show(
     Ok(())
 }
 
+fn tell_of_access(is_recorded: bool, terminal: &mut Terminal<'_>) -> Result<(), CliError> {
+    let words = if is_recorded {
+        "notice: this access was recorded in the audit log (audit_log_accessed)"
+    } else {
+        "notice: this access was not recorded in the audit log: no sidecar runs here"
+    };
+    writeln!(terminal.err, "{words}")?;
+    Ok(())
+}
+
 /// Whether the sidecar of this log has recorded the access durably. One that runs and can't is an error: nothing is shown then.
-fn recorded(
-    arguments: &QueryArgs,
-    log: &Log,
-    records: usize,
-    place: &str,
-) -> Result<bool, CliError> {
+fn recorded(words: &str, log: &Log, records: usize, place: &str) -> Result<bool, CliError> {
     let request = Request::Access {
-        query: format!("{place}: {}", arguments.words(&log.keys)),
+        query: format!("{place}: {words}"),
         records: u64::try_from(records).unwrap_or(u64::MAX),
     };
     match control::ask(&control::socket_in(&log.state), &request) {
