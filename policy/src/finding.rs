@@ -49,6 +49,8 @@ pub mod codes {
     pub const NOT_BUILT: &str = "not_built";
     /// An output keeps nobody from deleting what it holds.
     pub const UNLOCKED: &str = "unlocked";
+    /// Events are kept for less than the law's six years, for a reason that is given.
+    pub const SHORT_RETENTION: &str = "short_retention";
     /// A sink lacks its credential: a warning here, an error for `run`.
     pub const SINK_CREDENTIAL: &str = "sink_credential";
     /// A protection is switched off outside `profile: development` on a loopback listener.

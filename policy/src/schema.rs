@@ -86,7 +86,9 @@ fn property(key: &Key) -> Value {
 fn default_of(shape: &Shape, text: &str) -> Value {
     match shape {
         Shape::Bool => Value::Bool(text == "true"),
-        Shape::Integer(..) => text.parse::<i64>().map_or(Value::Null, Value::from),
+        Shape::Integer(..) | Shape::Days(..) => {
+            text.parse::<i64>().map_or(Value::Null, Value::from)
+        }
         _ => Value::String(text.to_owned()),
     }
 }
@@ -102,6 +104,10 @@ fn shape(of: &Shape) -> Value {
         Shape::Integer(low, high) => {
             or_interpolated(json!({ "type": "integer", "minimum": low, "maximum": high }))
         }
+        Shape::Days(low, high) => or_interpolated(json!({ "anyOf": [
+            { "type": "integer", "minimum": low, "maximum": high },
+            { "type": "string", "pattern": "^[0-9]+(y|_days)?$" }
+        ] })),
         Shape::Word(choices) => or_interpolated(json!({ "enum": words(choices) })),
         Shape::Date => or_interpolated(json!({ "type": "string", "format": "date" })),
         Shape::Address => or_interpolated(json!({ "type": "string", "pattern": "^.+:[0-9]+$" })),

@@ -443,7 +443,24 @@ async fn a_query_of_postgresql_tells_a_removed_row_and_refuses_to_show_a_changed
         let notices = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), notices)
     };
+    let verify = [
+        "audit",
+        "verify",
+        "--from",
+        "postgresql",
+        "--config",
+        config,
+    ];
+    let judged = async || {
+        let output = sidecar.command(&verify).await;
+        let words = [output.stdout, output.stderr].concat();
+        let words = String::from_utf8_lossy(&words).into_owned();
+        (output.status.code(), words)
+    };
     assert_eq!(ask().await.0, Some(0));
+    let (code, words) = judged().await;
+    assert_eq!(code, Some(0), "{words}");
+    assert!(words.starts_with("whole: "), "{words}");
 
     // Whoever owns the server can switch the triggers off.
     let of_reads = "(SELECT seq FROM audit_logs WHERE event = 'phi_read' ORDER BY seq";
@@ -454,6 +471,9 @@ async fn a_query_of_postgresql_tells_a_removed_row_and_refuses_to_show_a_changed
     let (code, notices) = ask().await;
     assert_eq!(code, Some(0), "{notices}");
     assert!(notices.contains("gap"), "{notices}");
+    let (code, words) = judged().await;
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("1 problem: missing: numbers "), "{words}");
 
     let change =
         format!("UPDATE audit_logs SET sub = 'dr.other' WHERE seq = {of_reads} DESC LIMIT 1)");
@@ -461,4 +481,10 @@ async fn a_query_of_postgresql_tells_a_removed_row_and_refuses_to_show_a_changed
     let (code, notices) = ask().await;
     assert_eq!(code, Some(1), "{notices}");
     assert!(notices.contains("1 row did not verify"), "{notices}");
+    let (code, words) = judged().await;
+    assert_eq!(code, Some(1), "{words}");
+    assert!(
+        words.contains("its columns are not those of its payload"),
+        "{words}"
+    );
 }

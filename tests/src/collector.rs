@@ -42,13 +42,9 @@ impl Collector {
         std::fs::write(folder.join("ca.pem"), &setup.authority.pem).expect("a file");
         collector.configure();
         let (port, folder) = (collector.port, folder.display());
-        setup.replace(
-            "audit.yaml",
-            "  output: []\n",
-            &format!(
-                "  output:\n    - type: siem\n      endpoint: syslog+tls://localhost:{port}\n      protocol: syslog\n      format: native\n      ca_file: {folder}/ca.pem\n      cert_file: {folder}/client.pem\n      key_file: {folder}/client.key\n"
-            ),
-        );
+        setup.add_output(&format!(
+            "    - type: siem\n      endpoint: syslog+tls://localhost:{port}\n      protocol: syslog\n      format: native\n      ca_file: {folder}/ca.pem\n      cert_file: {folder}/client.pem\n      key_file: {folder}/client.key\n"
+        ));
         collector
     }
 

@@ -39,6 +39,8 @@ pub struct Setup {
     pub admin_port: u16,
     /// What the process finds in its environment, and nothing else.
     pub environment: BTreeMap<String, String>,
+    /// Whether a write beyond the limit of a file's size fails for `run` as on a full disk, in place of the signal that ends a process.
+    pub outlives_file_limit: bool,
     files: BTreeMap<&'static str, String>,
 }
 
@@ -58,6 +60,7 @@ impl Setup {
             port,
             admin_port,
             environment: environment.collect(),
+            outlives_file_limit: false,
             files: BTreeMap::new(),
             folder,
         };
@@ -134,6 +137,29 @@ impl Setup {
         self
     }
 
+    /// One output more: lines of YAML, a member of the list.
+    ///
+    /// # Panics
+    /// If the outputs are the example's.
+    pub fn add_output(&mut self, yaml: &str) {
+        let text = self.files.get_mut("audit.yaml").expect("a fixture");
+        assert!(!text.contains("hipaa-audit-logs"), "the example's outputs");
+        match text.strip_suffix("  output: []\n") {
+            Some(before) => *text = format!("{before}  output:\n{yaml}"),
+            None => text.push_str(yaml),
+        }
+    }
+
+    /// With the real PostgreSQL among the outputs, by its standard variables.
+    #[must_use]
+    pub fn and_database(mut self, database: &Database) -> Self {
+        self.add_output("    - type: postgresql\n      table: audit_logs\n      encrypted: true\n");
+        for (name, value) in database.environment() {
+            self.set(name, &value);
+        }
+        self
+    }
+
     /// With further keys, in a file of their own.
     #[must_use]
     pub fn extended(mut self, yaml: &str) -> Self {
@@ -198,6 +224,12 @@ impl Setup {
     #[must_use]
     pub fn spool(&self) -> PathBuf {
         self.folder.path().join("spool")
+    }
+
+    /// Where the head, the lock and the cursors of the audit trail are.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("spool-state")
     }
 
     /// All bytes of the files below a folder, as one text to search.

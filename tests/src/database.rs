@@ -68,6 +68,21 @@ impl Database {
         ]
     }
 
+    /// The same for a new role that may only read.
+    ///
+    /// # Panics
+    /// If it can't be made.
+    pub async fn reader(&self) -> [(&'static str, String); 6] {
+        let role = format!("auditor_{}", uuid::Uuid::new_v4().simple());
+        let make = format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}' IN ROLE audit_reader");
+        let owner = self.owner().await;
+        owner.batch_execute(&make).await.expect("a reader");
+        self.environment().map(|(name, value)| match name {
+            "PGUSER" => (name, role.clone()),
+            _ => (name, value),
+        })
+    }
+
     /// The port of the cluster.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -14,6 +14,7 @@ pub mod configuration;
 pub mod crowd;
 pub mod database;
 pub mod detour;
+pub mod endings;
 pub mod front;
 pub mod keycloak;
 pub mod load;

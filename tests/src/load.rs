@@ -65,8 +65,16 @@ impl Load {
     /// # Panics
     /// If a client met an answer that was not right.
     pub async fn stop(mut self) -> BTreeSet<String> {
+        self.end().await
+    }
+
+    /// Ends it, as [`Self::stop`] does.
+    ///
+    /// # Panics
+    /// If a client met an answer that was not right.
+    pub async fn end(&mut self) -> BTreeSet<String> {
         self.done.store(true, Ordering::Relaxed);
-        for client in self.clients {
+        for client in self.clients.drain(..) {
             within("the end of a client", client)
                 .await
                 .expect("a client that met only right answers");
@@ -74,7 +82,7 @@ impl Load {
         while let Some(id) = self.answers.recv().await {
             self.answered.insert(id);
         }
-        self.answered
+        std::mem::take(&mut self.answered)
     }
 }
 

@@ -94,6 +94,16 @@ impl Sidecar {
         }
     }
 
+    /// What `/readyz` says now; one that does not answer is not ready.
+    pub async fn is_ready(&self) -> bool {
+        let admin = self.admin();
+        if tokio::net::TcpStream::connect(&admin).await.is_err() {
+            return false;
+        }
+        let (status, _) = plain_request(&admin, "GET", "/readyz", &[], Vec::new()).await;
+        status == 200
+    }
+
     /// Where clients connect.
     #[must_use]
     pub fn target(&self) -> Target {
@@ -212,6 +222,20 @@ impl Sidecar {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.id().expect("a process that runs")
+    }
+
+    /// Lets no file of its process grow beyond so many bytes (none: no limit any more): to it the disk is full.
+    ///
+    /// # Panics
+    /// If the kernel refuses, or the setup does not outlive it.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        assert!(self.setup.outlives_file_limit, "the signal would end it");
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let status = std::process::Command::new("prlimit")
+            .args(["--pid", &self.pid().to_string()])
+            .arg(format!("--fsize={limit}:"))
+            .status();
+        assert!(status.expect("prlimit").success(), "a limit of {limit}");
     }
 
     /// Bytes of memory that are its own now.
@@ -346,7 +370,17 @@ fn launch(setup: &Setup) -> Child {
         .append(true)
         .open(setup.folder.path().join("log"))
         .expect("a log file");
-    Command::new(real::binary())
+    let mut command = match setup.outlives_file_limit {
+        true => {
+            let mut shell = Command::new("sh");
+            shell
+                .args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#])
+                .arg(real::binary());
+            shell
+        }
+        false => Command::new(real::binary()),
+    };
+    command
         .arg("run")
         .arg("--config")
         .arg(setup.config())

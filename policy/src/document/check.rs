@@ -224,6 +224,15 @@ fn scalar(node: &Node, shape: &'static Shape, path: &str, report: &mut Report<'_
             }
         }
         Shape::Integer(low, high) => integer(node, *low, *high, path, report),
+        Shape::Days(low, high) if !days(text).is_some_and(|n| (*low..=*high).contains(&n)) => {
+            report
+                .error(
+                    codes::BAD_VALUE,
+                    place,
+                    format!("`{path}` is no number of days between {low} and {high}"),
+                )
+                .fix("write it as 2555 or 7y");
+        }
         Shape::Word(choices) => word(node, choices, path, report),
         Shape::Date if date(text).is_none() => {
             report
@@ -247,6 +256,7 @@ fn expected(shape: &Shape) -> &'static str {
     match shape {
         Shape::Bool => "true or false",
         Shape::Integer(..) => "a whole number",
+        Shape::Days(..) => "a number of days",
         Shape::Word(_) => "a word",
         Shape::Date => "a date",
         Shape::Address => "an IP address and port",
@@ -318,6 +328,22 @@ fn bad_word(
         Some(_) => added.meant(meant),
         None => added.fix(format!("write one of: {}", list.join(", "))),
     };
+}
+
+/// Days: `2555`, `2555_days`, or calendar years, `7y`, at their longest: with one leap day in four of them, and one in what is left.
+pub(crate) fn days(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let number = |digits: &str| {
+        let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_plain.then(|| digits.parse::<i64>().ok()).flatten()
+    };
+    match text.strip_suffix('y') {
+        Some(years) => {
+            let years = number(years)?;
+            years.checked_mul(365)?.checked_add((years + 3) / 4)
+        }
+        None => number(text.strip_suffix("_days").unwrap_or(text)),
+    }
 }
 
 /// Midnight UTC of a date, in seconds since the epoch.

@@ -40,6 +40,8 @@ pub(crate) enum Shape {
     Bool,
     /// A whole number between two bounds.
     Integer(i64, i64),
+    /// Days between two bounds: `2555`, `2555_days`, or `7y`, which are calendar years at their longest.
+    Days(i64, i64),
     /// One of these words.
     Word(&'static [Choice]),
     /// `2026-11-01`
@@ -76,6 +78,7 @@ impl Shape {
                 | Self::Secret
                 | Self::Bool
                 | Self::Integer(..)
+                | Self::Days(..)
                 | Self::Word(_)
                 | Self::Date
                 | Self::Address
@@ -417,10 +420,15 @@ pub(crate) static AUDIT: &[Key] = &[
     key("enabled", ON_OFF, "only true").default("true"),
     key(
         "retention_days",
-        Shape::Integer(1, 36_500),
-        "how long events are kept, at least 2192 days",
+        Shape::Days(1, 36_500),
+        "how long events are kept: at least 2192 days, or 6y, the six years for which HIPAA has documentation kept (45 CFR 164.316(b)(2)(i)); it names no period for audit logs, and 2555 days, seven years, are this product's choice",
     )
     .default("2555"),
+    key(
+        "short_retention_reason",
+        Shape::Text,
+        "why events may be kept for less than six years; without it that is refused",
+    ),
     key(
         "events",
         TEXTS,
@@ -596,7 +604,7 @@ pub(crate) static S3: &[Key] = &[
     key(
         "lifecycle",
         Shape::Text,
-        "how long each object is locked, as in 2555_days; default retention_days",
+        "how long each object is locked, as in 2555_days or 7y; default retention_days",
     ),
     key(
         "object_bytes_max",

@@ -1,6 +1,7 @@
 //! Typed access to a checked tree. What is not written has the default of the table; what is wrong is `None`, and has
 //! been reported.
 
+use super::check::days;
 use super::keys::{Key, Shape, find};
 use super::tree::{Entry, Node, Place};
 
@@ -66,11 +67,13 @@ impl<'t> Section<'t> {
     }
 
     pub(crate) fn integer(&self, name: &'static str) -> Option<i64> {
-        let number: i64 = self.text(name)?.trim().parse().ok()?;
-        match self.key(name)?.shape {
-            Shape::Integer(low, high) => (low..=high).contains(&number).then_some(number),
-            _ => None,
-        }
+        let text = self.text(name)?;
+        let (number, low, high) = match self.key(name)?.shape {
+            Shape::Integer(low, high) => (text.trim().parse().ok()?, low, high),
+            Shape::Days(low, high) => (days(text)?, low, high),
+            _ => return None,
+        };
+        (low..=high).contains(&number).then_some(number)
     }
 
     pub(crate) fn number<N: TryFrom<i64>>(&self, name: &'static str) -> Option<N> {

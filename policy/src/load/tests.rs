@@ -280,6 +280,36 @@ const DOCUMENTS: &[Case] = &[
     ),
     (
         "audit.yaml",
+        "2555  #",
+        "5y  #",
+        "error[bad_value] audit.yaml:4:19 `audit_logging.retention_days` is under 2192, six years",
+    ),
+    (
+        "audit.yaml",
+        "2555  #",
+        "7 years  #",
+        "error[bad_value] audit.yaml:4:19 `audit_logging.retention_days` is no number of days between 1 and 36500",
+    ),
+    (
+        "audit.yaml",
+        "2555  #",
+        "365\n  short_retention_reason: a pilot with synthetic records\n  #",
+        "warning[short_retention] audit.yaml:4:19 events are kept for less than the six years of 45 CFR 164.316(b)(2)(i)",
+    ),
+    (
+        "audit.yaml",
+        "2555  #",
+        "2192\n  short_retention_reason: none\n  #",
+        "warning[contradiction] audit.yaml:5:27 `audit_logging.short_retention_reason` stands beside a retention of six years or more",
+    ),
+    (
+        "audit.yaml",
+        "2555_days",
+        "6y",
+        "error[contradiction] audit.yaml:44:18 `audit_logging.output.lifecycle` is shorter than retention_days",
+    ),
+    (
+        "audit.yaml",
         "- user_login\n",
         "- user_logn\n",
         "error[bad_value] audit.yaml:8:7 `user_logn` is no event",
@@ -955,6 +985,30 @@ fn the_seeds_bucket_is_sealed_encrypted_and_locked_for_seven_years() {
         source.text = source.text.replace("2555  #", "3000  #");
     }
     assert_eq!(bucket(&without, &example_env()).keep_days, 3000);
+}
+
+#[test]
+fn years_are_calendar_years_at_their_longest_and_a_short_retention_with_its_reason_holds_for_the_bucket()
+ {
+    let days = |written: &str| {
+        let mut sources = with("audit.yaml", "      lifecycle: 2555_days\n", "");
+        for source in &mut sources {
+            source.text = source.text.replace("2555  #", &format!("{written}  #"));
+        }
+        bucket(&sources, &example_env()).keep_days
+    };
+    for (written, expected) in [
+        ("2555", 2555),
+        ("6y", 2192),
+        ("7y", 2557),
+        ("2200_days", 2200),
+        (
+            "90\n  short_retention_reason: a pilot with synthetic records\n  #",
+            90,
+        ),
+    ] {
+        assert_eq!(days(written), expected, "{written}");
+    }
 }
 
 #[test]

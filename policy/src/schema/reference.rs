@@ -70,6 +70,11 @@ fn kind(shape: &Shape) -> String {
         Shape::Text | Shape::Secret | Shape::Address => "text".to_owned(),
         Shape::Bool => r"`true` \| `false`".to_owned(),
         Shape::Integer(low, high) => format!("integer {} to {}", grouped(*low), grouped(*high)),
+        Shape::Days(low, high) => format!(
+            "days, {} to {}, or years as in `7y`",
+            grouped(*low),
+            grouped(*high)
+        ),
         Shape::Word(choices) => words(choices),
         Shape::Date => "date".to_owned(),
         Shape::List(inner) => format!("list of {}", kind(inner)),

@@ -57,7 +57,9 @@ fn every_default_is_of_its_shape() {
         let Some(default) = key.default else { continue };
         let fits = match &key.shape {
             Shape::Bool => matches!(default, "true" | "false"),
-            Shape::Integer(low, high) => (*low..=*high).contains(&default.parse::<i64>().unwrap()),
+            Shape::Integer(low, high) | Shape::Days(low, high) => {
+                (*low..=*high).contains(&default.parse::<i64>().unwrap())
+            }
             Shape::Word(choices) => choices.iter().any(|c| c.0 == default),
             Shape::Address => default.parse::<std::net::SocketAddr>().is_ok(),
             Shape::Text => true,

@@ -81,25 +81,61 @@ pub(crate) fn audit_logging(
         outputs.extend(output(item, retention, env, off, report));
     }
     Some(AuditLogging {
-        retention_days: retention?,
+        retention_days: retention.days?,
         events,
         outputs,
         spool: spool(section.section("spool"), report)?,
     })
 }
 
-fn retention(section: Section<'_>, report: &mut Report<'_>) -> Option<u32> {
-    let days: u32 = section.number("retention_days")?;
-    if days < RETENTION_DAYS_MIN {
-        report
-            .error(
-                codes::BAD_VALUE,
-                section.place_of("retention_days"),
-                "`audit_logging.retention_days` is under 2192, six years",
-            )
-            .fix("write 2192 or more (45 CFR 164.316(b)(2)(i))");
+/// How long events are kept, and what that is at least.
+#[derive(Clone, Copy)]
+struct Retention {
+    days: Option<u32>,
+    /// Six years, or less where a reason for that is given.
+    least: u32,
+}
+
+fn retention(section: Section<'_>, report: &mut Report<'_>) -> Retention {
+    let days: Option<u32> = section.number("retention_days");
+    let short = days.filter(|days| *days < RETENTION_DAYS_MIN);
+    let reason = section.text("short_retention_reason");
+    let place = section.place_of("retention_days");
+    match (short, reason) {
+        (Some(_), None) => {
+            report
+                .error(
+                    codes::BAD_VALUE,
+                    place,
+                    "`audit_logging.retention_days` is under 2192, six years",
+                )
+                .fix("write 2192 or more, or 6y: HIPAA has documentation kept so long (45 CFR 164.316(b)(2)(i)) and disclosures accounted for (164.528), and names no period for audit logs; or say in short_retention_reason why less is right");
+        }
+        (Some(_), Some(_)) => {
+            report
+                .warning(
+                    codes::SHORT_RETENTION,
+                    place,
+                    "events are kept for less than the six years of 45 CFR 164.316(b)(2)(i)",
+                )
+                .fix("write 2192 or more, or 6y, and remove short_retention_reason: what is older can't be accounted for (45 CFR 164.528)");
+        }
+        (None, Some(_)) if days.is_some() => {
+            report
+                .warning(
+                    codes::CONTRADICTION,
+                    section.place_of("short_retention_reason"),
+                    "`audit_logging.short_retention_reason` stands beside a retention of six years or more",
+                )
+                .fix("remove it");
+        }
+        _ => {}
     }
-    Some(days)
+    let least = short.filter(|_| reason.is_some());
+    Retention {
+        days,
+        least: least.unwrap_or(RETENTION_DAYS_MIN),
+    }
 }
 
 fn events(section: Section<'_>, report: &mut Report<'_>) -> Vec<String> {
@@ -164,7 +200,7 @@ fn spool(section: Section<'_>, report: &mut Report<'_>) -> Option<Spool> {
 
 fn output(
     item: &Node,
-    retention: Option<u32>,
+    retention: Retention,
     env: &dyn Environment,
     off: &mut SwitchedOff,
     report: &mut Report<'_>,

@@ -50,7 +50,7 @@ pub(super) enum AuditCommand {
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     log: LogArgs,
-    /// s3: verify what the bucket holds, in place of the spool
+    /// postgresql, s3: verify what the table or the bucket holds, in place of the spool
     #[arg(long, value_enum, conflicts_with_all = ["public_keys", "anchors", "anchors_from", "requests"])]
     from: Option<Kept>,
     /// A public key (`audit public-key`): judge a copy without the key `keys.audit`; repeatable
@@ -187,6 +187,7 @@ enum From {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kept {
     Spool,
+    Postgresql,
     S3,
 }
 
@@ -385,8 +386,10 @@ fn verify(arguments: &VerifyArgs, terminal: &mut Terminal<'_>) -> Result<Exit, C
     let mut anchors = offline::anchors(&arguments.anchors)?;
     let report = if arguments.public_keys.is_empty() {
         let log = arguments.log.open(terminal)?;
-        if arguments.from == Some(Kept::S3) {
-            return bucket::verify(&log, terminal);
+        match arguments.from {
+            Some(Kept::S3) => return bucket::verify(&log, terminal),
+            Some(Kept::Postgresql) => return table::verify(&log, &arguments.reader, terminal),
+            Some(Kept::Spool) | None => {}
         }
         match arguments.anchors_from {
             Some(Sink::Postgresql) => anchors.extend(table::anchors(&log, &arguments.reader)?),

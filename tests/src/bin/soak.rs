@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use safeguard_tests::clinic::Server;
 use safeguard_tests::configuration::Setup;
 use safeguard_tests::database::Database;
-use safeguard_tests::load::{Load, assert_recorded_once};
+use safeguard_tests::endings::{Trial, endure};
+use safeguard_tests::load::Load;
 use safeguard_tests::memory::{Course, Report, Sample};
 use safeguard_tests::relay::Relay;
 use safeguard_tests::sidecar::Sidecar;
 use safeguard_tests::upstream::{Upstream, structured};
-use safeguard_tests::wait::eventually;
 use safeguard_tests::{arrival, crowd};
 use serde_json::json;
 
@@ -25,10 +25,10 @@ const SAMPLE: Duration = Duration::from_secs(1);
 const WARM_UP: Duration = Duration::from_secs(120);
 /// An output that has no event older than this, in seconds, has caught up.
 const CAUGHT_UP_SECONDS: f64 = 2.0;
-/// How often the sidecar is killed at the end.
-const KILLS: usize = 200;
-/// Answers between two kills.
-const ANSWERS: usize = 20;
+/// How often the sidecar is killed at the end, unless `SAFEGUARD_KILLS` says otherwise.
+const KILLS: usize = 1000;
+/// Events that each output misses meanwhile, unless `SAFEGUARD_MISSED` says otherwise: an hour's, ten a second.
+const MISSED: usize = 36_000;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -56,7 +56,8 @@ async fn main() -> ExitCode {
     let report = memory_over_time(&sidecar, &relay, Duration::from_secs(60) * minutes).await;
     println!("{report}");
     assert!(sidecar.stop().await.success(), "it drains");
-    kills(&upstream).await;
+    // On a log of its own: every event of it is read and compared at the end, and minutes of load leave millions.
+    println!("{}", endure(Trial::of(KILLS, MISSED)).await);
     ExitCode::from(u8::from(!report.is_flat() || !crowd.is_bounded()))
 }
 
@@ -113,39 +114,4 @@ async fn memory_over_time(sidecar: &Sidecar, relay: &Relay, length: Duration) ->
 async fn has_caught_up(sidecar: &Sidecar) -> bool {
     let name = "safeguard_audit_oldest_unsent_age_seconds";
     sidecar.metric(name, &[]).await < CAUGHT_UP_SECONDS
-}
-
-/// On a log of its own: every event of it is read and compared at the end, and minutes of load leave millions.
-async fn kills(upstream: &Upstream) {
-    let database = Database::create().await;
-    let setup = Setup::new(&upstream.url()).with_database(&database);
-    let mut sidecar = Sidecar::start(setup).await;
-    let mut load = Load::start(&sidecar, CLIENTS);
-    for kill in 1..=KILLS {
-        load.answers(ANSWERS).await;
-        sidecar.kill().await;
-        sidecar.launch_again();
-        sidecar.ready().await;
-        if kill % 20 == 0 {
-            println!("{kill} kills");
-        }
-    }
-    let answered = load.stop().await;
-    let events = sidecar.events();
-    assert_recorded_once(&events, &answered);
-    let outcomes = events
-        .iter()
-        .filter(|event| event["event"] == "phi_read")
-        .count();
-    let outcomes = i64::try_from(outcomes).expect("a small number");
-    eventually("all outcomes in PostgreSQL", || async {
-        (database.count("phi_read").await >= outcomes).then_some(())
-    })
-    .await;
-    database.assert_holds_once(&events).await;
-    assert!(sidecar.stop().await.success(), "it drains");
-    println!(
-        "{} answered calls survived {KILLS} kills, each recorded once",
-        answered.len()
-    );
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RETENTION_DAYS_MIN;
+use super::Retention;
 use crate::document::Environment;
+use crate::document::check::days;
 use crate::document::read::Section;
 use crate::document::report::Report;
 use crate::finding::codes;
@@ -20,7 +21,7 @@ const PREFIX_BYTES_MAX: usize = 256;
 
 pub(super) fn s3(
     section: Section<'_>,
-    retention: Option<u32>,
+    retention: Retention,
     env: &dyn Environment,
     off: &mut SwitchedOff,
     report: &mut Report<'_>,
@@ -202,23 +203,25 @@ fn lock(section: Section<'_>, report: &mut Report<'_>) -> Option<Option<S3Lock>>
     Some(None)
 }
 
-fn keep_days(section: Section<'_>, retention: Option<u32>, report: &mut Report<'_>) -> Option<u32> {
+fn keep_days(section: Section<'_>, retention: Retention, report: &mut Report<'_>) -> Option<u32> {
     let Some(text) = section.text("lifecycle") else {
-        return retention;
+        return retention.days;
     };
     let place = section.place_of("lifecycle");
-    let days = text.strip_suffix("_days").and_then(|n| n.parse().ok());
-    let Some(days) = days.filter(|days| *days <= 36_500_u32) else {
+    let is_told = text.ends_with("_days") || text.ends_with('y');
+    let days = days(text).filter(|_| is_told);
+    let days = days.and_then(|days| u32::try_from(days).ok());
+    let Some(days) = days.filter(|days| *days <= 36_500) else {
         report
             .error(
                 codes::BAD_VALUE,
                 place,
                 "`audit_logging.output.lifecycle` is no number of days",
             )
-            .fix("write it as 2555_days");
+            .fix("write it as 2555_days or 7y");
         return None;
     };
-    if days < RETENTION_DAYS_MIN {
+    if days < retention.least {
         report
             .error(
                 codes::BAD_VALUE,
@@ -226,7 +229,7 @@ fn keep_days(section: Section<'_>, retention: Option<u32>, report: &mut Report<'
                 "`audit_logging.output.lifecycle` is under 2192 days, six years",
             )
             .fix("write 2192_days or more");
-    } else if retention.is_some_and(|r| days < r) {
+    } else if retention.days.is_some_and(|least| days < least) {
         report
             .error(
                 codes::CONTRADICTION,

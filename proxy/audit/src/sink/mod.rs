@@ -4,6 +4,7 @@ use std::future::Future;
 
 use crate::record::Record;
 
+mod links;
 pub mod postgres;
 pub mod s3;
 mod seal;

@@ -1,4 +1,4 @@
-//! `audit query` over the table in PostgreSQL.
+//! `audit query` and `audit verify` over the table in PostgreSQL.
 
 use std::path::Path;
 
@@ -10,8 +10,9 @@ use safeguard_certs::Suite;
 use safeguard_policy::{Output, Postgresql};
 use zeroize::Zeroizing;
 
-use super::{Log, ReaderArgs, checkpoints};
-use crate::cli::{CliError, Terminal};
+use super::{Log, ReaderArgs, checkpoints, counted};
+use crate::cli::config::runtime;
+use crate::cli::{CliError, Exit, Terminal};
 use crate::delivery;
 
 /// The largest file of a password, in bytes.
@@ -23,6 +24,13 @@ pub(super) fn ask(
     reader: &ReaderArgs,
     query: &Query,
 ) -> Result<(TableAnswer, String), CliError> {
+    let (settings, place) = settings(log, reader)?;
+    let answer = runtime()?.block_on(read::query(&settings, &log.keys, query));
+    Ok((answer.map_err(refused)?, place))
+}
+
+/// Where the table is and who reads it, and its place in words.
+fn settings(log: &Log, reader: &ReaderArgs) -> Result<(PostgresSettings, String), CliError> {
     let output = output(log)?;
     let mut settings = delivery::postgres(output).map_err(CliError::Configuration)?;
     reader.become_in(&mut settings)?;
@@ -32,12 +40,35 @@ pub(super) fn ask(
     );
     safeguard_certs::install_provider(&Suite::ALL)
         .map_err(|error| CliError::Internal(error.to_string()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::Internal(format!("no runtime: {error}")))?;
-    let answer = runtime.block_on(read::query(&settings, &log.keys, query));
-    Ok((answer.map_err(refused)?, place))
+    Ok((settings, place))
+}
+
+/// Reads the whole table.
+pub(super) fn verify(
+    log: &Log,
+    reader: &ReaderArgs,
+    terminal: &mut Terminal<'_>,
+) -> Result<Exit, CliError> {
+    let (settings, place) = settings(log, reader)?;
+    let reading = read::verify(&settings, &log.keys, log.is_every_event);
+    let report = runtime()?.block_on(reading).map_err(refused)?;
+    if report.problems > 0 {
+        return Err(CliError::Finding(format!(
+            "the audit table is not as the sidecar left it: {}: {}. Keep the table and the spool as evidence",
+            counted(report.problems, "problem"),
+            report.problem_words.join("; ")
+        )));
+    }
+    writeln!(
+        terminal.out,
+        "whole: {} in {place}, {}",
+        counted(report.events, "event"),
+        counted(u64::try_from(report.chains).unwrap_or(u64::MAX), "run")
+    )?;
+    for words in &report.notices {
+        writeln!(terminal.err, "notice: {words}")?;
+    }
+    unsealed(report.unsealed, terminal)
 }
 
 /// The newest checkpoints that the table has.
@@ -113,18 +144,22 @@ pub(super) fn notices(
         writeln!(
             terminal.err,
             "notice: {} between rows of a chain ({gap}, and earlier): not selected by audit_logging.events, not delivered yet, or removed; `safeguard audit verify` of the spool tells. {} were checked",
-            super::counted(answer.gaps, "gap"),
-            super::counted(answer.links, "link")
+            counted(answer.gaps, "gap"),
+            counted(answer.links, "link")
         )?;
     }
-    if answer.unsealed > 0 {
+    unsealed(answer.unsealed, terminal).map(drop)
+}
+
+fn unsealed(rows: u64, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
+    if rows > 0 {
         writeln!(
             terminal.err,
             "notice: {} not sealed, though audit_logging.output.encrypted is true: older than that, or not the sidecar's",
-            super::counted(answer.unsealed, "row")
+            counted(rows, "row")
         )?;
     }
-    Ok(())
+    Ok(Exit::Well)
 }
 
 /// Whether every event of a time is asked for.
@@ -144,7 +179,7 @@ pub(super) fn judge(answer: &TableAnswer) -> Result<(), CliError> {
         None => Ok(()),
         Some(problem) => Err(CliError::Finding(format!(
             "the audit table was changed: {} did not verify and are not shown; the newest: {problem}. Keep the table and the spool as evidence",
-            super::counted(answer.problems, "row")
+            counted(answer.problems, "row")
         ))),
     }
 }

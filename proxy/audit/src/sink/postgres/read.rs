@@ -21,6 +21,7 @@ use super::{BATCH_MAX, CONNECT_MAX, PostgresError, PostgresSettings, Row, sink_e
 use crate::keys::AuditKeys;
 use crate::query::{LIMIT_DEFAULT, Query};
 use crate::record::Record;
+use crate::sink::links::{Fork, Gap, Links};
 use crate::sink::tls::client_config;
 use crate::sink::{SinkError, open_payload};
 
@@ -31,6 +32,11 @@ const PAYLOAD_BYTES_MAX: i32 = 4 * 1024 * 1024;
 /// Chains whose last row is remembered; beyond it links of further chains are not checked.
 const CHAINS_MAX: usize = 4096;
 const OPTIONS: &str = "-c statement_timeout=30s -c default_transaction_read_only=on -c application_name=safeguard-audit-query";
+
+/// All pages are of one state of the table.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Problems and notices that are told in words; all are counted.
+const TOLD_MAX: usize = 20;
 
 /// Why the table can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +88,7 @@ pub struct TableAnswer {
 impl TableAnswer {
     fn wrong(&mut self, place: &Place, what: &str) {
         self.problems += 1;
-        self.problem
-            .get_or_insert_with(|| format!("chain {} number {}: {what}", place.chain, place.seq));
+        self.problem.get_or_insert_with(|| place.told(what));
     }
 }
 
@@ -92,6 +97,20 @@ struct Place {
     time: SystemTime,
     chain: String,
     seq: i64,
+}
+
+impl Place {
+    fn of(row: &Row<'_>) -> Self {
+        Self {
+            time: row.time,
+            chain: row.chain.to_owned(),
+            seq: row.seq,
+        }
+    }
+
+    fn told(&self, what: &str) -> String {
+        format!("chain {} number {}: {what}", self.chain, self.seq)
+    }
 }
 
 /// Asks the table. Needs rustls's process default provider and a tokio runtime.
@@ -105,9 +124,7 @@ pub async fn query(
 ) -> Result<TableAnswer, ReadError> {
     let client = connect(settings).await?;
     only_reads(&client, settings).await?;
-    client
-        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await?;
+    client.batch_execute(SNAPSHOT).await?;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
     let mut reading = Reading {
         keys,
@@ -130,6 +147,109 @@ pub async fn query(
     }
     reading.answer.records.reverse();
     Ok(reading.answer)
+}
+
+/// What reading the whole table found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct TableReport {
+    /// Distinct events that are what their rows say.
+    pub events: u64,
+    /// Runs that they are of.
+    pub chains: usize,
+    /// Neighbours of one chain whose hashes fit.
+    pub links: u64,
+    /// Rows that are not sealed though they should be.
+    pub unsealed: u64,
+    /// How many things are wrong.
+    pub problems: u64,
+    /// The first of them.
+    pub problem_words: Vec<String>,
+    /// What is worth knowing and no fault.
+    pub notices: Vec<String>,
+}
+
+impl TableReport {
+    fn wrong(&mut self, words: String) {
+        self.problems += 1;
+        if self.problem_words.len() < TOLD_MAX {
+            self.problem_words.push(words);
+        }
+    }
+
+    fn gap(&mut self, gap: &Gap, is_every_event: bool) {
+        if is_every_event {
+            self.wrong(format!("missing: {gap}"));
+        } else if self.notices.len() < TOLD_MAX {
+            let words = "not selected by audit_logging.events, or removed";
+            self.notices
+                .push(format!("not in the table: {gap}: {words}"));
+        }
+    }
+}
+
+/// Reads the whole table in one snapshot, and proves each row and that none is missing between the first and the last of each run.
+/// Needs rustls's process default provider and a tokio runtime.
+///
+/// `is_every_event`: `audit_logging.events` leaves none out, so that a gap is a finding.
+///
+/// # Errors
+/// As [`query`]; what is wrong with the table stands in the report.
+pub async fn verify(
+    settings: &PostgresSettings,
+    keys: &AuditKeys,
+    is_every_event: bool,
+) -> Result<TableReport, ReadError> {
+    let client = connect(settings).await?;
+    only_reads(&client, settings).await?;
+    client.batch_execute(SNAPSHOT).await?;
+    let everything = Query::default();
+    let mut reading = Reading {
+        keys,
+        query: &everything,
+        is_sealed: settings.encrypted,
+        later: HashMap::new(),
+        answer: TableAnswer::default(),
+    };
+    let mut report = TableReport::default();
+    let mut links = Links::default();
+    let mut last: Option<Place> = None;
+    loop {
+        let bounds = (None, None);
+        let rows = page(
+            &client,
+            settings,
+            &everything,
+            bounds,
+            last.as_ref(),
+            PAGE_ROWS,
+        )
+        .await?;
+        for row in &rows {
+            let stored = stored(row)?;
+            let place = Place::of(&stored);
+            let fits = reading.proved(&stored).and_then(|record| {
+                let taken = links.take(std::slice::from_ref(&record));
+                taken.map_err(|Fork { seq }| {
+                    format!("number {seq} does not follow the one before it: two writers, or one of them was changed")
+                })
+            });
+            if let Err(what) = fits {
+                report.wrong(place.told(&what));
+            }
+            last = Some(place);
+        }
+        if rows.len() < PAGE_ROWS {
+            break;
+        }
+    }
+    for gap in &links.gaps() {
+        report.gap(gap, is_every_event);
+    }
+    report.events = links.events();
+    report.chains = links.chains();
+    report.links = links.links;
+    report.unsealed = reading.answer.unsealed;
+    Ok(report)
 }
 
 /// Can the server be reached, and is the role's connection taken? Asks for no row.
@@ -246,11 +366,7 @@ impl Reading<'_> {
     /// Proves a row and keeps its record; its place in any case.
     fn take(&mut self, row: &tokio_postgres::Row) -> Result<Place, ReadError> {
         let stored = stored(row)?;
-        let place = Place {
-            time: stored.time,
-            chain: stored.chain.to_owned(),
-            seq: stored.seq,
-        };
+        let place = Place::of(&stored);
         match self.proved(&stored) {
             Ok(record) => {
                 if self.linked(&record) {

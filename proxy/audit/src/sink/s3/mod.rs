@@ -22,7 +22,6 @@ use crate::trail::now_micros;
 
 mod ask;
 pub mod bucket;
-mod links;
 mod object;
 mod plan;
 pub mod read;

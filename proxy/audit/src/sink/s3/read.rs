@@ -9,13 +9,13 @@ use time::{Date, Month, OffsetDateTime};
 
 use super::S3Settings;
 use super::ask::{Ask, Store};
-use super::links::{Fork, Links};
 use super::object::{Named, open};
 use super::xml::{self, Version};
 use crate::keys::AuditKeys;
 use crate::query::{LIMIT_DEFAULT, Query};
 use crate::record::Record;
 use crate::sink::SinkError;
+use crate::sink::links::{Fork, Links};
 use crate::spool::FRAME_BYTES_MAX;
 
 /// The largest object that is fetched, in bytes: what `object_bytes_max` may be at most, and one event more.

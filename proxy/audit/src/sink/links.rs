@@ -1,6 +1,6 @@
-//! Whether objects of a bucket leave nothing out: of each chain the stretches of events seen, joined where one follows another.
+//! Whether a bucket or a table leaves nothing out: of each chain the stretches of events seen, joined where one follows another.
 //!
-//! Objects come in the order of their names, which is the order of events as long as clocks go forward; nothing here depends on it.
+//! Objects come in the order of their names and rows in that of their times, which is the order of events as long as clocks go forward; nothing here depends on it.
 
 use std::collections::HashMap;
 
@@ -24,25 +24,25 @@ struct Stretch {
 
 /// Everything seen.
 #[derive(Debug, Default)]
-pub(super) struct Links {
+pub(in crate::sink) struct Links {
     chains: HashMap<String, Vec<Stretch>>,
     stretches: usize,
     /// Neighbours whose hashes fit.
-    pub(super) links: u64,
+    pub(in crate::sink) links: u64,
     /// Events that were seen before.
-    pub(super) duplicates: u64,
+    pub(in crate::sink) duplicates: u64,
 }
 
 /// Two events that can't both be right, by chain and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fork {
+pub(in crate::sink) struct Fork {
     /// The later one.
-    pub(super) seq: u64,
+    pub(in crate::sink) seq: u64,
 }
 
 /// Events that are not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Gap {
+pub(in crate::sink) enum Gap {
     /// From one number to another of a chain.
     Between(String, u64, u64),
     /// Of a chain that began before: those before this number.
@@ -59,15 +59,18 @@ impl std::fmt::Display for Gap {
                 write!(f, "what stands before number {seq} of chain {chain}")
             }
             Self::RunBefore(chain) => {
-                write!(f, "the end of the run before chain {chain}, or all of it")
+                write!(
+                    f,
+                    "the end of the run before chain {chain}, or all of it, unless a snapshot from before that end was restored"
+                )
             }
         }
     }
 }
 
 impl Links {
-    /// Takes the records of one object, in their order, one chain.
-    pub(super) fn take(&mut self, records: &[Record]) -> Result<(), Fork> {
+    /// Takes records of one chain in their order: an object's, or a row's one.
+    pub(in crate::sink) fn take(&mut self, records: &[Record]) -> Result<(), Fork> {
         let mut open: Option<Stretch> = None;
         let chain = records.first().map(Record::chain).unwrap_or_default();
         for record in records {
@@ -163,17 +166,17 @@ impl Links {
     }
 
     /// Distinct events.
-    pub(super) fn events(&self) -> u64 {
+    pub(in crate::sink) fn events(&self) -> u64 {
         let all = self.chains.values().flatten();
         all.map(|stretch| stretch.last - stretch.first + 1).sum()
     }
 
-    pub(super) fn chains(&self) -> usize {
+    pub(in crate::sink) fn chains(&self) -> usize {
         self.chains.len()
     }
 
     /// What is not there. The first chain of an instance may go on from before the bucket: only its own numbers count.
-    pub(super) fn gaps(&self) -> Vec<Gap> {
+    pub(in crate::sink) fn gaps(&self) -> Vec<Gap> {
         let mut gaps = Vec::new();
         let ends = self
             .chains
@@ -205,11 +208,101 @@ impl Links {
     }
 }
 
-/// The instance of a chain, and the number of its run.
+/// Letters of an instance: a UUID.
+const INSTANCE_LETTERS: usize = 36;
+
+/// The instance of a chain, and the number of its run: `INSTANCE-RUN-RANDOM`, of older versions `INSTANCE-RUN`.
 fn run_of(chain: &str) -> (&str, u64) {
-    let parts = chain.rsplit_once('-');
-    match parts.and_then(|(instance, run)| Some((instance, run.parse().ok()?))) {
-        Some(parts) => parts,
-        None => (chain, 0),
+    let parts = chain.split_at_checked(INSTANCE_LETTERS);
+    let parts = parts.and_then(|(instance, rest)| {
+        let run = rest.strip_prefix('-')?.split('-').next()?;
+        Some((instance, run.parse().ok()?))
+    });
+    parts.unwrap_or((chain, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{
+        canonical,
+        tests::{full, place},
+    };
+
+    const INSTANCE: &str = "6b0d5a39-6e0c-4a53-9a6e-0f64c3f7c3a1";
+
+    /// Some records of a chain that begins behind `prev`.
+    fn run(chain: &str, prev: [u8; 32], events: u64) -> Vec<Record> {
+        let mut prev = prev;
+        let record = |seq| {
+            let bytes = canonical(&full(), &place(seq, &prev));
+            let text = String::from_utf8(bytes).unwrap();
+            let old = Record::parse(text.as_bytes()).unwrap().chain().to_owned();
+            let text = text.replace(&old, &format!("{INSTANCE}-{chain}"));
+            let record = Record::parse(text.as_bytes()).unwrap();
+            prev = record.hash();
+            record
+        };
+        (0..events).map(record).collect()
+    }
+
+    fn gaps(runs: &[&[Record]]) -> Vec<String> {
+        let mut links = Links::default();
+        for records in runs {
+            links.take(records).unwrap();
+        }
+        links.gaps().iter().map(Gap::to_string).collect()
+    }
+
+    #[test]
+    fn a_run_that_is_missing_is_told_by_the_one_behind_it() {
+        let first = run("1-00000000000000aa", [0; 32], 3);
+        let second = run("2-00000000000000bb", first[2].hash(), 3);
+        let third = run("10-00000000000000ab", second[2].hash(), 3);
+        assert_eq!(gaps(&[&third, &first, &second]), Vec::<String>::new());
+        // The table or the bucket may begin late.
+        assert_eq!(gaps(&[&second[1..], &third]), Vec::<String>::new());
+        let missing = gaps(&[&first, &third]);
+        assert_eq!(missing.len(), 1);
+        assert!(
+            missing[0].contains("run before") && missing[0].contains("-10-"),
+            "{missing:?}"
+        );
+        let missing = gaps(&[&first, &second[..2], &third]);
+        assert!(
+            missing.len() == 1 && missing[0].contains("run before"),
+            "{missing:?}"
+        );
+        let missing = gaps(&[&first, &second[1..], &third]);
+        assert!(
+            missing.len() == 1 && missing[0].contains("before number 1"),
+            "{missing:?}"
+        );
+        let missing = gaps(&[&first[..1], &first[2..], &second]);
+        assert!(
+            missing.len() == 1 && missing[0].starts_with("numbers 1 to 1"),
+            "{missing:?}"
+        );
+    }
+
+    #[test]
+    fn a_run_of_a_restored_snapshot_does_not_follow_the_end_of_the_one_that_went_on() {
+        let first = run("1-00000000000000aa", [0; 32], 5);
+        let restored = run("2-00000000000000bb", first[2].hash(), 2);
+        let missing = gaps(&[&first, &restored]);
+        assert!(
+            missing.len() == 1 && missing[0].contains("snapshot"),
+            "{missing:?}"
+        );
+    }
+
+    #[test]
+    fn names_of_runs_are_ordered_by_their_numbers() {
+        assert_eq!(
+            run_of(&format!("{INSTANCE}-7-00000000000000aa")),
+            (INSTANCE, 7)
+        );
+        assert_eq!(run_of(&format!("{INSTANCE}-7")), (INSTANCE, 7));
+        assert_eq!(run_of("c"), ("c", 0));
     }
 }
