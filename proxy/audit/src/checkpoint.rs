@@ -338,6 +338,12 @@ impl Signer {
         VerifierKey::new(self.name.clone(), self.key.verifying_key())
     }
 
+    /// A text of ours as a signed note. It must end with a line break, and hold no empty line.
+    pub(crate) fn note(&self, text: &str) -> String {
+        let signature = STANDARD.encode_to_string(self.sign(text));
+        format!("{text}\n\u{2014} {} {signature}\n", self.name)
+    }
+
     fn sign(&self, text: &str) -> [u8; KEY_HASH_BYTES + SIGNATURE_BYTES] {
         let mut signature = [0; KEY_HASH_BYTES + SIGNATURE_BYTES];
         let (hash, rest) = signature.split_at_mut(KEY_HASH_BYTES);
@@ -415,6 +421,32 @@ fn key_hash(name: &str, key: &VerifyingKey) -> [u8; KEY_HASH_BYTES] {
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     let decoded = STANDARD.decode_to_vec(text).ok()?;
     decoded.try_into().ok()
+}
+
+/// The text of a note that one of these keys has signed.
+pub(crate) fn note_text<'n>(note: &'n str, keys: &[VerifierKey]) -> Option<&'n str> {
+    let end = note.find("\n\n")? + 1;
+    let (text, rest) = note.split_at_checked(end)?;
+    let is_signed = rest.lines().any(|line| {
+        let signed = line
+            .strip_prefix("\u{2014} ")
+            .and_then(|line| line.split_once(' '));
+        let Some((name, encoded)) = signed else {
+            return false;
+        };
+        let Some(signature) = bytes::<{ KEY_HASH_BYTES + SIGNATURE_BYTES }>(encoded) else {
+            return false;
+        };
+        let (hash, signature) = signature.split_at(KEY_HASH_BYTES);
+        keys.iter().any(|key| {
+            key.name == name
+                && key.hash == hash
+                && Signature::from_slice(signature).is_ok_and(|signature| {
+                    key.key.verify_strict(text.as_bytes(), &signature).is_ok()
+                })
+        })
+    });
+    is_signed.then_some(text)
 }
 
 /// A number in digits, without leading zeros.

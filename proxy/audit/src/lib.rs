@@ -13,6 +13,7 @@ mod catalogue;
 mod checkpoint;
 pub mod delivery;
 mod event;
+pub mod export;
 mod keys;
 mod metrics;
 mod proof;

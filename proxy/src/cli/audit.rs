@@ -4,6 +4,7 @@
 
 mod bucket;
 mod disclosures;
+mod export;
 mod found;
 mod offline;
 mod table;
@@ -36,6 +37,10 @@ pub(super) enum AuditCommand {
     Query(Box<QueryArgs>),
     /// List what of a patient went to whom in six years (45 CFR 164.528), verified as a query's answer is
     Disclosures(Box<disclosures::DisclosuresArgs>),
+    /// Write events, their proofs and a signed list of it all to a directory, to be handed over
+    Export(Box<export::ExportArgs>),
+    /// Is an export as it was made, by the holder of the public key? exit 1 if not
+    VerifyExport(export::VerifyExportArgs),
     /// Print the public keys that checkpoints and proofs are verified with
     PublicKey(offline::PublicKeyArgs),
     /// Print the proof that one event is in the log
@@ -133,6 +138,19 @@ pub(super) struct QueryArgs {
     from: Option<From>,
     #[command(flatten)]
     reader: ReaderArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// The last so many
+    #[arg(long, value_name = "N", default_value_t = LIMIT_DEFAULT)]
+    limit: usize,
+    /// How events are written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Which events.
+#[derive(Debug, Args)]
+struct FilterArgs {
     /// Not before this time: RFC 3339 in UTC, or the beginning of one (2026-11)
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
@@ -157,12 +175,6 @@ pub(super) struct QueryArgs {
     /// How it ended: success, denied or failure
     #[arg(long, value_name = "WORD", value_parser = outcome)]
     outcome: Option<Outcome>,
-    /// The last so many
-    #[arg(long, value_name = "N", default_value_t = LIMIT_DEFAULT)]
-    limit: usize,
-    /// How events are written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
 }
 
 /// Who reads PostgreSQL.
@@ -269,6 +281,8 @@ pub(super) fn audit(command: &AuditCommand, terminal: &mut Terminal<'_>) -> Resu
         AuditCommand::Verify(arguments) => verify(arguments, terminal),
         AuditCommand::Query(arguments) => query(arguments, terminal),
         AuditCommand::Disclosures(arguments) => disclosures::disclosures(arguments, terminal),
+        AuditCommand::Export(arguments) => export::export(arguments, terminal),
+        AuditCommand::VerifyExport(arguments) => export::verify(arguments, terminal),
         AuditCommand::PublicKey(arguments) => offline::public_key(arguments, terminal),
         AuditCommand::Prove(arguments) => offline::prove(arguments, terminal),
         AuditCommand::VerifyProof(arguments) => offline::verify_proof(arguments, terminal),
@@ -451,7 +465,7 @@ fn judge(report: &Report) -> Result<(), CliError> {
 
 fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let log = arguments.log.open(terminal)?;
-    let asked = arguments.query(&log.keys);
+    let asked = arguments.filter.query(&log.keys, arguments.limit);
     let from = arguments
         .from
         .unwrap_or_else(|| arguments.log.nearest(&log));
@@ -469,7 +483,12 @@ fn show(
     place: &str,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), CliError> {
-    let is_recorded = recorded(&arguments.words(&log.keys), log, records.len(), place)?;
+    let is_recorded = recorded(
+        &arguments.filter.words(&log.keys, arguments.limit),
+        log,
+        records.len(),
+        place,
+    )?;
     query::render(records, arguments.format.of_answer(), &mut terminal.out)?;
     terminal.out.flush()?;
     writeln!(terminal.err, "notice: read from {place}")?;
@@ -509,10 +528,10 @@ fn recorded(words: &str, log: &Log, records: usize, place: &str) -> Result<bool,
     }
 }
 
-impl QueryArgs {
+impl FilterArgs {
     /// What is asked for, as the access record has it: the patient by pseudonym only.
-    fn words(&self, keys: &AuditKeys) -> String {
-        let query = self.query(keys);
+    fn words(&self, keys: &AuditKeys, limit: usize) -> String {
+        let query = self.query(keys, limit);
         let events = query.events.iter().map(|event| event.as_str().to_owned());
         let events: Vec<String> = events.collect();
         let parts = [
@@ -529,7 +548,7 @@ impl QueryArgs {
                 "outcome",
                 query.outcome.map(|word| word.as_str().to_owned()),
             ),
-            ("limit", Some(self.limit.to_string())),
+            ("limit", Some(limit.to_string())),
         ];
         let said = parts
             .into_iter()
@@ -537,7 +556,7 @@ impl QueryArgs {
         said.collect::<Vec<_>>().join(" ")
     }
 
-    fn query(&self, keys: &AuditKeys) -> Query {
+    fn query(&self, keys: &AuditKeys, limit: usize) -> Query {
         Query {
             since: self.since.clone(),
             until: self.until.clone(),
@@ -550,7 +569,7 @@ impl QueryArgs {
             }),
             tool: self.tool.clone(),
             outcome: self.outcome,
-            limit: Some(self.limit),
+            limit: Some(limit),
         }
     }
 }

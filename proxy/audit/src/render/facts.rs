@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::catalogue::{EventName, Severity};
 use crate::event::Outcome;
+use crate::keys::hex;
 use crate::record::Record;
 
 /// What is left out of a rendering that is too long, in steps.
@@ -154,12 +155,6 @@ impl<'r> Facts<'r> {
             _ => Operation::Other,
         }
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut out = Vec::with_capacity(bytes.len() * 2);
-    crate::canonical::push_hex(&mut out, bytes);
-    String::from_utf8(out).unwrap_or_default()
 }
 
 /// What a person sees of an event first.

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::codes::{self, Ocsf};
-use super::facts::{Facts, Shed, hex, sentence};
+use super::facts::{Facts, Shed, sentence};
 use crate::catalogue::{EventName, Severity};
 use crate::event::Outcome;
+use crate::keys::hex;
 
 /// Which version of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

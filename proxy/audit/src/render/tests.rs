@@ -37,7 +37,7 @@ fn json(format: EventFormat, record: &Record) -> Value {
 #[test]
 fn every_event_has_every_format_in_one_line_and_says_its_name_its_uid_and_its_hash() {
     for record in all() {
-        let hash = super::facts::hex(&record.hash());
+        let hash = crate::keys::hex(&record.hash());
         for (word, format) in EventFormat::ALL {
             let text = String::from_utf8(format.render(&record)).unwrap();
             assert!(!text.contains(['\n', '\r']), "{word}: {text}");
@@ -82,7 +82,7 @@ fn the_fingerprint_of_ocsf_1_9_is_that_of_the_event_without_it() {
         let attestation = event["attestation_list"][0].as_object_mut().unwrap();
         let said = attestation.remove("fingerprint").unwrap();
         let computed = Sha256::digest(serde_json::to_vec(&event).unwrap());
-        assert_eq!(said["value"], super::facts::hex(&computed));
+        assert_eq!(said["value"], crate::keys::hex(&computed));
     }
 }
 

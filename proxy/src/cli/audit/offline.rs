@@ -125,7 +125,7 @@ pub(super) fn verify(
     })
 }
 
-fn public_keys(words: &[String]) -> Result<Vec<VerifierKey>, CliError> {
+pub(super) fn public_keys(words: &[String]) -> Result<Vec<VerifierKey>, CliError> {
     let keys = words.iter().map(|word| VerifierKey::parse(word));
     keys.collect::<Result<_, _>>()
         .map_err(|error| CliError::Usage(format!("--public-key: {error}")))

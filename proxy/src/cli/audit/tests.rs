@@ -107,6 +107,58 @@ fn a_log_is_verified_and_asked_with_a_key_file() {
 }
 
 #[test]
+fn an_export_is_judged_with_the_public_key_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(folder.path());
+    let (_keys, key) = key_file(&KEY);
+    let log = [
+        "--spool",
+        &spool,
+        "--key-file",
+        &key,
+        "--key-format",
+        "raw",
+        "--key-id",
+        "aud",
+    ];
+    let public = run(&[&["audit", "public-key"], &log[..]].concat(), "").out;
+    let out = folder.path().join("bundle");
+    let out = out.to_str().unwrap();
+    let export = ["--out", out, "--patient", "p-1", "--format", "fhir"];
+    let made = run(&[&["audit", "export"], &log[..], &export].concat(), "");
+    assert_eq!(made.exit, Exit::Well, "{}", made.err);
+    assert!(made.out.starts_with("1 event in "), "{}", made.out);
+    let judge = || {
+        run(
+            &["audit", "verify-export", out, "--public-key", public.trim()],
+            "",
+        )
+    };
+    let judged = judge();
+    assert_eq!(judged.exit, Exit::Well, "{}", judged.err);
+    assert!(
+        judged.out.contains("as it was made: 1 event"),
+        "{}",
+        judged.out
+    );
+    assert!(
+        !judged.out.contains("p-1"),
+        "the patient by pseudonym only: {}",
+        judged.out
+    );
+    let again = run(&[&["audit", "export"], &log[..], &export].concat(), "");
+    assert_eq!(again.exit, Exit::Usage, "nothing is written over");
+    std::fs::write(format!("{out}/events.fhir"), "{}").unwrap();
+    let changed = judge();
+    assert_eq!(changed.exit, Exit::Finding, "{}", changed.out);
+    assert!(
+        changed.err.contains("events.fhir is not as it was"),
+        "{}",
+        changed.err
+    );
+}
+
+#[test]
 fn the_configuration_names_the_log() {
     let folder = example();
     let path = folder.path().join("spool.yaml");
