@@ -110,7 +110,7 @@ impl Server {
             server
                 .sql("postgres", &format!("CREATE DATABASE {database}"))
                 .unwrap();
-            let table = schema(&table());
+            let table = schema(&table(), 2555);
             server.sql(database, &table).unwrap();
             server.sql(database, &table).expect("the schema runs twice");
         }
@@ -587,6 +587,90 @@ async fn a_reader_reads_back_over_pages_what_was_recorded_and_sees_what_was_chan
     assert_eq!(
         changed.gaps, 2,
         "behind what was removed, and around what was changed"
+    );
+}
+
+#[test]
+fn whole_partitions_go_when_their_time_is_over_and_no_legal_hold_covers_them() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let old = |month: &str, next: &str, sub: &str| {
+        server.sql("audit", &format!(
+            "CREATE TABLE audit_logs_{month} PARTITION OF audit_logs FOR VALUES FROM ('{from}-01 00:00+00') TO ('{to}-01 00:00+00'); \
+             INSERT INTO audit_logs SELECT timestamptz '{from}-10 12:00+00' + n * interval '1 second', 'c', n, gen_random_uuid(), 'phi_read', 'success', 'info', '{sub}', NULL, NULL, '{{aa}}', NULL, NULL, '', '', '', NULL FROM generate_series(1, 3) n",
+            from = month.replace('_', "-"), to = next.replace('_', "-"))).unwrap();
+    };
+    old("2012_01", "2012_02", "alice");
+    old("2012_02", "2012_03", "bob");
+    old("2012_03", "2012_04", "carol");
+    server.sql("audit", "INSERT INTO audit_logs_holds (sub, reason) VALUES ('bob', 'matter 7'); INSERT INTO audit_logs_holds (patient, since, until, reason) VALUES ('aa', '2012-03-01', '2012-04-01', 'matter 8')").unwrap();
+    let retire = |days: &str| {
+        server.sql(
+            "audit",
+            &format!("SELECT partition_name, fate FROM audit_logs_retire({days})"),
+        )
+    };
+    let refused = retire("2191").unwrap_err();
+    assert!(refused.contains("2192 days at least"), "{refused}");
+    assert_eq!(
+        retire("").unwrap(),
+        "audit_logs_2012_01|retired: 3 events\naudit_logs_2012_02|kept: legal hold 1\naudit_logs_2012_03|kept: legal hold 2"
+    );
+    // A hold is released once, with a reason, and neither changed nor deleted.
+    for statement in [
+        "DELETE FROM audit_logs_holds",
+        "TRUNCATE audit_logs_holds",
+        "UPDATE audit_logs_holds SET sub = 'nobody'",
+        "UPDATE audit_logs_holds SET released_at = now()",
+        "UPDATE audit_logs_holds SET release_reason = 'x', until = '2000-01-01'",
+        "DELETE FROM audit_logs_retired",
+        "SET ROLE audit_writer; INSERT INTO audit_logs_holds (reason) VALUES ('x')",
+        "SET ROLE audit_writer; SELECT audit_logs_retire()",
+        "SET ROLE audit_reader; SELECT audit_logs_ahead()",
+    ] {
+        assert!(server.sql("audit", statement).is_err(), "{statement}");
+    }
+    let release = "UPDATE audit_logs_holds SET release_reason = 'settled' WHERE id = 1";
+    server.sql("audit", release).unwrap();
+    assert!(server.sql("audit", release).is_err(), "released once");
+    assert_eq!(
+        retire("3000").unwrap(),
+        "audit_logs_2012_02|retired: 3 events\naudit_logs_2012_03|kept: legal hold 2"
+    );
+    let left = server.sql("audit", "SET ROLE audit_reader; SELECT string_agg(DISTINCT sub, ','), (SELECT string_agg(partition_name || ' ' || events, ',' ORDER BY since) FROM audit_logs_retired) FROM audit_logs").unwrap();
+    assert_eq!(left, "carol|audit_logs_2012_01 3,audit_logs_2012_02 3");
+}
+
+#[test]
+fn partitions_are_made_ahead_once_and_what_has_none_falls_into_the_default() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let ask = |sql: &str| server.sql("audit", sql).unwrap();
+    let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit_logs'::regclass";
+    assert_eq!(
+        ask(partitions),
+        "26",
+        "this month, 24 more, and the default"
+    );
+    assert_eq!(ask("SELECT audit_logs_ahead()"), "0");
+    assert_eq!(ask("SELECT audit_logs_ahead(30)"), "6");
+    assert_eq!(ask(partitions), "32");
+    let refused = server
+        .sql("audit", "DO $$ DECLARE p text; BEGIN SELECT max(inhrelid::regclass::text) INTO p FROM pg_inherits WHERE inhparent = 'audit_logs'::regclass AND inhrelid <> 'audit_logs_default'::regclass; EXECUTE 'TRUNCATE ' || p; END $$")
+        .unwrap_err();
+    assert!(refused.contains("neither changed nor deleted"), "{refused}");
+    ask(
+        "INSERT INTO audit_logs SELECT timestamptz '2012-01-10 12:00+00', 'c', 1, gen_random_uuid(), 'phi_read', 'success', 'info', NULL, NULL, NULL, '{}', NULL, NULL, '', '', '', NULL",
+    );
+    assert_eq!(
+        ask("SELECT tableoid::regclass::text FROM audit_logs"),
+        "audit_logs_default"
+    );
+    assert_eq!(
+        ask("SELECT fate FROM audit_logs_retire()"),
+        "kept: 1 events are older, in the default partition"
     );
 }
 

@@ -82,6 +82,8 @@ pub(super) struct VerifyArgs {
     requests: Option<PathBuf>,
 }
 
+/// How long events are kept where no configuration says it, in days: its default.
+const KEPT_DAYS: u32 = 2555;
 /// The newest checkpoints that are read back as anchors.
 const ANCHORS_MAX: usize = 4096;
 
@@ -576,10 +578,12 @@ impl FilterArgs {
 
 fn sql(arguments: &SchemaArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
     let mut tables: Vec<String> = arguments.table.iter().cloned().collect();
+    let mut kept_days = KEPT_DAYS;
     if !arguments.config.is_empty() {
         let configuration = load(&arguments.config, Mode::Check)?
             .ready(terminal)?
             .configuration;
+        kept_days = configuration.audit.retention_days;
         tables.extend(
             configuration
                 .audit
@@ -601,7 +605,9 @@ fn sql(arguments: &SchemaArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliE
     }
     for table in tables {
         let name = TableName::parse(&table).map_err(|error| CliError::Usage(error.to_string()))?;
-        terminal.out.write_all(schema(&name).as_bytes())?;
+        terminal
+            .out
+            .write_all(schema(&name, kept_days).as_bytes())?;
     }
     Ok(Exit::Well)
 }

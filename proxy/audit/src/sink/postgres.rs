@@ -24,6 +24,7 @@ use crate::trail::now_micros;
 
 pub mod read;
 pub mod schema;
+mod upkeep;
 
 pub use schema::{TableName, TableNameError};
 

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use super::upkeep::upkeep;
+
 /// Bytes of a PostgreSQL name; the server would cut a longer one, silently.
 const NAME_BYTES_MAX: usize = 63;
 /// The longest suffix that names of partitions and triggers put behind the table's.
 const SUFFIX_BYTES: usize = 10;
-/// Months of partitions made ahead; what comes later goes to the default partition.
-const MONTHS_AHEAD: u32 = 24;
 
 /// A table's name, with its schema or without.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +47,21 @@ impl TableName {
         }
     }
 
+    /// Its schema as a prefix of names, as an SQL literal.
+    pub(super) fn schema_prefix(&self) -> String {
+        self.schema.as_ref().map_or_else(
+            || "''".to_owned(),
+            |schema| literal(&format!("{}.", quote(schema))),
+        )
+    }
+
+    /// Its name alone, not quoted.
+    pub(super) fn bare(&self) -> &str {
+        &self.table
+    }
+
     /// The name of something beside the table, quoted.
-    fn beside(&self, suffix: &str) -> String {
+    pub(super) fn beside(&self, suffix: &str) -> String {
         let table = quote(&format!("{}{suffix}", self.table));
         self.schema.as_ref().map_or_else(
             || table.clone(),
@@ -69,7 +82,7 @@ fn quote(name: &str) -> String {
 }
 
 /// A text as an SQL literal, safe under any `standard_conforming_strings`.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
@@ -84,18 +97,12 @@ pub(crate) fn insert(table: &TableName) -> String {
     )
 }
 
-/// The SQL for the table's owner; running it again changes nothing, and makes the partitions of further months.
+/// The SQL for the table's owner; running it again changes nothing, and makes the partitions of further months. `kept_days`: how long events are kept, in days.
 #[must_use]
-pub fn schema(table: &TableName) -> String {
+pub fn schema(table: &TableName, kept_days: u32) -> String {
     let default = table.beside("_default");
     let refuse = table.beside("_refuse");
-    let prefix = literal(&format!("{}_", table.table));
-    let parent = literal(&table.to_string());
-    let schema = table.schema.as_ref().map_or_else(
-        || "''".to_owned(),
-        |schema| literal(&format!("{}.", quote(schema))),
-    );
-    let refuse_name = literal(&refuse);
+    let upkeep = upkeep(table, &refuse, kept_days);
     format!(
         r#"-- Safeguard's audit table. Run it as the table's owner, who is nobody's login for daily work; run it again to make further partitions.
 BEGIN;
@@ -142,33 +149,7 @@ DROP TRIGGER IF EXISTS refuse_change ON {table};
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {refuse}();
 DROP TRIGGER IF EXISTS refuse_truncate ON {table};
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {refuse}();
-
--- A partition for this month and the {MONTHS_AHEAD} after it; a month whose rows went to the default partition stays there.
-DO $$
-DECLARE
-  month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
-  part text;
-BEGIN
-  FOR n IN 0..{MONTHS_AHEAD} LOOP
-    part := {schema} || quote_ident({prefix} || to_char(month, 'YYYY_MM'));
-    IF to_regclass(part) IS NULL THEN
-      BEGIN
-        EXECUTE format('CREATE TABLE %s PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
-          part, {parent}, month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC');
-      EXCEPTION WHEN check_violation THEN
-        RAISE NOTICE 'month % stays in the default partition', month;
-      END;
-    END IF;
-    IF to_regclass(part) IS NOT NULL THEN
-      EXECUTE format('DROP TRIGGER IF EXISTS refuse_truncate ON %s', part);
-      EXECUTE format('CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s()', part, {refuse_name});
-    END IF;
-    month := month + interval '1 month';
-  END LOOP;
-END $$;
-DROP TRIGGER IF EXISTS refuse_truncate ON {default};
-CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON {default} FOR EACH STATEMENT EXECUTE FUNCTION {refuse}();
-
+{upkeep}
 REVOKE ALL ON {table} FROM PUBLIC, audit_writer, audit_reader;
 GRANT INSERT ON {table} TO audit_writer;
 GRANT SELECT ON {table} TO audit_reader;
