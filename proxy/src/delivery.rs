@@ -8,7 +8,7 @@ use safeguard_audit::delivery::{Delivery, DeliverySettings, Selection};
 use safeguard_audit::sink::postgres::{Postgres, PostgresSettings, TableName};
 use safeguard_audit::sink::s3::{Encryption, LockMode, S3, S3Settings, bucket};
 use safeguard_audit::sink::syslog::{Syslog, SyslogSettings};
-use safeguard_audit::sink::{ClientPem, Sink, TlsMaterial};
+use safeguard_audit::sink::{ClientPem, Material, Sink, TlsMaterial};
 use safeguard_audit::{EventFormat, EventName, Trail};
 use safeguard_policy::{Configuration, Output, Postgresql, S3Encryption, S3Lock, Siem};
 use tokio::sync::watch;
@@ -57,7 +57,12 @@ impl Deliveries {
             match output {
                 Output::Postgresql(output) => {
                     let sink = Postgres::new(postgres(output)?, trail)
-                        .map_err(|error| error.to_string())?;
+                        .map_err(|error| error.to_string())?
+                        .renewed_by(files([
+                            output.ca_file.clone(),
+                            output.cert_file.clone(),
+                            output.key_file.clone(),
+                        ]));
                     deliveries.serve(trail, sink, settings.clone())?;
                 }
                 Output::Siem(output) => {
@@ -183,21 +188,25 @@ pub(crate) fn s3(output: &safeguard_policy::S3) -> S3Settings {
 
 /// What it takes to reach a collector. Its files are read at each connection.
 pub(crate) fn siem(output: &Siem) -> SyslogSettings {
-    let files: [Option<PathBuf>; 3] = [
-        output.ca_file.clone(),
-        output.cert_file.clone(),
-        output.key_file.clone(),
-    ];
     SyslogSettings {
         host: output.host.clone(),
         port: output.port,
-        material: Arc::new(move || {
-            let [ca, certificate, key] = files.each_ref().map(Option::as_deref);
-            material(ca, certificate, key)
-        }),
+        material: files([
+            output.ca_file.clone(),
+            output.cert_file.clone(),
+            output.key_file.clone(),
+        ]),
         format: EventFormat::parse(&output.format).unwrap_or_default(),
         message_bytes_max: output.message_bytes_max,
     }
+}
+
+/// The authorities, certificate and key of a sink, read anew each time.
+fn files(files: [Option<PathBuf>; 3]) -> Material {
+    Arc::new(move || {
+        let [ca, certificate, key] = files.each_ref().map(Option::as_deref);
+        material(ca, certificate, key)
+    })
 }
 
 /// The files of a sink's TLS, the system's authorities where none are named.

@@ -19,6 +19,7 @@ use safeguard_audit::sink::open_payload;
 use safeguard_audit::sink::postgres::read::{self, ReadError, TableAnswer};
 use safeguard_audit::sink::postgres::schema::schema;
 use safeguard_audit::sink::postgres::{Postgres, PostgresSettings, TableName};
+use safeguard_audit::sink::{Material, Sink, TlsMaterial};
 use safeguard_audit::{
     AuditKey, AuditKeys, Event, EventName, Outcome, Record, SpoolSettings, Subject, Trail,
 };
@@ -484,6 +485,37 @@ async fn a_client_certificate_serves_in_place_of_a_password() {
             .unwrap(),
         "1"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_authority_of_the_server_needs_no_restart() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let spool = Spool::new();
+    let trail = spool.open();
+    let foreign = tempfile::tempdir().unwrap();
+    certificates(foreign.path());
+    let ca = foreign.path().join("ca.pem");
+    let settings = PostgresSettings {
+        ca_pem: fs::read(&ca).unwrap(),
+        ..server.settings()
+    };
+    let source = ca.clone();
+    let material: Material = std::sync::Arc::new(move || {
+        Ok(TlsMaterial {
+            ca_pem: fs::read(&source).map_err(|error| error.to_string())?,
+            client_pem: None,
+        })
+    });
+    let mut sink = Postgres::new(settings, &trail)
+        .unwrap()
+        .renewed_by(material);
+    assert!(sink.take(&[]).await.is_err(), "another authority");
+    fs::remove_file(&ca).unwrap();
+    assert_eq!(sink.take(&[]).await.unwrap_err().code, "tls_material");
+    fs::copy(server.root.path().join("ca.pem"), &ca).unwrap();
+    sink.take(&[]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ pub mod syslog;
 mod tls;
 
 pub use seal::{OpenPayloadError, open_payload};
-pub use tls::{ClientPem, TlsMaterial, TlsMaterialError};
+pub use tls::{ClientPem, Material, TlsMaterial, TlsMaterialError};
 
 /// What a sink did with a batch. Every event of it is in the sink, or named as refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

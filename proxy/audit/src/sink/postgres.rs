@@ -16,7 +16,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::seal::{BatchSealer, OVERHEAD_BYTES};
-use super::tls::{TlsMaterialError, client_config};
+use super::tls::{Material, TlsMaterialError, client_config};
 use super::{Sink, SinkError, Taken};
 use crate::keys::AuditKeys;
 use crate::record::Record;
@@ -84,6 +84,7 @@ pub enum PostgresError {
 pub struct Postgres {
     config: Config,
     tls: MakeRustlsConnect,
+    renewed: Option<Material>,
     table: TableName,
     encrypted: bool,
     keys: Arc<AuditKeys>,
@@ -135,11 +136,38 @@ impl Postgres {
         Ok(Self {
             config,
             tls,
+            renewed: None,
             table: settings.table,
             encrypted: settings.encrypted,
             keys,
             session: None,
         })
+    }
+
+    /// With TLS material that is asked for at each connection, so that renewed certificates need no restart.
+    #[must_use]
+    pub fn renewed_by(mut self, material: Material) -> Self {
+        self.renewed = Some(material);
+        self
+    }
+
+    /// TLS as its files are now.
+    async fn tls(&self) -> Result<MakeRustlsConnect, SinkError> {
+        let Some(source) = self.renewed.clone() else {
+            return Ok(self.tls.clone());
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            let material = source()?;
+            let config = client_config(&material.ca_pem, material.client_pem.as_ref());
+            config.map_err(|error| error.to_string())
+        });
+        let config = reading.await.map_err(|error| error.to_string()).flatten();
+        config
+            .map(MakeRustlsConnect::new)
+            .map_err(|what| SinkError {
+                code: "tls_material".to_owned(),
+                what,
+            })
     }
 
     async fn session(&mut self) -> Result<&Session, SinkError> {
@@ -158,7 +186,7 @@ impl Postgres {
     async fn connect(&self) -> Result<Session, SinkError> {
         let (client, connection) = self
             .config
-            .connect(self.tls.clone())
+            .connect(self.tls().await?)
             .await
             .map_err(|error| sink_error(&error))?;
         // Ends when the client is dropped; its error reaches the client's next call.

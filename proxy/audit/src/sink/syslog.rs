@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::tls::{TlsMaterial, TlsMaterialError, client_config};
+use super::tls::{Material, TlsMaterialError, client_config};
 use super::{Sink, SinkError, Taken};
 use crate::record::Record;
 use crate::render::EventFormat;
@@ -39,9 +39,6 @@ const TICKET_LOOK: Duration = Duration::from_millis(5);
 const SETTLE: Duration = Duration::from_millis(100);
 /// Events written before others get their turn.
 const WRITTEN_AT_ONCE: usize = 64;
-
-/// The TLS material as it is now: asked for at each connection, so that renewed certificates need no restart.
-pub type Material = Arc<dyn Fn() -> Result<TlsMaterial, String> + Send + Sync>;
 
 /// Where the collector listens.
 #[derive(Clone)]

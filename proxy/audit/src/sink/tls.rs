@@ -1,6 +1,7 @@
 //! TLS 1.3 towards a sink: the authorities that its certificate may come from, and our own certificate where it asks for one.
 
 use std::fmt;
+use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -25,6 +26,9 @@ impl fmt::Debug for TlsMaterial {
             .finish_non_exhaustive()
     }
 }
+
+/// The TLS material as it is now: asked for at each connection, so that renewed certificates need no restart.
+pub type Material = Arc<dyn Fn() -> Result<TlsMaterial, String> + Send + Sync>;
 
 /// The material can't work.
 #[derive(Debug, thiserror::Error)]
