@@ -16,6 +16,7 @@ mod discovery;
 mod doctor;
 mod drain;
 mod edge;
+mod formats;
 mod framing;
 mod http2;
 mod identity_events;

@@ -34,7 +34,7 @@ needs_of_this_machine() {
   have openssl || echo openssl
   have python3 || echo python3
   python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
-  have java || echo openjdk-17-jre-headless
+  have javac || echo openjdk-17-jdk-headless
   have mvn || echo maven
   have node || echo nodejs
   have npm || echo npm
@@ -113,6 +113,17 @@ make_tlog() {
   (cd "$root/tests/fixtures/tlog" && go build -buildvcs=false -trimpath -o "$1/verifier" .)
 }
 
+# Validators of the audit formats that are none of ours: of OCSF and CEF in Python, of FHIR and DICOM in Java, whose definitions come as jars.
+make_formats() {
+  python3 -m venv "$1"
+  "$1/bin/pip" install -q --disable-pip-version-check --no-deps -r "$parts/formats.txt"
+  mkdir "$1/java"
+  cp "$root/tests/fixtures/formats/pom.xml" "$1/java/"
+  (cd "$1/java" && mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+    -DincludeScope=runtime "-DoutputDirectory=$1/java/lib")
+  javac -proc:none -cp "$1/java/lib/*" -d "$1/java/classes" "$root/tests/fixtures/formats/Validator.java"
+}
+
 # Every build-time option must be given here: a start that differs from its build exits.
 make_keycloak() {
   # There, and not in the clone: Maven marks in target/ what it has unpacked, and would not unpack it again into a new cache.
@@ -139,6 +150,7 @@ install_parts() {
   minio="$cache/minio-$(digest <(echo "$MINIO"))"
   go_client="$cache/go-client-$(digest "$root"/tests/fixtures/clients/go/*)"
   tlog="$cache/tlog-$(digest "$root"/tests/fixtures/tlog/*)"
+  formats="$cache/formats-$(digest "$parts/formats.txt" "$root"/tests/fixtures/formats/{pom.xml,Validator.java})"
   python1="$cache/python1-$(digest "$parts/python1.txt")"
   fhir="$cache/fhir-$(digest "$parts/fhir.txt")"
   keycloak="$cache/keycloak-$(digest <(declare -f make_keycloak) <(echo "$KEYCLOAK"))"
@@ -148,6 +160,7 @@ install_parts() {
   cached "$(basename "$go_client")" make_go_client
   cached "$(basename "$minio")" make_minio
   cached "$(basename "$tlog")" make_tlog
+  cached "$(basename "$formats")" make_formats
   cached "$(basename "$python1")" make_python1
   cached "$(basename "$fhir")" make_fhir
   cached "$(basename "$keycloak")" make_keycloak

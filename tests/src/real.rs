@@ -59,6 +59,12 @@ pub fn tlog() -> PathBuf {
     variable("SAFEGUARD_TLOG").into()
 }
 
+/// The folder of the foreign validators of audit formats: `bin/python`, `java/lib` and `java/classes`.
+#[must_use]
+pub fn formats() -> PathBuf {
+    variable("SAFEGUARD_FORMATS").into()
+}
+
 /// The folder `node_modules` with the official TypeScript SDK and the npm everything-server.
 #[must_use]
 pub fn node_modules() -> PathBuf {

@@ -11,6 +11,8 @@ mod facts;
 mod fhir;
 mod ocsf;
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod tests;
 
 use crate::record::Record;

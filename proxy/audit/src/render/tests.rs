@@ -9,7 +9,7 @@ use crate::event::tests::{full, place};
 use crate::event::{Event, Outcome, canonical};
 use crate::record::Record;
 
-fn recorded(event: &Event<'_>) -> Record {
+pub(super) fn recorded(event: &Event<'_>) -> Record {
     Record::parse(&canonical(event, &place(3, &[9; 32]))).unwrap()
 }
 
