@@ -134,12 +134,7 @@ struct LogArgs {
 #[derive(Debug, Args)]
 pub(super) struct QueryArgs {
     #[command(flatten)]
-    log: LogArgs,
-    /// Where to read; without it the spool if it is on this machine, else PostgreSQL, else S3
-    #[arg(long, value_enum)]
-    from: Option<From>,
-    #[command(flatten)]
-    reader: ReaderArgs,
+    source: SourceArgs,
     #[command(flatten)]
     filter: FilterArgs,
     /// The last so many
@@ -148,6 +143,27 @@ pub(super) struct QueryArgs {
     /// How events are written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+}
+
+/// Which log is asked, and where.
+#[derive(Debug, Args)]
+struct SourceArgs {
+    #[command(flatten)]
+    log: LogArgs,
+    /// Where to read; without it the spool if it is on this machine, else PostgreSQL, else S3
+    #[arg(long, value_enum)]
+    from: Option<From>,
+    #[command(flatten)]
+    reader: ReaderArgs,
+}
+
+impl SourceArgs {
+    /// Opens the log and asks it, where it is asked for, else where it is nearest.
+    fn open(&self, terminal: &mut Terminal<'_>) -> Result<(Log, From), CliError> {
+        let log = self.log.open(terminal)?;
+        let from = self.from.unwrap_or_else(|| self.log.nearest(&log));
+        Ok((log, from))
+    }
 }
 
 /// Which events.
@@ -466,12 +482,9 @@ fn judge(report: &Report) -> Result<(), CliError> {
 }
 
 fn query(arguments: &QueryArgs, terminal: &mut Terminal<'_>) -> Result<Exit, CliError> {
-    let log = arguments.log.open(terminal)?;
+    let (log, from) = arguments.source.open(terminal)?;
     let asked = arguments.filter.query(&log.keys, arguments.limit);
-    let from = arguments
-        .from
-        .unwrap_or_else(|| arguments.log.nearest(&log));
-    let found = Found::ask(from, &log, &arguments.reader, &asked)?;
+    let found = Found::ask(from, &log, &arguments.source.reader, &asked)?;
     show(arguments, &log, found.records(), &found.place, terminal)?;
     found.judge(&asked, terminal)?;
     Ok(Exit::Well)

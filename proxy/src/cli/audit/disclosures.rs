@@ -5,7 +5,7 @@ use safeguard_audit::query::{self, Query, is_accounted, is_disclosure};
 use safeguard_audit::{EventName, Outcome, Pseudonym, Record};
 
 use super::found::Found;
-use super::{Format, From, LogArgs, ReaderArgs, pseudonym, recorded, time};
+use super::{Format, SourceArgs, pseudonym, recorded, time};
 use crate::cli::{CliError, Exit, Terminal};
 use crate::clock::now_unix;
 
@@ -17,12 +17,7 @@ const EXPORTS_MAX: usize = 100_000;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DisclosuresArgs {
     #[command(flatten)]
-    log: LogArgs,
-    /// Where to read; without it the spool if it is on this machine, else PostgreSQL, else S3
-    #[arg(long, value_enum)]
-    from: Option<From>,
-    #[command(flatten)]
-    reader: ReaderArgs,
+    source: SourceArgs,
     /// The patient, by the identifier in the records
     #[arg(
         long,
@@ -52,7 +47,7 @@ pub(super) fn disclosures(
     arguments: &DisclosuresArgs,
     terminal: &mut Terminal<'_>,
 ) -> Result<Exit, CliError> {
-    let log = arguments.log.open(terminal)?;
+    let (log, from) = arguments.source.open(terminal)?;
     let patient = arguments.pseudonym.or_else(|| {
         arguments
             .patient
@@ -73,10 +68,7 @@ pub(super) fn disclosures(
         limit: Some(EXPORTS_MAX),
         ..Query::default()
     };
-    let from = arguments
-        .from
-        .unwrap_or_else(|| arguments.log.nearest(&log));
-    let found = Found::ask(from, &log, &arguments.reader, &asked)?;
+    let found = Found::ask(from, &log, &arguments.source.reader, &asked)?;
     if found.records().len() == EXPORTS_MAX {
         return Err(CliError::Usage(format!(
             "{EXPORTS_MAX} exports or more: ask for less time with --since and --until"

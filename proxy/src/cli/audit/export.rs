@@ -8,19 +8,14 @@ use safeguard_audit::query::LIMIT_DEFAULT;
 use safeguard_audit::{EventFormat, InclusionProof, Record, prove};
 
 use super::found::Found;
-use super::{FilterArgs, From, Log, LogArgs, ReaderArgs, counted, offline, recorded, unreadable};
+use super::{FilterArgs, From, Log, SourceArgs, counted, offline, recorded, unreadable};
 use crate::cli::{CliError, Exit, Terminal};
 use crate::clock::now_unix;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExportArgs {
     #[command(flatten)]
-    log: LogArgs,
-    /// Where to read; without it the spool if it is on this machine, else PostgreSQL, else S3
-    #[arg(long, value_enum)]
-    from: Option<From>,
-    #[command(flatten)]
-    reader: ReaderArgs,
+    source: SourceArgs,
     #[command(flatten)]
     filter: FilterArgs,
     /// The last so many
@@ -54,12 +49,9 @@ pub(super) fn export(
     arguments: &ExportArgs,
     terminal: &mut Terminal<'_>,
 ) -> Result<Exit, CliError> {
-    let log = arguments.log.open(terminal)?;
+    let (log, from) = arguments.source.open(terminal)?;
     let asked = arguments.filter.query(&log.keys, arguments.limit);
-    let from = arguments
-        .from
-        .unwrap_or_else(|| arguments.log.nearest(&log));
-    let found = Found::ask(from, &log, &arguments.reader, &asked)?;
+    let found = Found::ask(from, &log, &arguments.source.reader, &asked)?;
     // Nothing is handed over of what is not as the sidecar left it.
     found.judge(&asked, terminal)?;
     let records = found.records();
