@@ -82,6 +82,7 @@ fn build(
         None
     };
     let sessions = settings::sessions(root, report);
+    let session_store = settings::session_store(root, report);
     let identity = settings::identity(root, report);
     let audit = settings::audit_logging(root, env, &mut off, report);
     let tls = settings::tls(root, &mut off, report);
@@ -114,6 +115,7 @@ fn build(
         authentication: authentication?,
         keycloak: if has_provider { Some(keycloak?) } else { None },
         sessions: sessions?,
+        session_store: session_store?,
         audit: audit?,
         tls: tls?,
         listen: listen?,

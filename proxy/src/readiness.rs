@@ -77,6 +77,12 @@ impl Readiness {
                 detail: "not shutting down".into(),
             },
             Check {
+                name: "sessions",
+                passes: sidecar.sessions.is_up(),
+                decides: true,
+                detail: "the store of login sessions answers".into(),
+            },
+            Check {
                 name: "identity_provider",
                 passes: sidecar.authenticator.provider_is_up() != Some(false),
                 decides: false,

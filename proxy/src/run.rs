@@ -25,6 +25,7 @@ use tokio::sync::{Notify, watch};
 use crate::admin::AdminApp;
 use crate::auth::Auth;
 use crate::authn::Authenticator;
+use crate::authn::tokens::{Families, RedisStore};
 use crate::clock;
 use crate::control::Control;
 use crate::delivery::{self, Deliveries};
@@ -34,15 +35,17 @@ use crate::listener::{self, ACCOUNT_CONNECTIONS_MAX, Door, Entrance, ListenerLim
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::reload::{Reload, Reloader, Sections};
-use crate::session::SessionTable;
 use crate::session::mcp::{McpLimits, McpSessions};
 use crate::session::tasks::{TaskLimits, Tasks};
+use crate::session::{LOOK_INTERVAL, SessionTable};
 use crate::settings::{self, SettingsError};
 use crate::sidecar::Sidecar;
 use crate::upstream::Upstream;
 use crate::wear::Wear;
 use crate::workers::Workers;
 
+/// Before all names in the store that replicas share. A deployment has a database of its own (`/N` in the URL).
+const STORE_PREFIX: &str = "safeguard:";
 /// Which source it was built from: what the build's environment says in `SAFEGUARD_REVISION`.
 const REVISION: &str = match option_env!("SAFEGUARD_REVISION") {
     Some(revision) => revision,
@@ -168,6 +171,7 @@ pub async fn run(
         stopping.clone(),
     ));
     tasks.spawn(sweep(Arc::clone(&sidecar), stopping.clone()));
+    tasks.spawn(look(Arc::clone(&sidecar), stopping.clone()));
     tasks.spawn(fresh_keys(Arc::clone(&sidecar), stopping.clone()));
     tasks.spawn(crate::identity_events::keep(
         Arc::clone(&sidecar),
@@ -290,8 +294,9 @@ fn build(
     let deliveries = Deliveries::start(&configuration, &trail).map_err(StartError::Sink)?;
     let limits = settings::requests(&configuration);
     let upstream = Upstream::new(settings::upstream(&configuration)?);
-    let sessions = SessionTable::in_memory(settings::sessions(&configuration), clock::now_unix());
-    let auth = Auth::new(settings::tokens(&configuration));
+    let authenticator = Arc::new(authenticator);
+    let (sessions, families) = sessions(&configuration, &authenticator)?;
+    let auth = Auth::new(settings::tokens(&configuration), families);
     let live = settings::live_or_waiting(configuration, awaited)?;
     if let Some(patients) = &live.patients {
         patients.store().prepare()?;
@@ -305,7 +310,7 @@ fn build(
     let sidecar = Sidecar {
         live: ArcSwap::from_pointee(live),
         tls,
-        authenticator: Arc::new(authenticator),
+        authenticator,
         auth,
         bursts: crate::bursts::Bursts::default(),
         sessions: Arc::new(sessions),
@@ -331,6 +336,21 @@ fn build(
     };
     crate::canary::before_start(&sidecar);
     Ok((Arc::new(sidecar), deliveries))
+}
+
+/// Login sessions and what refresh tokens were had for them: here, or where all replicas keep theirs.
+fn sessions(
+    configuration: &Configuration,
+    authenticator: &Arc<Authenticator>,
+) -> Result<(SessionTable, Families), StartError> {
+    let (limits, now) = (settings::sessions(configuration), clock::now_unix());
+    let Some(redis) = settings::session_store(configuration)? else {
+        return Ok((SessionTable::in_memory(limits, now), Families::default()));
+    };
+    let families = RedisStore::new(redis.clone(), STORE_PREFIX, Arc::clone(authenticator));
+    let seal = settings::session_seal(configuration);
+    let table = SessionTable::shared(limits, now, redis, STORE_PREFIX, seal);
+    Ok((table, Families::kept_in(Box::new(families))))
 }
 
 /// The audit keys of a configuration.
@@ -445,6 +465,18 @@ async fn sweep(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
         sidecar.mcp_sessions.sweep();
         sidecar.tasks.sweep();
         sidecar.upstream.sweep();
+    }
+}
+
+/// Takes up what other replicas ended.
+async fn look(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => sidecar.sessions.look().await,
+            _ = stopping.changed() => return,
+        }
     }
 }
 

@@ -36,8 +36,9 @@ use crate::keysource::Unresolved;
 use crate::listener::ListenerLimits;
 use crate::live::Live;
 use crate::patients::PatientKeys;
+use crate::redis::{Redis, RedisSettings, RedisSettingsError};
 use crate::rewrite::Workshop;
-use crate::session::SessionLimits;
+use crate::session::{SessionLimits, SessionSeal};
 use crate::sidecar::RequestLimits;
 use crate::tools_lock::{LockError, ToolsLock};
 use crate::upstream::{Place, UpstreamSettings};
@@ -74,6 +75,12 @@ pub enum SettingsError {
     /// The file of reviewed tools can't be used.
     #[error("upstream.tools_lock: {0}")]
     ToolsLock(#[from] LockError),
+    /// The store of login sessions can't be used.
+    #[error("sessions: {0}")]
+    SessionStore(#[from] RedisSettingsError),
+    /// A file for the store of login sessions can't be read.
+    #[error("sessions: {0}: {1}")]
+    SessionStoreFile(std::path::PathBuf, std::io::Error),
     /// The upstream's path can't stand in a request.
     #[error("upstream.url: `{0}` is no path of a request")]
     UpstreamPath(String),
@@ -258,9 +265,42 @@ fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
+/// The client of the store that replicas share; none: login sessions are in this process.
+///
+/// # Errors
+/// When its URL or certificates can't be used, or a file can't be read.
+pub fn session_store(configuration: &Configuration) -> Result<Option<Redis>, SettingsError> {
+    let Some(store) = &configuration.session_store else {
+        return Ok(None);
+    };
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read(path).map_err(|why| SettingsError::SessionStoreFile(path.clone(), why))
+    };
+    let certificate = match &store.certificate {
+        Some((certificate, key)) => Some((read(certificate)?, Zeroizing::new(read(key)?))),
+        None => None,
+    };
+    let secret = |secret: &safeguard_policy::Secret| Zeroizing::new(secret.expose().to_owned());
+    let settings = RedisSettings {
+        username: store.username.clone(),
+        password: store.password.as_ref().map(secret),
+        ca: store.ca_file.as_ref().map(read).transpose()?,
+        certificate,
+        ..RedisSettings::from(&store.url)
+    };
+    Ok(Some(Redis::new(&settings)?))
+}
+
+/// What seals principals in the store that replicas share.
+pub fn session_seal(configuration: &Configuration) -> SessionSeal {
+    let keys = configuration.keys.audit.iter();
+    let known = keys.filter_map(|key| key.key.as_ref());
+    SessionSeal::derive(known.map(|key| key.expose().as_slice()))
+}
+
 /// The limits of login sessions.
 pub fn sessions(configuration: &Configuration) -> SessionLimits {
-    let sessions = configuration.sessions;
+    let sessions = &configuration.sessions;
     SessionLimits {
         absolute: sessions.absolute,
         idle: sessions.idle,

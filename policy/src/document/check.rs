@@ -60,10 +60,7 @@ fn join(path: &str, name: &str) -> String {
 /// Says what a reserved key means today.
 fn reserved(key: &Key, path: &str, place: Place, node: &Node, report: &mut Report<'_>) {
     let text = node.text();
-    let is_default = match path {
-        "sessions.store" => text == Some("memory"),
-        _ => text == Some("false") || matches!(node.kind, Kind::Null),
-    };
+    let is_default = text == Some("false") || matches!(node.kind, Kind::Null);
     match key.built {
         _ if is_default => {}
         Built::Yes => {}

@@ -120,13 +120,6 @@ impl Key {
         }
     }
 
-    const fn restricts(self) -> Self {
-        Self {
-            built: Built::Restricts,
-            ..self
-        }
-    }
-
     const fn permits(self) -> Self {
         Self {
             built: Built::Permits,
@@ -715,16 +708,35 @@ pub(crate) static IDENTITY: &[Key] = &[
 pub(crate) static SESSIONS: &[Key] = &[
     key(
         "store",
-        Shape::Text,
-        "where login sessions are kept; only `memory`, for one replica",
+        Shape::Secret,
+        "where login sessions and refresh tokens are kept: `memory`, of this process, or the URL of a Redis or Valkey that all replicas share, `rediss://HOST:PORT` (plain `redis://` on this host only)",
     )
-    .restricts(),
+    .default("memory"),
+    key("username", Shape::Text, "the ACL user; default the URL's"),
+    key("password", Shape::Secret, "its password; default the URL's"),
+    key(
+        "ca_file",
+        Shape::Text,
+        "PEM of the authorities for the store's certificate; default the system's",
+    ),
+    key(
+        "certificate_file",
+        Shape::Text,
+        "PEM of our certificate for the store; needs `key_file`",
+    ),
+    key("key_file", Shape::Text, "PEM of its key"),
+    key(
+        "replicas",
+        Shape::Integer(1, 1000),
+        "how many sidecars stand beside each other; more than one need a store that they share",
+    )
+    .default("1"),
     key(
         "when_down",
         Shape::Word(&[yes("refuse")]),
-        "what happens without the store",
+        "what happens without the store: every request is refused, and open streams end",
     )
-    .restricts(),
+    .default("refuse"),
 ];
 
 pub(crate) static KEYS: &[Key] = &[

@@ -711,16 +711,6 @@ fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
         ),
         (
             "identity:\n",
-            "sessions: { store: redis }\nidentity:\n",
-            "error",
-        ),
-        (
-            "identity:\n",
-            "sessions: { when_down: refuse }\nidentity:\n",
-            "error",
-        ),
-        (
-            "identity:\n",
             "emergency: { roles: [nurse], lasts: 30m }\nidentity:\n",
             "warning",
         ),
@@ -752,6 +742,44 @@ fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
             .collect();
         assert!(others.is_empty(), "{to}: {others:#?}");
         assert_eq!(loaded.configuration.is_none(), severity == "error", "{to}");
+    }
+}
+
+#[test]
+fn where_sessions_are_kept_is_judged_with_how_many_replicas_there_are() {
+    let found = |sessions: &str| {
+        let text = format!("sessions: {sessions}\nidentity:\n");
+        let loaded = load(&with("policy.yaml", "identity:\n", &text), &example_env());
+        let errors = loaded.findings.iter().filter(|f| f.is_error());
+        let words: Vec<_> = errors.map(|f| f.message.clone()).collect();
+        (words.join("; "), loaded.configuration)
+    };
+    for (sessions, words) in [
+        ("{ replicas: 2 }", "in the memory of each"),
+        ("{ store: memory, replicas: 3 }", "in the memory of each"),
+        ("{ store: memory, username: me }", "the store is memory"),
+        ("{ store: redis }", "neither `memory` nor the URL"),
+        ("{ store: \"http://h\" }", "neither `memory` nor the URL"),
+        ("{ store: \"rediss://h\", key_file: k }", "go together"),
+        ("{ store: \"rediss://h\", when_down: permit }", "when_down"),
+    ] {
+        let (message, configuration) = found(sessions);
+        assert!(message.contains(words), "{sessions}: {message}");
+        assert!(configuration.is_none(), "{sessions}");
+    }
+    for (sessions, shared) in [
+        ("{ store: memory, replicas: 1, when_down: refuse }", false),
+        (
+            "{ store: \"rediss://h:1\", username: u, password: canary-password, replicas: 3 }",
+            true,
+        ),
+    ] {
+        let (message, configuration) = found(sessions);
+        let store = configuration
+            .unwrap_or_else(|| panic!("{message}"))
+            .session_store;
+        assert_eq!(store.is_some(), shared);
+        assert!(!format!("{store:?}").contains("canary"));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::SwitchedOff;
 use super::types::{
     Authentication, Binding, BoundTokens, Identity, IdentityEvents, Jwt, Keycloak, Mfa,
-    MfaProvider, PreviousSecret, Sessions,
+    MfaProvider, PreviousSecret, SessionStore, Sessions,
 };
 use crate::document::check::date;
 use crate::document::read::Section;
@@ -338,9 +338,6 @@ fn identity_events(
 
 /// Limits of login sessions: `keycloak`'s, or the defaults that its table has (900 s, 300 s, 1).
 pub(crate) fn sessions(root: Section<'_>, report: &mut Report<'_>) -> Option<Sessions> {
-    let store = root.section("sessions");
-    // Both are reserved; reading them here keeps the table honest: `memory` is what there is.
-    let _ = (store.text("store"), store.text("when_down"));
     let section = root.section("keycloak");
     let absolute: Duration = section.seconds("session_timeout")?;
     let idle = section.seconds("idle_timeout")?;
@@ -383,6 +380,75 @@ fn shared_subjects(section: Section<'_>) -> Vec<String> {
     }
     let names = section.texts("shared_subjects");
     names.iter().map(|name| name.to_lowercase()).collect()
+}
+
+/// Where login sessions are kept: `None` within is this process.
+pub(crate) fn session_store(
+    root: Section<'_>,
+    report: &mut Report<'_>,
+) -> Option<Option<SessionStore>> {
+    let section = root.section("sessions");
+    // `refuse` is all there is.
+    let _ = section.text("when_down");
+    let replicas: u32 = section.number("replicas")?;
+    let store = section.text("store")?;
+    let (certificate_file, key_file) = (section.text("certificate_file"), section.text("key_file"));
+    if store == "memory" {
+        if replicas > 1 {
+            report
+                .error(
+                    codes::CONTRADICTION,
+                    section.place_of("replicas"),
+                    "several replicas, and login sessions in the memory of each: a logout at one would not hold at the others",
+                )
+                .fix("let sessions.store be the URL of a Redis, or run one replica");
+        }
+        let unused = [
+            "username",
+            "password",
+            "ca_file",
+            "certificate_file",
+            "key_file",
+        ];
+        for key in unused.into_iter().filter(|key| section.text(key).is_some()) {
+            report
+                .error(
+                    codes::CONTRADICTION,
+                    section.place_of(key),
+                    format!("`sessions.{key}` is for a Redis, and the store is memory"),
+                )
+                .fix("let sessions.store be the URL of a Redis, or remove it");
+        }
+        return Some(None);
+    }
+    if certificate_file.is_some() != key_file.is_some() {
+        report
+            .error(
+                codes::CONTRADICTION,
+                section.place_of("certificate_file"),
+                "`sessions.certificate_file` and `sessions.key_file` go together",
+            )
+            .fix("set both, or neither");
+    }
+    if !store.starts_with("rediss://") && !store.starts_with("redis://") {
+        report
+            .error(
+                codes::BAD_VALUE,
+                section.place_of("store"),
+                "`sessions.store` is neither `memory` nor the URL of a Redis",
+            )
+            .fix("write memory, or rediss://HOST:PORT");
+    }
+    let secret = |text: &str| Secret::new(text.to_owned());
+    Some(Some(SessionStore {
+        url: secret(store),
+        username: section.text("username").map(str::to_owned),
+        password: section.text("password").map(secret),
+        ca_file: section.text("ca_file").map(Into::into),
+        certificate: certificate_file
+            .zip(key_file)
+            .map(|(certificate, key)| (certificate.into(), key.into())),
+    }))
 }
 
 pub(crate) fn identity(root: Section<'_>, report: &mut Report<'_>) -> Option<Identity> {

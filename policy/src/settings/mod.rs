@@ -15,7 +15,7 @@ pub use types::*;
 
 pub(crate) use audit::audit_logging;
 pub use audit::{ALWAYS_DELIVERED, SELECTABLE_EVENTS};
-pub(crate) use authentication::{authentication, identity, keycloak, sessions};
+pub(crate) use authentication::{authentication, identity, keycloak, session_store, sessions};
 pub use key_sources::{
     AwsCredentials, AwsKms, Infisical, InfisicalLogin, KeySources, Pkcs11, SourceKind, SourceText,
     Transit, TransitLogin,

@@ -22,6 +22,8 @@ pub struct Configuration {
     pub keycloak: Option<Keycloak>,
     /// Limits of login sessions, from `keycloak` or its defaults.
     pub sessions: Sessions,
+    /// The store that replicas share; none: login sessions are in this process alone.
+    pub session_store: Option<SessionStore>,
     /// The audit trail.
     pub audit: AuditLogging,
     /// The listener's TLS.
@@ -219,6 +221,21 @@ impl Keycloak {
     pub fn issuer(&self) -> String {
         format!("{}/realms/{}", self.server_url, self.realm)
     }
+}
+
+/// The Redis or Valkey that replicas share: `sessions` with a URL.
+#[derive(Debug)]
+pub struct SessionStore {
+    /// `redis://` or `rediss://`.
+    pub url: Secret,
+    /// The ACL user; before the URL's.
+    pub username: Option<String>,
+    /// Its password; before the URL's.
+    pub password: Option<Secret>,
+    /// PEM of the authorities for its certificate; none: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files of our certificate and its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// Limits of a login session.

@@ -7,6 +7,7 @@ use http::{StatusCode, header};
 use pingora::protocols::http::ServerSession;
 
 use super::Asked;
+use super::desk::STORE_DOWN;
 use super::form::Form;
 use super::problem::Problem;
 use crate::authn::AuthnError;
@@ -55,6 +56,8 @@ pub(super) async fn answer(
         }
         (None, None) => return Err(REFUSED.into()),
     };
+    // The provider logs that it was not told, and the session ends by its limits.
+    let ended = ended.map_err(|_| STORE_DOWN)?;
     for event in &ended {
         sidecar.auth.families.end_session(&event.session).await;
     }

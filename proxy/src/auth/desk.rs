@@ -17,6 +17,9 @@ use crate::session::{self, EndReason, InSession};
 /// Local tokens can't be made, or refresh tokens not judged.
 pub(super) const UNAVAILABLE: Problem = Problem::unavailable("tokens can't be issued now");
 const BUSY: Problem = Problem::unavailable("there is no room for another session");
+/// The store of login sessions does not answer.
+pub(super) const STORE_DOWN: Problem =
+    Problem::unavailable("the store of login sessions does not answer");
 /// The login session is over, whatever the token says.
 pub(super) const SESSION_OVER: Problem =
     Problem::invalid_request("the session has ended: sign in again");
@@ -80,8 +83,11 @@ impl<'d, 's> Desk<'d, 's> {
                     sidecar
                         .recorder
                         .token_revoked(&self.exchange.login(&who, name), code);
-                    self.end_session(&who, &family.session, EndReason::RefreshReused)
-                        .await;
+                    let reason = EndReason::RefreshReused;
+                    let ended = self.end_session(&who, &family.session, reason).await;
+                    if let Err(refusal) = ended {
+                        return refusal;
+                    }
                 }
                 return Problem::invalid_grant("the refresh token was used before: sign in again")
                     .into();
@@ -99,12 +105,22 @@ impl<'d, 's> Desk<'d, 's> {
     }
 
     /// Ends a login session with all that was had for it.
-    pub(super) async fn end_session(&self, who: &Authenticated, session: &str, why: EndReason) {
+    ///
+    /// # Errors
+    /// The store of sessions does not answer.
+    pub(super) async fn end_session(
+        &self,
+        who: &Authenticated,
+        session: &str,
+        why: EndReason,
+    ) -> Result<(), Refusal> {
         let sidecar = self.exchange.sidecar();
         self.families().end_session(session).await;
         let ended = sidecar.sessions.end(who, why, self.asked.now_unix).await;
+        let ended = ended.map_err(|_| STORE_DOWN)?;
         let source = self.exchange.connection().source();
         sidecar.recorder.session_events(&ended, Some(source));
+        Ok(())
     }
 
     pub(super) fn keys(&self) -> Result<SuccessorKeys, Problem> {
@@ -142,6 +158,7 @@ impl<'d, 's> Desk<'d, 's> {
                 sidecar.recorder.session_events(&refused.events, source);
                 let problem = match refused.refusal {
                     session::Refusal::TableFull => BUSY,
+                    session::Refusal::Unavailable => STORE_DOWN,
                     session::Refusal::CertificateMismatch => Problem::invalid_request(
                         "the subject token is bound to another client certificate",
                     ),

@@ -9,7 +9,7 @@ use http::{StatusCode, header};
 use pingora::protocols::http::ServerSession;
 
 use super::Asked;
-use super::desk::Desk;
+use super::desk::{Desk, STORE_DOWN};
 use super::form::Form;
 use super::problem::Problem;
 use crate::exchange::Exchange;
@@ -31,7 +31,8 @@ pub(super) async fn answer(
     let ended = sidecar
         .sessions
         .end(&caller.authenticated, EndReason::Logout, asked.now_unix)
-        .await;
+        .await
+        .map_err(|_| STORE_DOWN)?;
     sidecar
         .auth
         .families
@@ -53,7 +54,7 @@ async fn given_back(exchange: &Exchange<'_>, form: &Form, asked: &Asked) -> Resu
         Ok((_, family)) => {
             let who = desk.principal(&family).await?;
             desk.end_session(&who, &family.session, EndReason::Logout)
-                .await;
+                .await?;
         }
         Err(Refusal::OAuth(Problem {
             status: StatusCode::BAD_REQUEST,

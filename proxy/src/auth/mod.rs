@@ -219,9 +219,10 @@ pub struct Auth {
 
 impl Auth {
     /// Nothing has been asked yet.
-    pub fn new(tokens: Option<TokenSettings>) -> Self {
+    pub fn new(tokens: Option<TokenSettings>, families: Families) -> Self {
         Self {
             tokens,
+            families,
             ..Self::default()
         }
     }

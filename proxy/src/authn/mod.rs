@@ -30,6 +30,7 @@ mod local;
 mod logout;
 mod mfa;
 mod mint;
+mod remembered;
 mod settings;
 pub mod tokens;
 

@@ -29,7 +29,10 @@ pub enum Which {
 
 /// The live sessions as a table: id, subject, seconds silent, seconds left. No token, nothing of a patient.
 pub(super) async fn list(sidecar: &Sidecar, by: Subject<'static>) -> Answer {
-    let listed = sidecar.sessions.list(clock::now_unix()).await;
+    let listed = match sidecar.sessions.list(clock::now_unix()).await {
+        Ok(listed) => listed,
+        Err(why) => return Answer::refused(why.to_string()),
+    };
     let count = i64::try_from(listed.len()).unwrap_or(i64::MAX);
     let mut event =
         Event::new(EventName::AuditLogAccessed, Outcome::Success).reason("sessions_listed");
@@ -68,10 +71,17 @@ pub(super) async fn end(sidecar: &Sidecar, which: &Which, by: Subject<'static>) 
         Which::User(subject) => {
             let mut ended = Vec::new();
             for issuer in sidecar.authenticator.issuers() {
-                ended.extend(table.end_user(&issuer, subject, reason, now).await);
+                match table.end_user(&issuer, subject, reason, now).await {
+                    Ok(more) => ended.extend(more),
+                    Err(why) => return Answer::refused(why.to_string()),
+                }
             }
-            ended
+            Ok(ended)
         }
+    };
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(why) => return Answer::refused(why.to_string()),
     };
     for event in &ended {
         sidecar.auth.families.end_session(&event.session).await;

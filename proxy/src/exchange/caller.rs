@@ -135,7 +135,10 @@ impl Exchange<'_> {
                     .session_events(&refused.events, Some(self.connection.source()));
                 let login = self.login(&authenticated, name);
                 sidecar.recorder.session_refused(&login, code);
-                if refused.refusal == session::Refusal::TableFull {
+                if matches!(
+                    refused.refusal,
+                    session::Refusal::TableFull | session::Refusal::Unavailable
+                ) {
                     return Err(Refusal::Busy);
                 }
                 let words = "the session has ended: sign in again";

@@ -29,6 +29,8 @@ use crate::clock;
 use crate::session::{EndReason, login_id};
 use crate::sidecar::Sidecar;
 
+/// Until sessions are ended again at a store that did not answer.
+const STORE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 /// Pages of one list at a time; then the other one has its turn.
 const PAGES_AT_ONCE: usize = 50;
 /// The longest wait between two attempts while they fail.
@@ -375,14 +377,21 @@ impl Reader {
         let (sessions, now) = (&self.sidecar.sessions, clock::now_unix());
         // A login after what happened stands, however late we read of it; in the second itself nobody can tell.
         let upto = happened.at_ms.div_euclid(1_000);
-        let events = match &happened.ends {
-            Ends::Nothing => return 0,
-            Ends::User(user) => {
-                sessions
-                    .end_logins(issuer, user, upto, EndReason::ByProvider, now)
-                    .await
+        let events = loop {
+            let ended = match &happened.ends {
+                Ends::Nothing => return 0,
+                Ends::User(user) => {
+                    sessions
+                        .end_logins(issuer, user, upto, EndReason::ByProvider, now)
+                        .await
+                }
+                Ends::Login(sid) => sessions.end_sid(issuer, sid, EndReason::Logout, now).await,
+            };
+            match ended {
+                Ok(events) => break events,
+                // Nobody is let in meanwhile; what was told must not be forgotten.
+                Err(_) => tokio::time::sleep(STORE_PAUSE).await,
             }
-            Ends::Login(sid) => sessions.end_sid(issuer, sid, EndReason::Logout, now).await,
         };
         self.sidecar.recorder.session_events(&events, None);
         events.len()

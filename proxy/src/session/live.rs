@@ -26,6 +26,8 @@ pub enum EndReason {
     TokenExpired,
     /// A refresh token of the session was used twice.
     RefreshReused,
+    /// The store that replicas share is away, so that nobody knows whether it goes on. Only requests and streams end by it.
+    StoreDown,
 }
 
 impl EndReason {
@@ -40,7 +42,29 @@ impl EndReason {
             Self::ByProvider => "identity_provider",
             Self::TokenExpired => "token_expired",
             Self::RefreshReused => "refresh_token_reused",
+            Self::StoreDown => "session_store_down",
         }
+    }
+}
+
+impl EndReason {
+    const ALL: [Self; 9] = [
+        Self::Idle,
+        Self::AbsoluteLimit,
+        Self::Displaced,
+        Self::Logout,
+        Self::Terminated,
+        Self::TokenExpired,
+        Self::RefreshReused,
+        Self::ByProvider,
+        Self::StoreDown,
+    ];
+
+    /// The reason of a word that [`EndReason::code`] gave; of any other: an operator's.
+    pub(super) fn from_code(code: &str) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|reason| reason.code() == code)
+            .unwrap_or(Self::Terminated)
     }
 }
 
@@ -55,6 +79,7 @@ impl std::fmt::Display for EndReason {
             Self::Terminated => "the session was terminated",
             Self::TokenExpired => "the token has expired",
             Self::RefreshReused => "a refresh token of the session was used twice",
+            Self::StoreDown => "the store of login sessions does not answer",
         })
     }
 }

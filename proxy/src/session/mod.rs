@@ -1,4 +1,4 @@
-//! How long who stays: login sessions and MCP sessions, in memory.
+//! How long who stays: login sessions, in memory or in a Redis that replicas share, and MCP sessions, in memory.
 //!
 //! A *login session* is an (issuer, subject, `sid`, else `jti`) from its first accepted request on. Its limits hold on every
 //! request and on open streams. An *MCP session* is an `Mcp-Session-Id`, bound to the principal that got it.
@@ -12,6 +12,9 @@ mod clock;
 mod given;
 mod live;
 pub mod mcp;
+mod scripts;
+mod sealed;
+mod shared;
 mod store;
 mod table;
 pub mod tasks;
@@ -21,6 +24,8 @@ mod tests;
 
 pub use given::GIVEN_MAX;
 pub use live::{EndReason, InSession};
+pub use sealed::SessionSeal;
+pub use shared::{LOOK_INTERVAL, STALE_MAX, Unreachable};
 pub use store::SessionTable;
 pub use table::{
     Admitted, EventKind, Listed, Refusal, Refused, SESSIONS_MAX_DEFAULT, SessionEvent,

@@ -85,6 +85,9 @@ pub enum Refusal {
     /// The token is bound to another client certificate (RFC 8705 §3): 401.
     #[error("the token is bound to another client certificate")]
     CertificateMismatch,
+    /// The store does not answer: 503.
+    #[error("the store of login sessions does not answer: try again later")]
+    Unavailable,
     /// No room for another session: 503.
     #[error("there is no room for another session: try again later")]
     TableFull,
@@ -96,6 +99,7 @@ impl Refusal {
         match self {
             Self::Ended(reason) => reason.code(),
             Self::CertificateMismatch => "certificate_mismatch",
+            Self::Unavailable => "session_store_down",
             Self::TableFull => "session_table_full",
         }
     }
@@ -124,8 +128,8 @@ pub struct Listed {
     pub left: i64,
 }
 
-type SessionKey = [u8; 32];
-type UserKey = [u8; 32];
+pub(super) type SessionKey = [u8; 32];
+pub(super) type UserKey = [u8; 32];
 
 /// Login sessions in memory.
 pub(super) struct Memory {
@@ -630,7 +634,7 @@ impl Closed {
     }
 }
 
-fn session_key(who: &Authenticated) -> SessionKey {
+pub(super) fn session_key(who: &Authenticated) -> SessionKey {
     let (kind, id): (&[u8], &[u8]) = match (who.sid(), who.jti()) {
         (Some(sid), _) => (b"sid", sid.as_bytes()),
         (None, Some(jti)) => (b"jti", jti.as_bytes()),
@@ -654,15 +658,15 @@ pub fn login_id(issuer: &str, subject: &str, sid: &str) -> String {
     hex(&login_key(issuer, subject, b"sid", sid.as_bytes()))
 }
 
-fn user_key(who: &Authenticated) -> UserKey {
+pub(super) fn user_key(who: &Authenticated) -> UserKey {
     user_key_of(who.login_issuer(), who.subject())
 }
 
-fn user_key_of(issuer: &str, subject: &str) -> UserKey {
+pub(super) fn user_key_of(issuer: &str, subject: &str) -> UserKey {
     key(&[b"safeguard user", issuer.as_bytes(), subject.as_bytes()])
 }
 
-fn sid_key(issuer: &str, sid: &str) -> [u8; 32] {
+pub(super) fn sid_key(issuer: &str, sid: &str) -> [u8; 32] {
     key(&[b"safeguard sid", issuer.as_bytes(), sid.as_bytes()])
 }
 
@@ -676,7 +680,7 @@ pub(super) fn key(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");

@@ -1,0 +1,66 @@
+//! What a session's events say of its principal, as a store that replicas share keeps it: so that any of them can tell of
+//! the end of a session that began at another.
+
+use serde_json::{Map, Value, json};
+
+use super::authenticated::{Authenticated, Kind};
+
+impl Authenticated {
+    /// What [`Authenticated::from_remembered`] reads. It names a person: seal it.
+    pub(crate) fn to_remembered(&self) -> Vec<u8> {
+        json!({
+            "local": self.kind == Kind::Local,
+            "iss": self.issuer,
+            "sub": self.subject,
+            "roles": self.roles,
+            "auth_time": self.auth_time,
+            "exp": self.expires_at,
+            "iat": self.issued_at,
+            "sid": self.sid,
+            "login_iss": self.login_issuer,
+            "azp": self.azp,
+            "service": self.is_service,
+            "second_factor": self.second_factor,
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    /// Somebody to tell of, not to let in: without claims, purpose or bindings. None where it is not what was written.
+    pub(crate) fn from_remembered(bytes: &[u8]) -> Option<Self> {
+        let said: Value = serde_json::from_slice(bytes).ok()?;
+        let text = |name: &str| said.get(name)?.as_str().map(str::to_owned);
+        let time = |name: &str| said.get(name)?.as_i64();
+        let flag = |name: &str| said.get(name)?.as_bool();
+        let words = |name: &str| {
+            let items = said.get(name)?.as_array()?.iter();
+            items.map(|item| item.as_str().map(str::to_owned)).collect()
+        };
+        Some(Self {
+            kind: match flag("local")? {
+                true => Kind::Local,
+                false => Kind::Keycloak,
+            },
+            issuer: text("iss")?,
+            subject: text("sub")?,
+            roles: words("roles")?,
+            claims: Value::Object(Map::new()),
+            purpose: None,
+            amr: Vec::new(),
+            acr: None,
+            auth_time: time("auth_time"),
+            expires_at: time("exp")?,
+            not_before: None,
+            issued_at: time("iat")?,
+            sid: text("sid"),
+            login_issuer: text("login_iss"),
+            jti: None,
+            azp: text("azp"),
+            certificate: None,
+            key: None,
+            is_service: flag("service")?,
+            token_digest: [0; 32],
+            second_factor: words("second_factor"),
+        })
+    }
+}
