@@ -41,6 +41,7 @@ mod reload;
 mod resume;
 mod resumption;
 mod sessions;
+mod shared_sessions;
 mod shred;
 mod siem;
 mod store;

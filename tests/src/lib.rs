@@ -24,6 +24,7 @@ pub mod pki;
 pub mod proof;
 pub mod real;
 pub mod realm;
+pub mod redis;
 pub mod relay;
 pub mod sdk;
 pub mod sidecar;
