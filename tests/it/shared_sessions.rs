@@ -6,7 +6,7 @@ use std::time::Duration;
 use safeguard_tests::client::{Client, plain_request};
 use safeguard_tests::configuration::Setup;
 use safeguard_tests::redis::{PASSWORD, Redis};
-use safeguard_tests::sidecar::Sidecar;
+use safeguard_tests::sidecar::{Sidecar, path_text};
 use safeguard_tests::stream::Answer;
 use safeguard_tests::tokens::{now, physician, sign, with};
 use safeguard_tests::upstream::{Recorded, Reply, Upstream, tools_of_the_policy};
@@ -63,6 +63,22 @@ async fn is_ready(sidecar: &Sidecar) -> bool {
     status == 200
 }
 
+/// An administrator ends a person's sessions at one replica.
+async fn end_user(sidecar: &Sidecar, user: &str) {
+    let config = sidecar.setup.config();
+    let command = [
+        "sessions",
+        "end",
+        "--user",
+        user,
+        "--config",
+        path_text(&config),
+    ];
+    let ended = sidecar.command(&command).await;
+    let words = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{words}");
+}
+
 #[tokio::test]
 async fn a_session_goes_on_at_another_replica_when_its_own_is_killed() {
     let (redis, upstream) = (Redis::start().await, listening().await);
@@ -77,10 +93,7 @@ async fn a_session_goes_on_at_another_replica_when_its_own_is_killed() {
     one.kill().await;
     let mut client = two.client(&token).await;
     assert_eq!(ping(&mut client).await, 200);
-    let ended = two
-        .command(&["sessions", "end", "--user", "dr.moves"])
-        .await;
-    assert!(ended.status.success());
+    end_user(&two, "dr.moves").await;
     assert_eq!(ping(&mut client).await, 401);
     two.event("session_terminated", |event| {
         event["subject"]["sub"] == "dr.moves"
@@ -102,10 +115,7 @@ async fn a_logout_at_one_replica_ends_requests_and_streams_at_another_within_a_s
     let mut there = two.client(&token).await;
     let mut stream = open_stream(&two, &there).await;
 
-    let ended = one
-        .command(&["sessions", "end", "--user", "dr.leaves"])
-        .await;
-    assert!(ended.status.success());
+    end_user(&one, "dr.leaves").await;
     let end = tokio::time::timeout(KNOWN_WITHIN, stream.event()).await;
     assert!(end.expect("the stream ends within the bound").is_none());
     assert_eq!(ping(&mut there).await, 401);
@@ -190,10 +200,7 @@ async fn a_logout_is_not_undone_by_a_token_that_no_replica_had_seen() {
         replica(&redis, &upstream).await,
         replica(&redis, &upstream).await,
     );
-    let ended = one
-        .command(&["sessions", "end", "--user", "dr.unseen"])
-        .await;
-    assert!(ended.status.success());
+    end_user(&one, "dr.unseen").await;
     let before = with(physician("dr.unseen"), &json!({ "auth_time": now() - 60 }));
     let mut client = Client::new(two.connect().await, &sign(&before));
     assert_eq!(ping(&mut client).await, 401);

@@ -186,8 +186,9 @@ fn scalar(node: &Node, shape: &'static Shape, path: &str, report: &mut Report<'_
     let Some(scalar) = node.scalar() else {
         return wrong(node, path, expected(shape), report);
     };
-    // What names or wraps a key is no secret itself.
-    let is_reference = path.starts_with("keys.") && is_reference(&scalar.written);
+    // What names or wraps a key is no secret itself, nor is a store's place without a password.
+    let is_reference = (path.starts_with("keys.") && is_reference(&scalar.written))
+        || (path == "sessions.store" && !scalar.written.contains('@'));
     if matches!(shape, Shape::Secret) && !scalar.is_foreign() && !is_reference {
         report.hide(node.place);
         report

@@ -62,7 +62,7 @@ fn every_default_is_of_its_shape() {
             }
             Shape::Word(choices) => choices.iter().any(|c| c.0 == default),
             Shape::Address => default.parse::<std::net::SocketAddr>().is_ok(),
-            Shape::Text => true,
+            Shape::Text | Shape::Secret => true,
             _ => false,
         };
         assert!(fits, "{path}: {default}");

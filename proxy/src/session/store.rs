@@ -16,7 +16,7 @@ pub struct SessionTable(Store);
 #[derive(Debug)]
 enum Store {
     /// In this process alone.
-    Memory(Memory),
+    Memory(Box<Memory>),
     /// In a Redis that replicas share.
     Shared(Arc<Shared>),
 }
@@ -24,7 +24,7 @@ enum Store {
 impl SessionTable {
     /// A table in memory. `now_unix` is the wall clock's now: the table's clock never goes behind it again.
     pub fn in_memory(limits: SessionLimits, now_unix: i64) -> Self {
-        Self(Store::Memory(Memory::new(limits, now_unix)))
+        Self(Store::Memory(Box::new(Memory::new(limits, now_unix))))
     }
 
     /// A table in `redis`, whose names begin with `prefix`; principals are sealed there. Call
