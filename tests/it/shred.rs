@@ -56,7 +56,8 @@ fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 async fn store(client: &mut Client, patient: &str) {
-    client.succeed("store_record", &to_store(patient)).await;
+    let stored = client.succeed("store_record", &to_store(patient)).await;
+    assert_ne!(stored["isError"], true, "{stored}");
 }
 
 async fn read(client: &mut Client, patient: &str) -> Value {
