@@ -178,6 +178,7 @@ class Secrets(unittest.TestCase):
             ("authentication.jwt.secret", {"authentication": {"jwt": {"secret": "correct horse battery staple 2026"}}}),
             ("keycloak.client_secret", {"keycloak": {"client_secret": "${SECRET:-hunter2}"}}),
             ("audit_logging.output[0].password", {"audit_logging": {"output": [{"type": "postgresql", "password": "hunter2"}]}}),
+            ("audit_logging.output[0].token", {"audit_logging": {"output": [{"type": "siem", "protocol": "hec", "token": "hunter2"}]}}),
             ("audit_logging.output[0].endpoint", {"audit_logging": {"output": [{"type": "siem", "endpoint": "https://u:hunter2@siem"}]}}),
             ("key_sources.transit.token", {"key_sources": {"transit": {"token": "hvs.hunter2"}}}),
             ("key_sources.infisical.universal_auth.client_secret", {"key_sources": {"infisical": {"universal_auth": {"client_secret": "x"}}}}),

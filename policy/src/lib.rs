@@ -54,6 +54,7 @@ pub use settings::{
     Binding, BoundTokens, CipherSuite, Configuration, Cors, Identity, IdentityEvents, Infisical,
     InfisicalLogin, Jwt, Key, KeyBytes, KeySources, KeyState, Keycloak, Keys, Limits, Listen, Mfa,
     MfaProvider, MutualTls, Output, Pkcs11, Postgresql, PreviousSecret, Profile, S3, S3Encryption,
-    S3Lock, SELECTABLE_EVENTS, SessionStore, Sessions, Siem, SourceKind, SourceText, Spool, State,
-    Tls, Transit, TransitLogin, Upstream, UpstreamPlace, UpstreamTls, UpstreamTransport,
+    S3Lock, SELECTABLE_EVENTS, SessionStore, Sessions, Siem, SiemHec, SiemHttp, SiemProtocol,
+    SourceKind, SourceText, Spool, State, Tls, Transit, TransitLogin, Upstream, UpstreamPlace,
+    UpstreamTls, UpstreamTransport,
 };

@@ -5,17 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use safeguard_audit::delivery::{Delivery, DeliverySettings, Selection};
+use safeguard_audit::sink::collector::Collector;
 use safeguard_audit::sink::postgres::{Postgres, PostgresSettings, TableName};
 use safeguard_audit::sink::s3::{Encryption, LockMode, S3, S3Settings, bucket};
 use safeguard_audit::sink::syslog::{Syslog, SyslogSettings};
-use safeguard_audit::sink::{ClientPem, Material, Sink, TlsMaterial};
-use safeguard_audit::{EventFormat, EventName, Trail};
-use safeguard_policy::{Configuration, Output, Postgresql, S3Encryption, S3Lock, Siem};
+use safeguard_audit::sink::{ClientPem, Material, Sink, SinkError, Taken, TlsMaterial};
+use safeguard_audit::{EventFormat, EventName, Record, Trail};
+use safeguard_policy::{
+    Configuration, Output, Postgresql, S3Encryption, S3Lock, Siem, SiemProtocol,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::aws::s3::S3Store;
+
+mod http;
+
+use http::HttpPost;
 
 /// The largest certificate or key file that is read, in bytes.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
@@ -66,12 +73,19 @@ impl Deliveries {
                     deliveries.serve(trail, sink, settings.clone())?;
                 }
                 Output::Siem(output) => {
-                    let sink = Syslog::new(siem(output)).map_err(|error| error.to_string())?;
+                    // What breaks off comes again from its beginning: so much is sent again at most.
+                    let batch_bytes_max = match &output.protocol {
+                        SiemProtocol::Syslog { .. } => settings.batch_bytes_max,
+                        SiemProtocol::Otlp(http) | SiemProtocol::Hec(http, _) => {
+                            http.request_bytes_max
+                        }
+                    };
                     let settings = DeliverySettings {
+                        batch_bytes_max,
                         linger: SIEM_LINGER,
                         ..settings.clone()
                     };
-                    deliveries.serve(trail, sink, settings)?;
+                    deliveries.serve(trail, SiemSink::of(output)?, settings)?;
                 }
                 Output::S3(output) => {
                     let sink = S3::new(S3Store::new(output)?, s3(output), trail);
@@ -186,18 +200,68 @@ pub(crate) fn s3(output: &safeguard_policy::S3) -> S3Settings {
     }
 }
 
-/// What it takes to reach a collector. Its files are read at each connection.
-pub(crate) fn siem(output: &Siem) -> SyslogSettings {
-    SyslogSettings {
-        host: output.host.clone(),
-        port: output.port,
-        material: files([
+/// A log collector, by the protocol that it speaks. Its files are read at each connection.
+#[derive(Debug)]
+pub(crate) enum SiemSink {
+    Syslog(Syslog),
+    Http(Collector<HttpPost>),
+}
+
+impl SiemSink {
+    /// The sink of an output, not connected yet.
+    ///
+    /// # Errors
+    /// Settings or files that can't be used; the text says which and how to mend it.
+    pub(crate) fn of(output: &Siem) -> Result<Self, String> {
+        let material = files([
             output.ca_file.clone(),
             output.cert_file.clone(),
             output.key_file.clone(),
-        ]),
-        format: EventFormat::parse(&output.format).unwrap_or_default(),
-        message_bytes_max: output.message_bytes_max,
+        ]);
+        match &output.protocol {
+            SiemProtocol::Syslog { host, port } => {
+                let settings = SyslogSettings {
+                    host: host.clone(),
+                    port: *port,
+                    material,
+                    format: EventFormat::parse(&output.format).unwrap_or_default(),
+                    message_bytes_max: output.message_bytes_max,
+                };
+                let sink = Syslog::new(settings).map_err(|error| error.to_string())?;
+                Ok(Self::Syslog(sink))
+            }
+            SiemProtocol::Otlp(at) => http::collector(output, at, None, material).map(Self::Http),
+            SiemProtocol::Hec(at, hec) => {
+                http::collector(output, at, Some(hec), material).map(Self::Http)
+            }
+        }
+    }
+
+    /// Whether the collector is there and takes what comes from us; sends no event.
+    ///
+    /// # Errors
+    /// It is not, or does not.
+    pub(crate) async fn reach(&self) -> Result<(), SinkError> {
+        match self {
+            Self::Syslog(sink) => sink.reach().await,
+            Self::Http(sink) => sink.reach().await,
+        }
+    }
+}
+
+impl Sink for SiemSink {
+    fn name(&self) -> &str {
+        match self {
+            Self::Syslog(sink) => sink.name(),
+            Self::Http(sink) => sink.name(),
+        }
+    }
+
+    async fn take(&mut self, batch: &[Record]) -> Result<Taken, SinkError> {
+        match self {
+            Self::Syslog(sink) => sink.take(batch).await,
+            Self::Http(sink) => sink.take(batch).await,
+        }
     }
 }
 

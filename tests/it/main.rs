@@ -8,6 +8,7 @@ mod bounds;
 mod canary;
 mod cli;
 mod clients;
+mod collectors;
 mod conformance;
 mod crossing;
 mod decision;

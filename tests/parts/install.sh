@@ -113,6 +113,12 @@ make_tlog() {
   (cd "$root/tests/fixtures/tlog" && go build -buildvcs=false -trimpath -o "$1/verifier" .)
 }
 
+# A log collector that takes OTLP and what Splunk takes: OpenTelemetry's own, of no more parts than the tests need, as go.sum holds them.
+make_otel() {
+  have go || die "needs Go 1.21 or newer (a newer toolchain is fetched by itself): Debian 12's own is too old"
+  (cd "$root/tests/fixtures/collector" && go build -buildvcs=false -trimpath -o "$1/collector" .)
+}
+
 # Validators of the audit formats that are none of ours: of OCSF and CEF in Python, of FHIR and DICOM in Java, whose definitions come as jars.
 make_formats() {
   python3 -m venv "$1"
@@ -150,6 +156,7 @@ install_parts() {
   minio="$cache/minio-$(digest <(echo "$MINIO"))"
   go_client="$cache/go-client-$(digest "$root"/tests/fixtures/clients/go/*)"
   tlog="$cache/tlog-$(digest "$root"/tests/fixtures/tlog/*)"
+  otel="$cache/otel-$(digest "$root"/tests/fixtures/collector/*)"
   formats="$cache/formats-$(digest "$parts/formats.txt" "$root"/tests/fixtures/formats/{pom.xml,Validator.java})"
   python1="$cache/python1-$(digest "$parts/python1.txt")"
   fhir="$cache/fhir-$(digest "$parts/fhir.txt")"
@@ -160,6 +167,7 @@ install_parts() {
   cached "$(basename "$go_client")" make_go_client
   cached "$(basename "$minio")" make_minio
   cached "$(basename "$tlog")" make_tlog
+  cached "$(basename "$otel")" make_otel
   cached "$(basename "$formats")" make_formats
   cached "$(basename "$python1")" make_python1
   cached "$(basename "$fhir")" make_fhir

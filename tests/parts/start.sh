@@ -123,7 +123,7 @@ start_parts() {
   start_moto
   export SAFEGUARD_REQUIRE_REAL=1 SAFEGUARD_CA="$run/tls/ca.pem"
   export SAFEGUARD_PYTHON="$python/bin/python" SAFEGUARD_NODE_MODULES="$node/node_modules"
-  export SAFEGUARD_GO_EVERYTHING="$go_everything/everything-server" SAFEGUARD_GO_CLIENT="$go_client/client" SAFEGUARD_TLOG="$tlog/verifier"
+  export SAFEGUARD_GO_EVERYTHING="$go_everything/everything-server" SAFEGUARD_GO_CLIENT="$go_client/client" SAFEGUARD_TLOG="$tlog/verifier" SAFEGUARD_OTEL="$otel/collector"
   export SAFEGUARD_FORMATS="$formats"
   export SAFEGUARD_MINIO="$minio/minio" SAFEGUARD_BOTO="$moto/bin/python"
   export SAFEGUARD_PYTHON1="$python1/bin" SAFEGUARD_FHIR="$fhir/bin"

@@ -20,6 +20,7 @@ pub mod keycloak;
 pub mod load;
 pub mod login;
 pub mod memory;
+pub mod otel;
 pub mod pki;
 pub mod proof;
 pub mod real;

@@ -59,6 +59,12 @@ pub fn tlog() -> PathBuf {
     variable("SAFEGUARD_TLOG").into()
 }
 
+/// The OpenTelemetry Collector that is built of its own parts (`fixtures/collector`), which each test that needs one starts for itself.
+#[must_use]
+pub fn otel() -> PathBuf {
+    variable("SAFEGUARD_OTEL").into()
+}
+
 /// The folder of the foreign validators of audit formats: `bin/python`, `java/lib` and `java/classes`.
 #[must_use]
 pub fn formats() -> PathBuf {

@@ -486,13 +486,13 @@ pub(crate) static SIEM: &[Key] = &[
     key(
         "endpoint",
         Shape::Text,
-        "where it listens, as in syslog+tls://siem.example.com:6514; without a port 6514",
+        "where it listens, as in syslog+tls://siem.example.com:6514 (without a port 6514); of otlp and hec the base URL, as in https://siem.example.com:8088, behind which the protocol's own path comes; https, or http on loopback in development",
     )
     .required(),
     key(
         "protocol",
-        Shape::Word(&[yes("syslog")]),
-        "syslog: RFC 5424 over TLS 1.3 (RFC 5425)",
+        Shape::Word(&[yes("syslog"), yes("otlp"), yes("hec")]),
+        "syslog: RFC 5424 over TLS 1.3 (RFC 5425); otlp: OTLP/HTTP logs in JSON (/v1/logs); hec: Splunk's HTTP event collector (/services/collector/event)",
     )
     .default("syslog"),
     key(
@@ -511,9 +511,38 @@ pub(crate) static SIEM: &[Key] = &[
     key(
         "message_bytes_max",
         Shape::Integer(2048, 1_048_576),
-        "bytes of the longest message that the collector takes; longer events leave out whole members and say so",
-    )
-    .default("8192"),
+        "bytes of the longest message that the collector takes; longer events leave out whole members and say so; default 8192, of otlp and hec 65536",
+    ),
+    key(
+        "token",
+        Shape::Secret,
+        "of hec its token, of otlp a bearer token if the collector wants one; default SAFEGUARD_SIEM_TOKEN",
+    ),
+    key(
+        "request_bytes_max",
+        Shape::Integer(65_536, 16_777_216),
+        "of otlp and hec, bytes of the longest request that the collector takes; default 1048576",
+    ),
+    key(
+        "source",
+        Shape::Text,
+        "of hec, `source` of each event; default safeguard",
+    ),
+    key(
+        "sourcetype",
+        Shape::Text,
+        "of hec, `sourcetype` of each event; default safeguard:audit",
+    ),
+    key(
+        "index",
+        Shape::Text,
+        "of hec, `index` of each event; default the token's own",
+    ),
+    key(
+        "acknowledge",
+        ON_OFF,
+        "of hec, whether only what the collector says is indexed is believed: its token needs indexer acknowledgement; default false",
+    ),
     key(
         "ca_file",
         Shape::Text,

@@ -906,12 +906,20 @@ fn collector(sources: &[Source], env: &Fake) -> crate::Siem {
     found.next().unwrap()
 }
 
+/// Host and port of one that speaks syslog.
+fn syslog(siem: &crate::Siem) -> (&str, u16) {
+    match &siem.protocol {
+        crate::SiemProtocol::Syslog { host, port } => (host, *port),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn an_https_endpoint_of_syslog_means_tls_on_6514_and_is_warned_of() {
     let siem = collector(&example(), &example_env());
     assert_eq!(
-        (siem.host.as_str(), siem.port, siem.message_bytes_max),
-        ("siem.healthcare.example.com", 6514, 8192)
+        (syslog(&siem), siem.message_bytes_max),
+        (("siem.healthcare.example.com", 6514), 8192)
     );
     let seed = "https://siem.healthcare.example.com";
     for (written, port) in [
@@ -920,7 +928,8 @@ fn an_https_endpoint_of_syslog_means_tls_on_6514_and_is_warned_of() {
         ("https://siem.healthcare.example.com:8443", 8443),
     ] {
         let sources = with("audit.yaml", seed, written);
-        assert_eq!(collector(&sources, &example_env()).port, port, "{written}");
+        let siem = collector(&sources, &example_env());
+        assert_eq!(syslog(&siem).1, port, "{written}");
     }
 }
 
@@ -977,6 +986,122 @@ fn a_collectors_certificates_come_from_the_file_or_the_environment_in_pairs() {
     assert_eq!(siem.cert_file.unwrap().to_str(), Some("/c.pem"));
     assert_eq!(siem.key_file.unwrap().to_str(), Some("/c.key"));
     assert_eq!(siem.ca_file, None);
+}
+
+/// What `audit.yaml` says of its collector, in place of the example's.
+fn with_collector(lines: &str) -> Vec<Source> {
+    let seed = "endpoint: https://siem.healthcare.example.com\n      protocol: syslog";
+    with("audit.yaml", seed, lines)
+}
+
+/// Base and token of one that HTTP reaches.
+fn reached(siem: &crate::Siem) -> (&str, Option<&str>) {
+    let (crate::SiemProtocol::Otlp(http) | crate::SiemProtocol::Hec(http, _)) = &siem.protocol
+    else {
+        panic!("{siem:?}");
+    };
+    let token = http.token.as_ref().map(crate::Secret::expose);
+    (&http.base, token)
+}
+
+#[test]
+fn otlp_and_hec_go_to_a_base_behind_which_the_protocol_has_its_path() {
+    for (protocol, endpoint, base) in [
+        ("otlp", "https://otel:4318", "https://otel:4318"),
+        ("otlp", "https://otel:4318/", "https://otel:4318"),
+        ("otlp", "https://otel/otlp/v1/logs", "https://otel/otlp"),
+        ("hec", "https://splunk:8088", "https://splunk:8088"),
+        (
+            "hec",
+            "https://splunk:8088/services/collector",
+            "https://splunk:8088",
+        ),
+        (
+            "hec",
+            "https://splunk/services/collector/event/",
+            "https://splunk",
+        ),
+    ] {
+        let sources = with_collector(&format!(
+            "endpoint: {endpoint}\n      protocol: {protocol}\n      token: ${{SIEM}}"
+        ));
+        let mut env = example_env();
+        env.vars.insert("SIEM".into(), CANARY.into());
+        assert_eq!(findings(&sources, &env), Vec::<String>::new());
+        let siem = collector(&sources, &env);
+        assert_eq!(reached(&siem), (base, Some(CANARY)), "{endpoint}");
+        assert_eq!(siem.message_bytes_max, 65_536);
+        assert!(!format!("{siem:?}").contains(CANARY));
+    }
+}
+
+#[test]
+fn an_http_collector_in_clear_is_for_development_on_loopback() {
+    let found = |endpoint: &str| {
+        let sources = with_collector(&format!("endpoint: {endpoint}\n      protocol: otlp"));
+        findings(&sources, &example_env())
+    };
+    for (endpoint, code) in [
+        ("http://127.0.0.1:4318", "unsafe_profile"),
+        ("http://otel.example.com:4318", "weak_transport"),
+        ("syslog+tls://otel.example.com", "weak_transport"),
+        ("https://user@otel.example.com", "bad_value"),
+        ("https://otel.example.com/a b", "bad_value"),
+        ("https://otel.example.com/a%2fb", "bad_value"),
+    ] {
+        let found = found(endpoint);
+        assert!(
+            found.len() == 1 && found[0].starts_with(&format!("error[{code}] audit.yaml:")),
+            "{endpoint}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn an_event_collector_without_a_token_is_warned_of_and_a_token_that_is_none_refused() {
+    let sources = with_collector("endpoint: https://splunk:8088\n      protocol: hec");
+    let found = findings(&sources, &example_env());
+    assert!(
+        found.len() == 1 && found[0].starts_with("warning[sink_credential] audit.yaml:"),
+        "{found:?}"
+    );
+    let mut env = example_env();
+    let mut named = |token: &str| {
+        env.vars.insert("SAFEGUARD_SIEM_TOKEN".into(), token.into());
+        findings(&sources, &env)
+    };
+    assert_eq!(named(CANARY), Vec::<String>::new());
+    for token in ["two words", "a\nb", "ä"] {
+        let found = named(token);
+        assert!(
+            found.len() == 1 && found[0].starts_with("error[bad_value]"),
+            "{found:?}"
+        );
+        assert!(!found[0].contains(token));
+    }
+}
+
+#[test]
+fn what_a_protocol_has_no_use_for_is_a_contradiction() {
+    for (protocol, endpoint, line) in [
+        ("syslog", "syslog+tls://siem", "token: x"),
+        ("syslog", "syslog+tls://siem", "request_bytes_max: 65536"),
+        ("otlp", "https://otel", "index: main"),
+        ("otlp", "https://otel", "acknowledge: true"),
+        ("otlp", "https://otel", "sourcetype: a"),
+        ("otlp", "https://otel", "source: a"),
+    ] {
+        let sources = with_collector(&format!(
+            "endpoint: {endpoint}\n      protocol: {protocol}\n      {line}"
+        ));
+        let found = findings(&sources, &example_env());
+        assert!(
+            found
+                .iter()
+                .any(|found| found.starts_with("error[contradiction]")),
+            "{line}: {found:?}"
+        );
+    }
 }
 
 /// The bucket of a configuration.

@@ -210,7 +210,7 @@ fn output(
     let section = Section::new(item, keys);
     match kind {
         "postgresql" => postgresql(section, env, off, report),
-        "siem" => siem::siem(section, env, report),
+        "siem" => siem::siem(section, env, off, report),
         _ => s3::s3(section, retention, env, off, report),
     }
 }

@@ -322,13 +322,11 @@ pub enum S3Lock {
     Governance,
 }
 
-/// `audit_logging.output[type: siem]`: syslog (RFC 5424) over TLS (RFC 5425).
+/// `audit_logging.output[type: siem]`: a log collector.
 #[derive(Debug)]
 pub struct Siem {
-    /// Host name or address; the certificate must be for it.
-    pub host: String,
-    /// The endpoint's, else 6514.
-    pub port: u16,
+    /// What it speaks, and where.
+    pub protocol: SiemProtocol,
     /// How an event is written, in the configuration's word.
     pub format: String,
     /// Bytes of the longest message.
@@ -339,6 +337,46 @@ pub struct Siem {
     pub cert_file: Option<PathBuf>,
     /// PEM of its key. Default: `SAFEGUARD_SIEM_KEY`.
     pub key_file: Option<PathBuf>,
+}
+
+/// What a log collector speaks.
+#[derive(Debug)]
+pub enum SiemProtocol {
+    /// Syslog (RFC 5424) over TLS (RFC 5425).
+    Syslog {
+        /// Host name or address; the certificate must be for it.
+        host: String,
+        /// The endpoint's, else 6514.
+        port: u16,
+    },
+    /// OTLP/HTTP logs.
+    Otlp(SiemHttp),
+    /// Splunk's HTTP event collector. The token may be absent in `check`, which warns of it; `run` refuses that.
+    Hec(SiemHttp, SiemHec),
+}
+
+/// A collector that is reached by HTTP.
+#[derive(Debug)]
+pub struct SiemHttp {
+    /// https, or http on loopback in development; what is before the protocol's own path, without a slash at its end.
+    pub base: String,
+    /// Its credential. Default: `SAFEGUARD_SIEM_TOKEN`.
+    pub token: Option<Secret>,
+    /// Bytes of the longest request.
+    pub request_bytes_max: usize,
+}
+
+/// How an HTTP event collector files events.
+#[derive(Debug)]
+pub struct SiemHec {
+    /// `source` of each.
+    pub source: String,
+    /// `sourcetype` of each.
+    pub sourcetype: String,
+    /// `index` of each; `None`: the token's own.
+    pub index: Option<String>,
+    /// Whether only what is indexed is believed.
+    pub acknowledge: bool,
 }
 
 /// `audit_logging.output[type: postgresql]`

@@ -81,9 +81,14 @@ impl Fetcher {
             .map_err(|_| SettingsError::Tls)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self {
+        Ok(Self::of(config))
+    }
+
+    /// With TLS that was set up elsewhere: 1.3 only, and with the server's certificate verified.
+    pub(crate) fn of(config: rustls::ClientConfig) -> Self {
+        Self {
             tls: TlsConnector::from(Arc::new(config)),
-        })
+        }
     }
 
     /// One exchange, within [`FETCH_DEADLINE`] and [`FETCHED_BYTES_MAX`].

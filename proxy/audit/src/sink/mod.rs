@@ -4,6 +4,8 @@ use std::future::Future;
 
 use crate::record::Record;
 
+pub mod collector;
+mod fitting;
 mod links;
 pub mod postgres;
 pub mod s3;
@@ -12,7 +14,7 @@ pub mod syslog;
 mod tls;
 
 pub use seal::{OpenPayloadError, open_payload};
-pub use tls::{ClientPem, Material, TlsMaterial, TlsMaterialError};
+pub use tls::{ClientPem, Material, TlsMaterial, TlsMaterialError, client_config};
 
 /// What a sink did with a batch. Every event of it is in the sink, or named as refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

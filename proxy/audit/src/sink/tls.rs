@@ -48,7 +48,7 @@ pub enum TlsMaterialError {
 ///
 /// # Errors
 /// Material that can't work.
-pub(super) fn client_config(
+pub fn client_config(
     ca_pem: &[u8],
     client_pem: Option<&ClientPem>,
 ) -> Result<ClientConfig, TlsMaterialError> {

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use safeguard_audit::sink::postgres::read::{self, ReadError};
 use safeguard_audit::sink::s3::bucket;
-use safeguard_audit::sink::syslog::Syslog;
 use safeguard_certs::ServerTls;
 use safeguard_policy::{
-    Configuration, Output, Postgresql, Remark, Severity, Siem, UpstreamPlace, codes,
+    Configuration, Output, Postgresql, Remark, Severity, Siem, SiemProtocol, UpstreamPlace, codes,
 };
 use tokio::time::timeout;
 
@@ -19,6 +18,7 @@ use crate::authn::Authenticator;
 use crate::aws::s3::S3Store;
 use crate::cli::CliError;
 use crate::cli::config::runtime;
+use crate::delivery::SiemSink;
 use crate::keysource::{Resolver, SourceError};
 use crate::tools_lock::ToolsLock;
 use crate::{clock, delivery, run, settings};
@@ -250,14 +250,14 @@ impl Found {
     }
 
     async fn siem(&mut self, output: &Siem) {
-        let sink = match Syslog::new(delivery::siem(output)) {
+        let sink = match SiemSink::of(output) {
             Ok(sink) => sink,
             Err(error) => return self.unusable(OUTPUT, error),
         };
         if let Err(error) = sink.reach().await {
             self.unreachable(
                 OUTPUT,
-                format!("{}:{}: {error}", output.host, output.port),
+                format!("{}: {error}", place_of(&output.protocol)),
                 "until it can be reached, events stay in the spool",
             );
         }
@@ -305,5 +305,13 @@ impl Found {
                 "until it can be reached, events stay in the spool",
             ),
         }
+    }
+}
+
+/// Where a collector is, as it is written.
+fn place_of(protocol: &SiemProtocol) -> String {
+    match protocol {
+        SiemProtocol::Syslog { host, port } => format!("{host}:{port}"),
+        SiemProtocol::Otlp(http) | SiemProtocol::Hec(http, _) => http.base.clone(),
     }
 }

@@ -4,12 +4,11 @@
 //! repetitions and gaps without reading the message; that is the event in the configured format, or the record's canonical JSON as it stands in the spool.
 //! No control character can begin a line of its own in any of them. What would be too long leaves out whole members and says so.
 
-use serde_json::{Map, Value};
-
 use crate::canonical::push_hex;
 use crate::catalogue::Severity;
 use crate::record::Record;
 use crate::render::EventFormat;
+use crate::sink::fitting::{fitted, shortened};
 
 /// 13, "log audit" (RFC 5424 §6.2.1).
 const FACILITY: u8 = 13;
@@ -18,9 +17,6 @@ const FACILITY_OF_ATNA: u8 = 10;
 const MSGID_OF_ATNA: &str = "DICOM+RFC3881";
 /// Longest HOSTNAME (RFC 5424 §6).
 const HOSTNAME_MAX: usize = 255;
-/// What may be left out of an event that is too long, in this order: lists that can be long. The rest names who, what, when and with which outcome.
-const SHED: [&str; 4] = ["fields", "patients", "details", "subject"];
-
 /// Appends the framed message. `false`, and nothing appended: not even the shortened event fits `bytes_max`.
 pub(super) fn push_framed(
     record: &Record,
@@ -45,8 +41,7 @@ pub(super) fn push_framed(
 fn rendered(record: &Record, format: EventFormat, bytes_max: usize) -> Option<Vec<u8>> {
     let whole = head(record, format, false);
     let room = bytes_max.checked_sub(whole.len())?;
-    let event = format.render_within(record, room);
-    (event.len() <= room).then(|| joined(whole, &event))
+    fitted(record, format, room).map(|event| joined(whole, &event))
 }
 
 /// The message, of at most `bytes_max` bytes.
@@ -64,17 +59,6 @@ fn message(record: &Record, bytes_max: usize) -> Option<Vec<u8>> {
 fn joined(mut head: Vec<u8>, event: &[u8]) -> Vec<u8> {
     head.extend_from_slice(event);
     head
-}
-
-/// The event without as many members of `SHED` as it takes; with `is_truncated`, as OCSF calls it.
-fn shortened(record: &Record, room: usize) -> Option<Vec<u8>> {
-    let mut event: Map<String, Value> = record.value().as_object()?.clone();
-    event.insert("is_truncated".to_owned(), Value::Bool(true));
-    SHED.iter().find_map(|member| {
-        event.remove(*member);
-        let bytes = serde_json::to_vec(&event).ok()?;
-        (bytes.len() <= room).then_some(bytes)
-    })
 }
 
 /// All before the event, with the space behind it.
@@ -165,6 +149,8 @@ fn level(severity: Option<&str>) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::catalogue::EventName;
     use crate::event::{
