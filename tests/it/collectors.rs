@@ -18,6 +18,9 @@ use serde_json::{Deserializer, Value, json};
 
 use crate::patients::assert_no_value;
 
+/// What fewer than forty events take, and more than one.
+const SHORT_BYTES: usize = 40_000;
+
 type Places = BTreeSet<(String, u64)>;
 
 async fn patients() -> Upstream {
@@ -163,19 +166,28 @@ async fn a_log_record_holds_the_record_as_the_spool_has_it_and_says_whose_and_ho
 }
 
 #[tokio::test]
-async fn every_format_reaches_both_kinds_of_collector() {
-    let upstream = patients().await;
+async fn a_collector_that_takes_short_requests_only_gets_everything_in_shorter_ones() {
     for speaks in Speaks::ALL {
-        for format in ["native", "ocsf", "ocsf-1.9", "fhir", "dicom", "cef"] {
-            let mut setup = Setup::new(&upstream.url());
-            let line = format!("      format: {format}\n");
-            let mut collector = Otel::of(&mut setup, speaks, &line);
-            collector.up().await;
-            let sidecar = Sidecar::start(setup).await;
-            let mut client = sidecar.client(&sign(&physician("dr.format"))).await;
+        let upstream = patients().await;
+        let mut setup = Setup::new(&upstream.url());
+        let mut collector = Otel::of(&mut setup, speaks, "");
+        collector.limit_requests(SHORT_BYTES);
+        let sidecar = Sidecar::start(setup).await;
+        let mut client = sidecar.client(&sign(&physician("dr.short"))).await;
+        for _ in 0..20 {
             client.succeed("find_patient", &json!({})).await;
-            all_arrive(&collector, &recorded(&sidecar)).await;
         }
+        collector.up().await;
+        all_arrive(&collector, &recorded(&sidecar)).await;
+        // A line is a request.
+        let text = collector.text();
+        let longest = text.lines().map(str::len).max().unwrap_or_default();
+        assert!(longest < 2 * SHORT_BYTES && text.len() > 3 * SHORT_BYTES);
+        let events = sidecar.events();
+        let aside = events
+            .iter()
+            .find(|event| event["reason"] == "event_refused");
+        assert_eq!(aside, None);
     }
 }
 

@@ -11,8 +11,15 @@ use safeguard_audit::{
     AuditKey, AuditKeys, Event, EventFormat, EventName, FieldAction, FieldTouched, Mcp, Outcome,
     Record, SpoolSettings, Subject, Trail,
 };
-use safeguard_tests::real;
-use serde_json::Value;
+use safeguard_tests::collector::Collector;
+use safeguard_tests::configuration::Setup;
+use safeguard_tests::otel::{Otel, Speaks};
+use safeguard_tests::sidecar::Sidecar;
+use safeguard_tests::tokens::{physician, sign};
+use safeguard_tests::upstream::{Upstream, structured};
+use safeguard_tests::wait::eventually;
+use safeguard_tests::{real, spool};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// What a person may be called who wants to break a format.
@@ -339,5 +346,106 @@ async fn a_parser_of_cef_reads_what_the_record_says_whatever_the_words() {
             assert_eq!(read[member].as_str(), said, "{member} of {}", lines[number]);
         }
         assert_eq!(read["externalId"], record.uid().to_string());
+    }
+}
+
+/// A real log collector, by the protocol that it is reached by.
+enum Carrier {
+    Syslog(Collector),
+    Http(Otel),
+}
+
+impl Carrier {
+    fn of(setup: &mut Setup, speaks: Option<Speaks>, format: &str) -> Self {
+        let line = format!("      format: {format}\n");
+        match speaks {
+            None => Self::Syslog(Collector::of_format(setup, format)),
+            Some(speaks) => Self::Http(Otel::of(setup, speaks, &line)),
+        }
+    }
+
+    async fn up(&mut self) {
+        match self {
+            Self::Syslog(collector) => collector.up().await,
+            Self::Http(collector) => collector.up().await,
+        }
+    }
+
+    /// The events as it has them; of what it has taken apart (JSON that came as JSON) nothing but that it is there.
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Syslog(collector) => collector.lines(),
+            Self::Http(collector) => {
+                let text = |one: &Value| one["body"]["stringValue"].as_str().map(str::to_owned);
+                let arrived = collector.arrived();
+                let lines = arrived.iter().map(|one| text(&one.record));
+                lines.map(Option::unwrap_or_default).collect()
+            }
+        }
+    }
+}
+
+/// What a collector has of a sidecar's events in a format, once it has all of them, and what they are when rendered from the spool.
+async fn carried(
+    speaks: Option<Speaks>,
+    word: &str,
+    format: EventFormat,
+) -> (Vec<String>, Vec<String>) {
+    let patients = json!({"patients": [{"patient_id": "p-1", "ssn": "123-45-6789"}]});
+    let upstream = Upstream::answering(structured(&patients)).await;
+    let mut setup = Setup::new(&upstream.url());
+    let mut carrier = Carrier::of(&mut setup, speaks, word);
+    carrier.up().await;
+    let sidecar = Sidecar::start(setup).await;
+    let mut client = sidecar.client(&sign(&physician(HOSTILE))).await;
+    client.succeed("find_patient", &json!({})).await;
+    let records: Vec<Record> = spool::records(&sidecar.setup.spool())
+        .iter()
+        .map(|bytes| Record::parse(bytes).expect("a record"))
+        .collect();
+    let lines = rendered(&records, format);
+    let has = eventually("as many events at the collector", || async {
+        let has = carrier.lines();
+        (has.len() >= lines.len()).then_some(has)
+    })
+    .await;
+    (has, lines)
+}
+
+#[tokio::test]
+async fn what_real_collectors_have_is_what_was_rendered_byte_for_byte_and_valid() {
+    for speaks in [None, Some(Speaks::Otlp)] {
+        for (word, format) in EventFormat::ALL {
+            let (has, lines) = carried(speaks, word, format).await;
+            assert_eq!(has[..lines.len()], lines, "{speaks:?} {word}");
+            // The same bytes need no second verdict.
+            if word == "native" || speaks.is_some() {
+                continue;
+            }
+            let verdicts = judged(word, &has);
+            let read = match word {
+                "dicom" => Some("user "),
+                "cef" => Some("read "),
+                _ => None,
+            };
+            match read {
+                None => assert!(verdicts.is_empty(), "{word}: {verdicts:?}"),
+                Some(read) => {
+                    assert_eq!(verdicts.len(), has.len());
+                    let mut all = verdicts.values();
+                    assert!(all.all(|verdict| verdict[0].starts_with(read)), "{word}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_collector_has_every_format_and_texts_as_they_were() {
+    for (word, format) in EventFormat::ALL {
+        let (has, lines) = carried(Some(Speaks::Hec), word, format).await;
+        if !format.media_type().ends_with("json") {
+            assert_eq!(has[..lines.len()], lines, "{word}");
+        }
     }
 }

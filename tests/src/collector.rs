@@ -11,6 +11,8 @@ use crate::configuration::Setup;
 use crate::wait::eventually;
 
 const DAEMON: &str = "/usr/sbin/rsyslogd";
+/// The longest message, of its own and of the sink.
+const MESSAGE_BYTES: usize = 65_536;
 /// The name in the client certificate that it permits.
 const PERMITTED: &str = "audit.healthcare.example.com";
 
@@ -23,11 +25,19 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// One that is not running yet, to which `setup` delivers.
+    /// One that is not running yet, to which `setup` delivers records as the spool has them.
     ///
     /// # Panics
     /// If its files can't be written.
     pub fn of(setup: &mut Setup) -> Self {
+        Self::of_format(setup, "native")
+    }
+
+    /// The same in a format, with room for each event whole.
+    ///
+    /// # Panics
+    /// If its files can't be written.
+    pub fn of_format(setup: &mut Setup, format: &str) -> Self {
         let collector = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             port: free_port(),
@@ -43,7 +53,7 @@ impl Collector {
         collector.configure();
         let (port, folder) = (collector.port, folder.display());
         setup.add_output(&format!(
-            "    - type: siem\n      endpoint: syslog+tls://localhost:{port}\n      protocol: syslog\n      format: native\n      ca_file: {folder}/ca.pem\n      cert_file: {folder}/client.pem\n      key_file: {folder}/client.key\n"
+            "    - type: siem\n      endpoint: syslog+tls://localhost:{port}\n      protocol: syslog\n      format: {format}\n      message_bytes_max: {MESSAGE_BYTES}\n      ca_file: {folder}/ca.pem\n      cert_file: {folder}/client.pem\n      key_file: {folder}/client.key\n"
         ));
         collector
     }
@@ -82,17 +92,24 @@ impl Collector {
         }
     }
 
-    /// The events that it has written, whole lines only.
+    /// The messages that it has written, whole lines only.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.path("out")).unwrap_or_default();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let lines = whole.lines().map(str::trim_start);
+        lines.map(str::to_owned).collect()
+    }
+
+    /// The events that it has written.
     ///
     /// # Panics
     /// If a line holds no event.
     #[must_use]
     pub fn events(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.path("out")).unwrap_or_default();
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole
-            .lines()
-            .map(|line| serde_json::from_str(line.trim_start()).expect("an event as JSON"))
+        self.lines()
+            .iter()
+            .map(|line| serde_json::from_str(line).expect("an event as JSON"))
             .collect()
     }
 
@@ -103,7 +120,7 @@ impl Collector {
     fn configure(&self) {
         let (folder, port) = (self.folder.path().display(), self.port);
         let text = format!(
-            r#"global(workDirectory="{folder}" maxMessageSize="64k"
+            r#"global(workDirectory="{folder}" maxMessageSize="{MESSAGE_BYTES}"
   defaultNetstreamDriver="ossl" defaultNetstreamDriverCAFile="{folder}/ca.pem"
   defaultNetstreamDriverCertFile="{folder}/server.pem" defaultNetstreamDriverKeyFile="{folder}/server.key")
 module(load="imtcp" streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="x509/name"

@@ -18,6 +18,9 @@ pub const TOKEN: &str = "canary-token-of-the-collector-of-the-tests";
 /// The name in the sink's client certificate.
 const CLIENT: &str = "audit.healthcare.example.com";
 
+/// The longest request, its own default.
+const REQUEST_BYTES: usize = 20 * 1024 * 1024;
+
 /// What it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaks {
@@ -45,6 +48,7 @@ pub struct Otel {
     folder: TempDir,
     speaks: Speaks,
     port: u16,
+    request_bytes_max: usize,
     daemon: Option<Child>,
 }
 
@@ -69,6 +73,7 @@ impl Otel {
             folder: tempfile::tempdir().expect("a temporary folder"),
             speaks,
             port: free_port(),
+            request_bytes_max: REQUEST_BYTES,
             daemon: None,
         };
         collector.certify(&setup.authority);
@@ -87,6 +92,12 @@ impl Otel {
         ));
         setup.set("SAFEGUARD_SIEM_TOKEN", TOKEN);
         collector
+    }
+
+    /// Lets it take requests of at most so many bytes from its next start on.
+    pub fn limit_requests(&mut self, bytes: usize) {
+        self.request_bytes_max = bytes;
+        self.configure();
     }
 
     /// Gives it and the sink certificates of an authority, for its next start and the sink's next connection.
@@ -196,8 +207,9 @@ impl Otel {
 
     fn configure(&self) {
         let (folder, port) = (self.folder.path().display(), self.port);
+        let bytes = self.request_bytes_max;
         let server = format!(
-            "endpoint: 127.0.0.1:{port}, auth: {{ authenticator: bearertokenauth }}, tls: {{ cert_file: {folder}/server.pem, key_file: {folder}/server.key, client_ca_file: {folder}/client-ca.pem, min_version: '1.3' }}"
+            "endpoint: 127.0.0.1:{port}, max_request_body_size: {bytes}, auth: {{ authenticator: bearertokenauth }}, tls: {{ cert_file: {folder}/server.pem, key_file: {folder}/server.key, client_ca_file: {folder}/client-ca.pem, min_version: '1.3' }}"
         );
         let (scheme, name, receiver) = match self.speaks {
             Speaks::Otlp => (

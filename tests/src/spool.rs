@@ -37,17 +37,22 @@ pub fn frames(segment: &Path) -> Vec<Vec<u8>> {
     frames
 }
 
-/// All events of the spool, in their order.
+/// The bytes of all records of the spool, in their order.
 #[must_use]
-pub fn events(spool: &Path) -> Vec<Value> {
+pub fn records(spool: &Path) -> Vec<Vec<u8>> {
     let frames = segments(spool)
         .into_iter()
         .flat_map(|segment| frames(&segment));
     frames
-        .map(|frame| {
-            serde_json::from_slice(&frame[BEFORE..frame.len() - BEHIND]).expect("a record is JSON")
-        })
+        .map(|frame| frame[BEFORE..frame.len() - BEHIND].to_vec())
         .collect()
+}
+
+/// All events of the spool, in their order.
+#[must_use]
+pub fn events(spool: &Path) -> Vec<Value> {
+    let event = |bytes: Vec<u8>| serde_json::from_slice(&bytes).expect("a record is JSON");
+    records(spool).into_iter().map(event).collect()
 }
 
 /// The names of the events, in their order.

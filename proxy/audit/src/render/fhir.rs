@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::codes::{self, Atna, Subtype};
 use super::dicom::outcome_indicator;
 use super::facts::{Facts, Operation, Shed, sentence};
+use super::sorted;
 use crate::catalogue::EventName;
 use crate::event::Outcome;
 
@@ -52,7 +53,7 @@ pub(super) fn render(facts: &Facts<'_>, shed: Shed) -> Vec<u8> {
             );
         }
     }
-    serde_json::to_vec(&event).unwrap_or_default()
+    sorted(event)
 }
 
 fn coding(system: &str, code: &str, display: &str) -> Value {

@@ -15,6 +15,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use serde_json::Value;
+
 use crate::record::Record;
 
 /// A format of audit events.
@@ -33,6 +35,13 @@ pub enum EventFormat {
     Dicom,
     /// ArcSight's Common Event Format, one line.
     Cef,
+}
+
+/// JSON with the members of every object in order, whether or not this build's serde_json keeps the order in which they were put in
+/// (a dependency of the binary has it do so): the same event is the same bytes everywhere, and those are what a fingerprint covers.
+fn sorted(mut event: Value) -> Vec<u8> {
+    event.sort_all_objects();
+    serde_json::to_vec(&event).unwrap_or_default()
 }
 
 impl EventFormat {

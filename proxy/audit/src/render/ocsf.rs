@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::codes::{self, Ocsf};
 use super::facts::{Facts, Shed, sentence};
+use super::sorted;
 use crate::catalogue::{EventName, Severity};
 use crate::event::Outcome;
 use crate::keys::hex;
@@ -55,7 +56,7 @@ pub(super) fn render(facts: &Facts<'_>, shed: Shed, version: Version) -> Vec<u8>
     if modern {
         attest(&mut event, facts);
     }
-    serde_json::to_vec(&event).unwrap_or_default()
+    sorted(Value::Object(event))
 }
 
 fn classify(event: &mut Map<String, Value>, facts: &Facts<'_>, code: Ocsf) {
@@ -340,8 +341,7 @@ fn attest(event: &mut Map<String, Value>, facts: &Facts<'_>) {
     let name = "attestation_list".to_owned();
     event.insert(name.clone(), list(json!({ "uid": uid })));
     // Texts and integers alone, members in order: serde_json's bytes are RFC 8785's.
-    let canonical = serde_json::to_vec(event).unwrap_or_default();
-    let value = hex(&Sha256::digest(canonical));
+    let value = hex(&Sha256::digest(sorted(Value::Object(event.clone()))));
     let fingerprint =
         json!({ "algorithm_id": 3, "encoding_id": 1, "serialization_id": 2, "value": value });
     event.insert(
