@@ -91,21 +91,38 @@ fn build(
     let state = settings::state(root, audit.as_ref().map(|a| &a.spool), report);
     let key_sources = settings::key_sources(root, env, report);
     let keys = settings::keys(root, report);
+    let mut directories: Vec<(&'static str, &std::path::Path)> = [
+        audit
+            .as_ref()
+            .map(|a| ("audit_logging.spool.directory", &*a.spool.directory)),
+        state.as_ref().map(|s| ("state.directory", &*s.directory)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if let Some(mfa) = authentication.as_ref().map(|a| &a.mfa)
+        && let Some(enrolment) = &mfa.enrolment
+    {
+        let around = settings::enrolment::Around {
+            directories: &directories,
+            webauthn: mfa.providers.contains(&settings::MfaProvider::Webauthn),
+            certificates: tls.as_ref().is_none_or(|tls| tls.mutual_tls.required),
+            shared: session_store.as_ref().is_some_and(Option::is_some),
+            listen: listen.as_ref(),
+        };
+        settings::enrolment::judge(root, enrolment, &around, report);
+        directories.push((
+            "authentication.mfa.enrolment.directory",
+            &*enrolment.directory,
+        ));
+    }
     let around = compile::Around {
         second_factor: authentication.as_ref().is_none_or(|a| a.mfa.required),
         clock_skew: authentication
             .as_ref()
             .map_or(0, |a| a.clock_skew.as_secs()),
         mutual_tls: tls.as_ref().map(|t| &t.mutual_tls),
-        directories: [
-            audit
-                .as_ref()
-                .map(|a| ("audit_logging.spool.directory", &*a.spool.directory)),
-            state.as_ref().map(|s| ("state.directory", &*s.directory)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
+        directories,
     };
     let policy = compile::policy(root, &around, &mut off, report);
     off.judge(profile, listen.as_ref(), report);

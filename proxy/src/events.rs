@@ -93,6 +93,40 @@ impl Recorder {
         self.login_refused(EventName::MfaChallenge, login, reason);
     }
 
+    /// A second factor was judged on the page: a proof passes the challenge, anything else is a failed login.
+    pub fn second_factor(
+        &self,
+        login: &Login<'_>,
+        outcome: Outcome,
+        reason: &'static str,
+        method: Option<&'static str>,
+    ) {
+        let name = match outcome {
+            Outcome::Success => EventName::MfaChallenge,
+            _ => EventName::FailedLoginAttempt,
+        };
+        let mut event = Event::new(name, outcome).reason(reason);
+        self.about_connection(&mut event, login.connection, login.reference);
+        let mut about = subject(login.who, login.name, None);
+        about.second_factor.extend(method.map(Into::into));
+        event.subject = Some(about);
+        self.send(event);
+    }
+
+    /// Somebody enrolled a second factor: issuer and subject, and its kind.
+    pub fn factor_enrolled(&self, (iss, sub): (&str, &str), source: IpAddr, kind: &'static str) {
+        let mut event = Event::new(EventName::ConfigurationChange, Outcome::Success)
+            .reason("second_factor_enrolled")
+            .detail("kind", kind);
+        event.source = Some(source);
+        event.subject = Some(Subject {
+            sub: sub.into(),
+            iss: iss.into(),
+            ..Subject::default()
+        });
+        self.send(event);
+    }
+
     /// A valid token whose session has ended.
     pub fn session_refused(&self, login: &Login<'_>, reason: &'static str) {
         self.login_refused(EventName::FailedLoginAttempt, login, reason);

@@ -22,6 +22,7 @@ pub mod downstream;
 pub mod era;
 pub mod events;
 pub mod exchange;
+pub mod factor;
 pub mod gate;
 pub mod identity_events;
 pub mod keysource;

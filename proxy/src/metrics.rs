@@ -174,7 +174,7 @@ impl Metrics {
 
 /// The closed set of method labels.
 pub fn method_label(method: &str) -> &'static str {
-    const METHODS: [&str; 17] = [
+    const METHODS: [&str; 20] = [
         "initialize",
         "ping",
         "tools/list",
@@ -192,6 +192,9 @@ pub fn method_label(method: &str) -> &'static str {
         "/auth/token",
         "/auth/logout",
         "/auth/backchannel-logout",
+        "/auth/factor",
+        "/auth/factor.js",
+        "/auth/factor.css",
     ];
     let ruled = RULED_METHODS.iter().flat_map(|ruled| {
         let also = ruled.also.iter().copied();

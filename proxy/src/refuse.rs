@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use uuid::Uuid;
 
 use crate::auth::problem::Problem;
+use crate::exchange::Way;
 use crate::rewrite::RewriteError;
 use crate::rewrite::rounds::UNKNOWN_STATE;
 use crate::upstream::UpstreamError;
@@ -32,6 +33,8 @@ pub enum Refusal {
         /// The nonce.
         nonce: String,
     },
+    /// A second factor is asked for, which the person can prove on a page here.
+    SecondFactor(Way),
     /// `Origin` or `Host` is none of ours.
     ForeignOrigin,
     /// Nothing is served at this path.
@@ -95,6 +98,8 @@ mod code {
     pub(super) const INVALID_PARAMS: i32 = -32602;
     pub(super) const HEADER_MISMATCH: i32 = -32020;
     pub(super) const UNSUPPORTED_REVISION: i32 = -32022;
+    /// MCP 2025-11-25, URL Elicitation Required Error.
+    pub(super) const ELICITATION: i32 = -32042;
     pub(super) const DENIED: i32 = -32050;
     pub(super) const INTEGRITY: i32 = -32051;
     pub(super) const VAULT: i32 = -32052;
@@ -140,6 +145,21 @@ impl Refusal {
                 "unauthorized",
                 "authentication is required",
             ),
+            // In the words of a client that opens pages it is no refusal of HTTP's, which it would meet with another login.
+            Self::SecondFactor(way) => match way.opens_pages {
+                true => row(
+                    S::OK,
+                    Some(code::ELICITATION),
+                    "unauthorized",
+                    "a second factor is needed: open the page, then try again",
+                ),
+                false => row(
+                    S::UNAUTHORIZED,
+                    None,
+                    "unauthorized",
+                    "a second factor is needed",
+                ),
+            },
             Self::ForeignOrigin => row(
                 S::FORBIDDEN,
                 None,
@@ -341,6 +361,15 @@ impl Refusal {
             data.extend_from_slice(br#"],"requested":"#);
             safeguard_wire::json::quote_into(requested, &mut data);
         }
+        if let Self::SecondFactor(way) = self {
+            data.extend_from_slice(br#","elicitations":[{"mode":"url","elicitationId":"#);
+            safeguard_wire::json::quote_into(&way.id, &mut data);
+            data.extend_from_slice(br#","url":"#);
+            safeguard_wire::json::quote_into(&way.url, &mut data);
+            data.extend_from_slice(br#","message":"#);
+            safeguard_wire::json::quote_into(way.message(), &mut data);
+            data.extend_from_slice(b"}]");
+        }
         error(id, row.code.unwrap_or(code::DENIED), row.message, &data)
     }
 
@@ -348,6 +377,9 @@ impl Refusal {
         match self {
             Self::Unauthorized(challenge) => {
                 headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+            }
+            Self::SecondFactor(way) if !way.opens_pages => {
+                headers.insert(header::WWW_AUTHENTICATE, way.challenge.clone());
             }
             Self::NonceWanted { challenge, nonce } => {
                 headers.insert(header::WWW_AUTHENTICATE, challenge.clone());

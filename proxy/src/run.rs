@@ -30,6 +30,7 @@ use crate::clock;
 use crate::control::Control;
 use crate::delivery::{self, Deliveries};
 use crate::events::Recorder;
+use crate::factor::Factors;
 use crate::keysource::{self, Resolver, Rings, Unresolved};
 use crate::listener::{self, ACCOUNT_CONNECTIONS_MAX, Door, Entrance, ListenerLimits};
 use crate::live::Live;
@@ -92,6 +93,9 @@ pub enum StartError {
     /// The directory of the patients' keys does not serve.
     #[error("phi.patient_keys.directory: {0}")]
     PatientKeys(#[from] crate::patients::StoreError),
+    /// The directory of second factors does not serve.
+    #[error("authentication.mfa.enrolment.directory: {0}")]
+    Factors(#[from] crate::factor::store::StoreError),
     /// The control socket can't be opened.
     #[error(transparent)]
     Control(#[from] crate::control::BindError),
@@ -297,6 +301,11 @@ fn build(
     let authenticator = Arc::new(authenticator);
     let (sessions, families) = sessions(&configuration, &authenticator)?;
     let auth = Auth::new(settings::tokens(&configuration), families);
+    let factors = match settings::factors(&configuration) {
+        None => None,
+        Some((settings, Some(seal))) => Some(Factors::open(settings, seal)?),
+        Some((_, None)) => return Err(SettingsError::Missing("keys.audit").into()),
+    };
     let live = settings::live_or_waiting(configuration, awaited)?;
     if let Some(patients) = &live.patients {
         patients.store().prepare()?;
@@ -313,6 +322,7 @@ fn build(
         authenticator,
         auth,
         bursts: crate::bursts::Bursts::default(),
+        factors,
         sessions: Arc::new(sessions),
         mcp_sessions: McpSessions::new(McpLimits {
             sessions_max: settings::MCP_SESSIONS_MAX,
@@ -462,6 +472,9 @@ async fn sweep(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
         let ended = sidecar.sessions.sweep(clock::now_unix()).await;
         sidecar.recorder.session_events(&ended, None);
         sidecar.auth.families.sweep(clock::now_unix());
+        if let Some(factors) = &sidecar.factors {
+            factors.sweep(std::time::Instant::now());
+        }
         sidecar.mcp_sessions.sweep();
         sidecar.tasks.sweep();
         sidecar.upstream.sweep();

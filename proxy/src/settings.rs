@@ -30,6 +30,9 @@ use crate::authn::{
     IntrospectionSettings, KeycloakSettings, LocalSettings, PreviousSecret, SecondFactorSettings,
     Secret, StepUp,
 };
+use crate::factor::FactorSettings;
+use crate::factor::key::Site;
+use crate::factor::seal::Seal;
 use crate::gate::{Face, without_default_port};
 use crate::identity_events;
 use crate::keysource::Unresolved;
@@ -296,6 +299,30 @@ pub fn session_seal(configuration: &Configuration) -> SessionSeal {
     let keys = configuration.keys.audit.iter();
     let known = keys.filter_map(|key| key.key.as_ref());
     SessionSeal::derive(known.map(|key| key.expose().as_slice()))
+}
+
+/// What second factors of our own need, with what seals them; none where the configuration has none.
+pub fn factors(configuration: &Configuration) -> Option<(FactorSettings, Option<Seal>)> {
+    let mfa = &configuration.authentication.mfa;
+    let enrolment = mfa.enrolment.as_ref().filter(|_| mfa.required)?;
+    let settings = FactorSettings {
+        directory: enrolment.directory.clone(),
+        site: Site {
+            origin: enrolment.origin.clone(),
+            host: enrolment.host.clone(),
+        },
+        totp: mfa.providers.contains(&MfaProvider::Totp),
+        webauthn: mfa.providers.contains(&MfaProvider::Webauthn),
+        session: configuration.sessions.absolute,
+    };
+    let keys = configuration.keys.audit.iter();
+    let known = keys.filter_map(|key| Some((&*key.id, key.key.as_ref()?.expose())));
+    let mut known = known.peekable();
+    let seal = match known.peek() {
+        Some(_) => Seal::derive(known),
+        None => None,
+    };
+    Some((settings, seal))
 }
 
 /// The limits of login sessions.

@@ -28,6 +28,7 @@ use crate::downstream::Downstream;
 use crate::events::Recorder;
 use crate::exchange::asked::Call;
 use crate::exchange::{self, Known};
+use crate::factor::Factors;
 use crate::gate;
 use crate::listener::{Connection, Door};
 use crate::live::Live;
@@ -83,6 +84,8 @@ pub struct Sidecar {
     pub auth: Auth,
     /// Failed logins, counted.
     pub bursts: crate::bursts::Bursts,
+    /// Second factors that are verified here; none where only tokens prove them.
+    pub factors: Option<Factors>,
     /// Login sessions.
     pub sessions: Arc<SessionTable>,
     /// MCP sessions and the calls that wait for an answer in them.

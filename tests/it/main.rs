@@ -17,6 +17,7 @@ mod discovery;
 mod doctor;
 mod drain;
 mod edge;
+mod factor;
 mod formats;
 mod framing;
 mod http2;

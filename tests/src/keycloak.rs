@@ -113,8 +113,8 @@ pub async fn rotate_keys() {
 
 /// The code of RFC 6238 (SHA-1, 6 digits) at a time in seconds since the epoch.
 #[must_use]
-pub fn one_time_code(secret: &str, at: i64) -> String {
-    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("a key of any length");
+pub fn one_time_code(secret: impl AsRef<[u8]>, at: i64) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_ref()).expect("a key of any length");
     mac.update(&(at / STEP).to_be_bytes());
     let digest = mac.finalize().into_bytes();
     let offset = usize::from(digest[19] & 0x0f);

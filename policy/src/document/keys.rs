@@ -308,6 +308,25 @@ pub(crate) static MFA: &[Key] = &[
         Shape::Text,
         "a scope that makes the provider ask for it, told to every client; default none",
     ),
+    key(
+        "enrolment",
+        Shape::Map(ENROLMENT),
+        "the sidecar enrols and verifies second factors itself, on a page at /auth/factor; default: only what a token says proves one",
+    ),
+];
+
+pub(crate) static ENROLMENT: &[Key] = &[
+    key(
+        "directory",
+        Shape::Text,
+        "an absolute path; created 0700; one sealed file a person; kept and backed up as the audit log is; not with sessions.store, for proofs are this process's",
+    )
+    .required(),
+    key(
+        "url",
+        Shape::Text,
+        "the origin at which people's browsers reach /auth/factor; default the host of listen.public_url, at listen.account's port where there is one",
+    ),
 ];
 
 pub(crate) static KEYCLOAK: &[Key] = &[

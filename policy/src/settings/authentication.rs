@@ -26,12 +26,7 @@ pub(crate) fn authentication(
 ) -> Option<Authentication> {
     let section = root.section("authentication");
     let jwt = jwt(section, root.section("keycloak").is_written(), report);
-    let mfa = mfa(
-        section.section("mfa"),
-        root.section("keycloak"),
-        off,
-        report,
-    );
+    let mfa = mfa(root, off, report);
     let bound_tokens = bound_tokens(section.section("bound_tokens"), off);
     Some(Authentication {
         jwt: jwt?,
@@ -160,12 +155,9 @@ fn previous(jwt: Section<'_>, report: &mut Report<'_>) -> PreviousSecret {
     })
 }
 
-fn mfa(
-    mfa: Section<'_>,
-    keycloak: Section<'_>,
-    off: &mut SwitchedOff,
-    report: &mut Report<'_>,
-) -> Mfa {
+fn mfa(root: Section<'_>, off: &mut SwitchedOff, report: &mut Report<'_>) -> Mfa {
+    let mfa = root.section("authentication").section("mfa");
+    let keycloak = root.section("keycloak");
     let by_provider = keycloak.is_written() && keycloak.flag("require_mfa");
     let required = mfa.flag("enabled") || by_provider;
     if !required {
@@ -203,6 +195,7 @@ fn mfa(
         providers,
         acr,
         scope: scope(mfa, report),
+        enrolment: super::enrolment::read(root, required, report),
     }
 }
 

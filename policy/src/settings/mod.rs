@@ -5,6 +5,7 @@
 
 mod audit;
 mod authentication;
+pub(crate) mod enrolment;
 mod key_sources;
 mod keys;
 mod transport;

@@ -159,6 +159,19 @@ pub struct Mfa {
     pub acr: Vec<String>,
     /// The scope by which the provider is made to ask for it (RFC 6749 §3.3: one token, no spaces).
     pub scope: Option<String>,
+    /// Where the sidecar enrols and verifies them itself.
+    pub enrolment: Option<Enrolment>,
+}
+
+/// `authentication.mfa.enrolment`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolment {
+    /// Where the enrolments are.
+    pub directory: PathBuf,
+    /// The origin of the page: scheme, host and, where it is not the scheme's own, port. No slash at its end.
+    pub origin: String,
+    /// The host of the origin: what passkeys are bound to (WebAuthn level 3, §5.1.2: the RP ID).
+    pub host: String,
 }
 
 /// A kind of second factor.

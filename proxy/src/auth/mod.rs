@@ -7,6 +7,7 @@
 
 mod backchannel;
 mod desk;
+pub mod factor;
 pub mod form;
 mod logout;
 pub mod problem;
@@ -32,6 +33,8 @@ pub use token::TokenSettings;
 
 /// The body of a request to an endpoint here, in bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Where people prove and enrol second factors.
+pub const FACTOR_PATH: &str = "/auth/factor";
 
 /// What is served below `/auth/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,12 @@ pub enum Endpoint {
     Logout,
     /// `/auth/backchannel-logout`: the identity provider ends a login session.
     BackchannelLogout,
+    /// `/auth/factor`: a person proves a second factor, or enrols one.
+    Factor,
+    /// The script of that page.
+    FactorScript,
+    /// Its looks.
+    FactorStyle,
 }
 
 /// Which pages may ask, and read what is answered.
@@ -82,6 +91,27 @@ const ROWS: &[Row] = &[
         endpoint: Endpoint::BackchannelLogout,
         path: "/auth/backchannel-logout",
         methods: &[Method::POST],
+        pages: Pages::Nobody,
+        account: true,
+    },
+    Row {
+        endpoint: Endpoint::Factor,
+        path: FACTOR_PATH,
+        methods: &[Method::GET, Method::POST],
+        pages: Pages::Nobody,
+        account: true,
+    },
+    Row {
+        endpoint: Endpoint::FactorScript,
+        path: factor::SCRIPT_PATH,
+        methods: &[Method::GET],
+        pages: Pages::Nobody,
+        account: true,
+    },
+    Row {
+        endpoint: Endpoint::FactorStyle,
+        path: factor::STYLE_PATH,
+        methods: &[Method::GET],
         pages: Pages::Nobody,
         account: true,
     },
@@ -157,6 +187,9 @@ pub async fn serve(
         Endpoint::Token => token::answer(exchange, http, &asked).await?,
         Endpoint::Logout => logout::answer(exchange, http, &asked).await?,
         Endpoint::BackchannelLogout => backchannel::answer(exchange, http, &asked).await?,
+        Endpoint::Factor => factor::answer(exchange, http, &asked).await?,
+        Endpoint::FactorScript => factor::script(exchange)?,
+        Endpoint::FactorStyle => factor::style(exchange)?,
     };
     not_stored(&mut reply.headers);
     Downstream::new(http).reply(reply).await

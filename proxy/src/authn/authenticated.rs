@@ -44,6 +44,7 @@ pub struct Authenticated {
     pub(in crate::authn) is_service: bool,
     pub(in crate::authn) token_digest: [u8; 32],
     pub(in crate::authn) second_factor: Option<Vec<String>>,
+    pub(in crate::authn) proved_at: Option<i64>,
 }
 
 impl Authenticated {
@@ -87,7 +88,7 @@ impl Authenticated {
         self.acr.as_deref()
     }
 
-    /// When the person authenticated: `auth_time`. What `step_up.max_age` is measured from.
+    /// When the person authenticated: `auth_time`.
     pub fn authenticated_at(&self) -> Option<i64> {
         self.auth_time
     }
@@ -154,6 +155,47 @@ impl Authenticated {
         self.second_factor.as_deref()
     }
 
+    /// When the person last proved who they are: `auth_time`, or a second factor proved to this sidecar since. What
+    /// `step_up.max_age` is measured from; a session's limits are not.
+    pub fn last_proved_at(&self) -> Option<i64> {
+        self.proved_at.max(self.auth_time)
+    }
+
+    /// The same principal, with a second factor that it proved to this sidecar: a method of RFC 8176, and Unix seconds.
+    pub(crate) fn proved_here(&self, method: &'static str, at: i64) -> Self {
+        let with = |methods: &[String]| {
+            let mut methods = methods.to_vec();
+            if !methods.iter().any(|known| known == method) {
+                methods.push(method.to_owned());
+            }
+            methods
+        };
+        Self {
+            kind: self.kind,
+            issuer: self.issuer.clone(),
+            subject: self.subject.clone(),
+            roles: self.roles.clone(),
+            claims: self.claims.clone(),
+            purpose: self.purpose.clone(),
+            amr: with(&self.amr),
+            acr: self.acr.clone(),
+            auth_time: self.auth_time,
+            expires_at: self.expires_at,
+            not_before: self.not_before,
+            issued_at: self.issued_at,
+            sid: self.sid.clone(),
+            login_issuer: self.login_issuer.clone(),
+            jti: self.jti.clone(),
+            azp: self.azp.clone(),
+            certificate: self.certificate,
+            key: self.key,
+            is_service: self.is_service,
+            token_digest: self.token_digest,
+            second_factor: Some(with(self.second_factor.as_deref().unwrap_or_default())),
+            proved_at: Some(at),
+        }
+    }
+
     /// SHA-256 of the token: names a login that has neither `sid` nor `jti`.
     pub fn token_digest(&self) -> &[u8; 32] {
         &self.token_digest
@@ -198,6 +240,7 @@ impl Authenticated {
             is_service: false,
             token_digest: [7; 32],
             second_factor: None,
+            proved_at: None,
         }
     }
 

@@ -82,7 +82,7 @@ impl Challenges {
             return (StatusCode::SERVICE_UNAVAILABLE, None);
         }
         let challenge = match error {
-            AuthnError::SecondFactorMissing(_) => self.step_up(step_up),
+            AuthnError::SecondFactorMissing(_) => self.step_up(step_up, None),
             AuthnError::Proof(error) => self.invalid_proof(*error),
             other => self.invalid_token(&other.to_string()),
         };
@@ -125,15 +125,21 @@ impl Challenges {
         ])
     }
 
-    /// 401: no or an old second factor (RFC 9470 §3).
-    pub fn step_up(&self, step_up: &StepUp) -> HeaderValue {
+    /// 401: no or an old second factor (RFC 9470 §3); `page` is where a person can prove one (`error_uri`, RFC 6750 §3).
+    pub fn step_up(&self, step_up: &StepUp, page: Option<&str>) -> HeaderValue {
         let max_age = step_up.max_age.map(|age| age.to_string());
         self.bearer(&[
             ("error", "insufficient_user_authentication"),
             (
                 "error_description",
-                "a fresh login with a second factor is needed",
+                match page {
+                    Some(_) => {
+                        "a second factor is needed: open error_uri in a browser, then try again"
+                    }
+                    None => "a fresh login with a second factor is needed",
+                },
             ),
+            ("error_uri", page.unwrap_or_default()),
             ("acr_values", &step_up.acr_values.join(" ")),
             ("max_age", max_age.as_deref().unwrap_or_default()),
             ("scope", &self.scopes.join(" ")),
@@ -219,7 +225,7 @@ mod tests {
             acr_values: vec!["mfa".to_owned(), "gold\"\r\nx: y".to_owned()],
             max_age: Some(300),
         };
-        let text = challenges().step_up(&step_up);
+        let text = challenges().step_up(&step_up, None);
         let text = text.to_str().unwrap();
         assert!(text.contains("error=\"insufficient_user_authentication\""));
         assert!(text.contains("acr_values=\"mfa goldx: y\""));

@@ -193,6 +193,7 @@ impl<'p> Claims<'p> {
             certificate: confirmation.certificate,
             key: confirmation.key,
             token_digest: [0; 32],
+            proved_at: None,
         })
     }
 

@@ -61,6 +61,7 @@ impl Authenticated {
             is_service: flag("service")?,
             token_digest: [0; 32],
             second_factor: words("second_factor"),
+            proved_at: None,
         })
     }
 }

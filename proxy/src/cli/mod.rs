@@ -16,6 +16,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod explain;
+mod factor;
 mod integrity;
 mod key_file;
 mod keys;
@@ -116,6 +117,9 @@ enum Work {
     /// Show the login sessions of a running sidecar, or end some
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
+    /// Second factors that a running sidecar verifies itself: invite somebody to enrol one, show or remove enrolments
+    #[command(subcommand)]
+    Factor(factor::FactorCommand),
     /// Change how much a running sidecar logs
     LogLevel(control::LogLevelArgs),
     /// Is the sidecar of this configuration ready? A probe for an image without a shell
@@ -208,6 +212,7 @@ fn dispatch(work: Work, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Ex
         Work::Doctor(arguments) => doctor::doctor(&arguments, terminal),
         Work::Drain(arguments) => control::drain(&arguments, terminal),
         Work::Sessions(command) => sessions::run(&command, terminal),
+        Work::Factor(command) => factor::run(&command, terminal),
         Work::LogLevel(arguments) => control::log_level(&arguments, terminal),
         Work::Selfcheck(arguments) => selfcheck::selfcheck(&arguments, terminal),
         Work::Completions(arguments) => shell::completions(&arguments, terminal),

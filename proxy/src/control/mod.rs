@@ -5,6 +5,7 @@
 //! it makes is an event.
 
 mod client;
+mod factors;
 mod server;
 mod sessions;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 pub use client::{ClientError, ask, ask_for_text, ask_until_the_end};
+pub use factors::Whose;
 pub use server::{BindError, Control};
 pub use sessions::{LISTED_MAX, Which};
 
@@ -54,6 +56,23 @@ pub enum Request {
     EndSessions {
         /// Whose.
         which: Which,
+    },
+    /// Open an invitation to enrol a second factor; answered with the link.
+    InviteFactor {
+        /// Whose.
+        whose: Whose,
+        /// How long it serves.
+        valid_seconds: u32,
+    },
+    /// Show who enrolled what.
+    ListFactors {
+        /// This subject's alone.
+        subject: Option<String>,
+    },
+    /// Take away all that somebody enrolled.
+    RemoveFactors {
+        /// Whose.
+        whose: Whose,
     },
     /// Destroy a patient's key; answered with the signed receipt once both are durable.
     Shred {

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{
-    ACCESS_DEADLINE, Answer, CONNECTIONS_MAX, LINE_BYTES_MAX, LINE_DEADLINE, Request, sessions,
-    socket_in,
+    ACCESS_DEADLINE, Answer, CONNECTIONS_MAX, LINE_BYTES_MAX, LINE_DEADLINE, Request, factors,
+    sessions, socket_in,
 };
 use crate::cli::process;
 use crate::patients::shred::{Wish, shred};
@@ -172,6 +172,12 @@ async fn perform(request: Request, uid: u32, sidecar: &Sidecar) -> Answer {
         Request::Access { query, records } => access(query, records, uid, sidecar).await,
         Request::ListSessions {} => sessions::list(sidecar, subject(uid)).await,
         Request::EndSessions { which } => sessions::end(sidecar, &which, subject(uid)).await,
+        Request::InviteFactor {
+            whose,
+            valid_seconds,
+        } => factors::invite(sidecar, &whose, valid_seconds, subject(uid)).await,
+        Request::ListFactors { subject: only } => factors::list(sidecar, only, subject(uid)).await,
+        Request::RemoveFactors { whose } => factors::remove(sidecar, &whose, subject(uid)).await,
         Request::Shred { patient, reason } => {
             let wish = Wish {
                 patient: patient.0,
@@ -247,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_one_of_six_and_nothing_more() {
+    fn a_request_is_one_of_the_table_and_nothing_more() {
         let read = |text: &str| serde_json::from_str::<Request>(text).ok();
         assert_eq!(read(r#"{"command":"drain"}"#), Some(Request::Drain {}));
         let level = Request::LogLevel {

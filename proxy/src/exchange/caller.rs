@@ -51,7 +51,7 @@ impl Caller {
                 .map_or(&[], |peer| peer.dns_names.as_slice()),
             service: who.is_service(),
             second_factor: who.second_factor().is_some(),
-            authenticated_at: who.authenticated_at(),
+            authenticated_at: who.last_proved_at(),
             acr: who.acr(),
         }
     }
@@ -95,7 +95,17 @@ impl Exchange<'_> {
             }
             Err(error) => Err(error),
         };
-        let authenticated = judged.map_err(|error| self.not_authenticated(&error, name))?;
+        let judged = self.with_own_factor(judged, peer.as_deref());
+        let authenticated = judged.map_err(|error| {
+            let refusal = self.not_authenticated(&error, name);
+            match error {
+                AuthnError::SecondFactorMissing(who) => {
+                    let asked = self.live.second_factor.clone();
+                    self.with_way(refusal, &asked, &who, peer.as_deref())
+                }
+                _ => refusal,
+            }
+        })?;
         sidecar
             .metrics
             .authentications_total

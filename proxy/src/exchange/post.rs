@@ -13,6 +13,7 @@ use safeguard_wire::jsonrpc::{InvalidMessage, Message};
 
 use super::asked::{Call, arguments_of, method_name};
 use super::batch::is_batch;
+use super::factor::cured_here;
 use super::methods::{SUBSCRIBE, UNSUBSCRIBE};
 use super::modern::Headers;
 use super::{Asked, Bound, Caller, Exchange, Known};
@@ -52,7 +53,10 @@ impl Exchange<'_> {
         }
         let headers = &http.req_header().headers;
         self.revision = headers.get(&gate::PROTOCOL_VERSION).cloned();
-        let caller = self.caller(headers).await?;
+        let caller = match self.caller(headers).await {
+            Err(Refusal::SecondFactor(way)) => return Err(self.shown_the_way(http, way).await),
+            judged => judged?,
+        };
         gate::media_type(headers)?;
         let claim = era::claim(headers, self.spoken())?;
         // The modern revision has no sessions: an id that comes all the same is nobody's.
@@ -65,6 +69,7 @@ impl Exchange<'_> {
         let body = Downstream::new(http)
             .body(limits.body_bytes_max, limits.body)
             .await?;
+        self.note_pages(session.as_ref(), &body);
         if is_batch(&body) {
             return self.batch(http, &caller, body, session, up).await;
         }
@@ -378,7 +383,18 @@ impl Exchange<'_> {
                     acr_values: step_up.acr.iter().cloned().collect(),
                     max_age: step_up.max_age,
                 };
-                Refusal::Unauthorized(self.live.challenges.step_up(&asked))
+                let challenge = self.live.challenges.step_up(&asked, None);
+                let refusal = Refusal::Unauthorized(challenge);
+                if !cured_here(denial.reason, step_up, caller) {
+                    return refusal;
+                }
+                let (who, peer) = (&caller.authenticated, caller.peer.as_deref());
+                match self.with_way(refusal, &asked, who, peer) {
+                    Refusal::SecondFactor(way) => {
+                        Refusal::SecondFactor(way.for_a(self.opens_pages))
+                    }
+                    refusal => refusal,
+                }
             }
             None => Refusal::Denied,
         }

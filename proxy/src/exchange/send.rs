@@ -161,10 +161,15 @@ impl Exchange<'_> {
             return Ok(None);
         }
         match self.sidecar.mcp_sessions.open(id, caller.owner()) {
-            Ok(session) => Ok(Some(Bound {
-                id: id.to_owned(),
-                session,
-            })),
+            Ok(session) => {
+                if self.opens_pages {
+                    session.note_opens_pages();
+                }
+                Ok(Some(Bound {
+                    id: id.to_owned(),
+                    session,
+                }))
+            }
             Err(McpSessionError::Full) => Err(Refusal::Busy),
             Err(
                 McpSessionError::NotFound | McpSessionError::IdTaken | McpSessionError::IdInvalid,

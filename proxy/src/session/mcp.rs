@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -136,6 +137,8 @@ pub struct McpSession<T> {
     parked: Mutex<HashMap<String, (Instant, T)>>,
     /// The event ids that its streams brought.
     given: Given,
+    /// Its client opens pages that it is asked to (MCP 2025-11-25, `elicitation.url`).
+    opens_pages: AtomicBool,
 }
 
 impl<T> McpSessions<T> {
@@ -174,6 +177,7 @@ impl<T> McpSessions<T> {
             calls: Mutex::new(HashMap::new()),
             questions: Mutex::new(HashMap::new()),
             parked: Mutex::new(HashMap::new()),
+            opens_pages: AtomicBool::new(false),
             given: Given::default(),
         });
         table.sessions.insert(id.to_owned(), Arc::clone(&session));
@@ -299,6 +303,16 @@ impl<T> McpSession<T> {
     pub fn parked(&self, id: &str) -> Option<T> {
         let (since, call) = self.parked.lock().remove(id)?;
         (since.elapsed() < PARKED_LIFE).then_some(call)
+    }
+
+    /// Notes that its client opens pages that it is asked to.
+    pub fn note_opens_pages(&self) {
+        self.opens_pages.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub fn opens_pages(&self) -> bool {
+        self.opens_pages.load(Ordering::Relaxed)
     }
 
     /// Notes an event id that goes to the client.

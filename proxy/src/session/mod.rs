@@ -31,3 +31,4 @@ pub use table::{
     Admitted, EventKind, Listed, Refusal, Refused, SESSIONS_MAX_DEFAULT, SessionEvent,
     SessionLimits, login_id,
 };
+pub(crate) use table::{digest, session_key};

@@ -128,7 +128,7 @@ pub struct Listed {
     pub left: i64,
 }
 
-pub(super) type SessionKey = [u8; 32];
+pub(crate) type SessionKey = [u8; 32];
 pub(super) type UserKey = [u8; 32];
 
 /// Login sessions in memory.
@@ -634,7 +634,8 @@ impl Closed {
     }
 }
 
-pub(super) fn session_key(who: &Authenticated) -> SessionKey {
+/// Which session a principal is in.
+pub(crate) fn session_key(who: &Authenticated) -> SessionKey {
     let (kind, id): (&[u8], &[u8]) = match (who.sid(), who.jti()) {
         (Some(sid), _) => (b"sid", sid.as_bytes()),
         (None, Some(jti)) => (b"jti", jti.as_bytes()),
@@ -678,6 +679,11 @@ pub(super) fn key(parts: &[&[u8]]) -> [u8; 32] {
         hash.update(part);
     }
     hash.finalize().into()
+}
+
+/// The hex SHA-256 of the parts, as [`key`] keeps them apart.
+pub(crate) fn digest(parts: &[&[u8]]) -> String {
+    hex(&key(parts))
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
