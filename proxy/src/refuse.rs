@@ -34,7 +34,7 @@ pub enum Refusal {
         nonce: String,
     },
     /// A second factor is asked for, which the person can prove on a page here.
-    SecondFactor(Way),
+    SecondFactor(Box<Way>),
     /// `Origin` or `Host` is none of ours.
     ForeignOrigin,
     /// Nothing is served at this path.

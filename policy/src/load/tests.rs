@@ -1460,3 +1460,82 @@ fn client_certificates_without_a_name_that_is_let_in_are_an_error() {
     let finding = finding.expect("an error").to_string();
     assert!(finding.contains("names no client"), "{finding}");
 }
+
+#[test]
+fn second_factors_of_our_own_need_a_page_that_browsers_reach_and_a_directory_of_their_own() {
+    let found = |enrolment: &str, policy: (&str, &str)| {
+        let mut sources = with(
+            "auth.yaml",
+            "    grace_period: 0",
+            &format!("    grace_period: 0\n    enrolment: {enrolment}"),
+        );
+        let file = sources
+            .iter_mut()
+            .find(|source| source.name == "policy.yaml");
+        let text = &mut file.unwrap().text;
+        assert!(text.contains(policy.0));
+        *text = text.replace(policy.0, policy.1);
+        let loaded = load(&sources, &example_env());
+        let words: Vec<_> = loaded.findings.iter().map(|f| f.message.clone()).collect();
+        (words.join("; "), loaded.configuration)
+    };
+    let account = (
+        "admin:\n",
+        "  account: { address: 127.0.0.1:8444, hosts: [agents.healthcare.example.com] }\nadmin:\n",
+    );
+    let directory = "directory: /var/lib/factors";
+    for (enrolment, policy, words) in [
+        ("{ url: \"https://x\" }", account, "directory"),
+        ("{ directory: factors }", account, "by its absolute path"),
+        (
+            "{ directory: /var/lib/factors, url: \"http://x\" }",
+            account,
+            "no origin of https",
+        ),
+        (
+            "{ directory: /var/lib/factors, url: \"https://x/y\" }",
+            account,
+            "no origin of https",
+        ),
+        (
+            "{ directory: /var/lib/factors, url: \"https://x\" }",
+            account,
+            "is not called by",
+        ),
+        (
+            "{ directory: /var/lib/factors, url: \"https://x\" }",
+            ("admin:\n", "admin:\n"),
+            "there is no listen.account",
+        ),
+        (
+            "{ directory: /var/lib/factors }",
+            (
+                "admin:\n",
+                "sessions: { store: \"rediss://h\", password: p }\nadmin:\n",
+            ),
+            "the replica that it was given to alone",
+        ),
+        (
+            "{ directory: /var/lib/safeguard/spool/x }",
+            account,
+            "within one another",
+        ),
+    ] {
+        let (message, configuration) = found(enrolment, policy);
+        assert!(message.contains(words), "{enrolment}: {message}");
+        assert!(configuration.is_none(), "{enrolment}");
+    }
+    let (message, configuration) = found(&format!("{{ {directory} }}"), account);
+    let made = configuration.unwrap_or_else(|| panic!("{message}"));
+    let enrolment = made.authentication.mfa.enrolment.unwrap();
+    assert_eq!(
+        enrolment.origin,
+        "https://agents.healthcare.example.com:8444"
+    );
+    assert_eq!(enrolment.host, "agents.healthcare.example.com");
+    let (message, _) = found(&format!("{{ {directory} }}"), ("admin:\n", "admin:\n"));
+    assert!(
+        message.contains("only in browsers that have a client certificate"),
+        "{message}"
+    );
+}

@@ -73,7 +73,7 @@ impl Way {
 
     /// The same, for a client that opens pages or does not.
     #[must_use]
-    pub fn for_a(mut self, client_that_opens_pages: bool) -> Self {
+    pub fn for_a(mut self: Box<Self>, client_that_opens_pages: bool) -> Box<Self> {
         self.opens_pages = client_that_opens_pages;
         self
     }
@@ -125,7 +125,7 @@ impl Exchange<'_> {
             return refusal;
         };
         let challenge = self.live.challenges.step_up(asked, Some(&url));
-        Refusal::SecondFactor(Way::new(challenge, url, owner))
+        Refusal::SecondFactor(Box::new(Way::new(challenge, url, owner)))
     }
 
     /// Notes whether the client opens pages: it said so when its session began, or says so now.
@@ -137,7 +137,11 @@ impl Exchange<'_> {
     }
 
     /// A caller was refused before its message was read: it is read now, for what its client can do and for its id.
-    pub(super) async fn shown_the_way(&mut self, http: &mut ServerSession, way: Way) -> Refusal {
+    pub(super) async fn shown_the_way(
+        &mut self,
+        http: &mut ServerSession,
+        way: Box<Way>,
+    ) -> Refusal {
         let headers = &http.req_header().headers;
         let known = self.opened_pages_before(headers, &way);
         if gate::media_type(headers).is_err() {

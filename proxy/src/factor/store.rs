@@ -107,6 +107,9 @@ impl PersonId {
     }
 }
 
+/// A record with the text that it stood in.
+type Kept = (Record, Zeroizing<Vec<u8>>);
+
 /// The directory. Every function waits for the disk.
 #[derive(Debug)]
 pub struct Store {
@@ -192,7 +195,7 @@ impl Store {
         Ok(())
     }
 
-    fn read(&self, name: &str) -> Result<Option<(Record, Zeroizing<Vec<u8>>)>, StoreError> {
+    fn read(&self, name: &str) -> Result<Option<Kept>, StoreError> {
         let path = self.path(name);
         let Some(bytes) = read(&path)? else {
             return Ok(None);
