@@ -85,7 +85,7 @@ impl Site {
     pub fn create(&self, name: &str, handle: Handle, has: &[Key]) -> Option<(Ceremony, String)> {
         let rp = self.rp()?;
         let handle: UserHandle<HANDLE_BYTES> = Decode::decode(handle).ok()?;
-        let shown = Username::try_from(name).or_else(|_| Username::try_from("agent user"));
+        let shown = Username::try_from(name).or_else(|_| Username::try_from("person"));
         let user = PublicKeyCredentialUserEntity {
             name: shown.ok()?,
             id: &handle,
