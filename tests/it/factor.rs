@@ -246,6 +246,10 @@ async fn a_one_time_code_of_our_own_opens_the_session_that_it_was_asked_for() {
 
     let (status, _) = house.send(&page, &code).await;
     assert_eq!(status, 404, "a link serves once");
+    let late = house
+        .sidecar
+        .event("failed_login_attempt", reason("invitation_refused"));
+    late.await;
     let mut other = house.client(&one_factor("dr.own")).await;
     let (_, page) = house.open(&house.link(&mut other).await).await;
     let (status, page) = house.send(&page, &code).await;

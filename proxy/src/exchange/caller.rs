@@ -199,6 +199,19 @@ impl Exchange<'_> {
         }
     }
 
+    /// Counts a failed login towards a burst of its source's, and its subject's where that is known.
+    pub(crate) fn count_failure(&self, subject: Option<&str>) {
+        let sidecar = self.sidecar;
+        let (source, now) = (self.connection.source(), std::time::Instant::now());
+        for by in sidecar.bursts.failed(subject, Some(source), now) {
+            sidecar
+                .metrics
+                .failed_login_bursts_total
+                .with_label_values(&["sidecar", by])
+                .inc();
+        }
+    }
+
     /// A refused token is an event; a missing one only a challenge; a missing second factor both.
     fn not_authenticated(&self, error: &AuthnError, name: Option<&str>) -> Refusal {
         let sidecar = self.sidecar;
@@ -215,14 +228,7 @@ impl Exchange<'_> {
             sidecar
                 .recorder
                 .failed_login(&self.connection, self.reference, error.code());
-            let (source, now) = (self.connection.source(), std::time::Instant::now());
-            for by in sidecar.bursts.failed(None, Some(source), now) {
-                sidecar
-                    .metrics
-                    .failed_login_bursts_total
-                    .with_label_values(&["sidecar", by])
-                    .inc();
-            }
+            self.count_failure(None);
         }
         if matches!(error, AuthnError::Proof(ProofError::Full)) {
             sidecar.limit_reached("dpop_proofs");

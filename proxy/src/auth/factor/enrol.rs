@@ -44,6 +44,7 @@ pub(super) async fn opened(
         })
         .await;
     let Ok(subject) = judged.map_err(|why| unavailable(exchange, &why))? else {
+        failed(exchange, Refused::NotInvited);
         return refused();
     };
     let invitee = Invitee {
@@ -59,6 +60,14 @@ pub(super) async fn opened(
         Some(visit) => visit.enrol(page, None).await,
         None => Ok(page.end(StatusCode::NOT_FOUND, Said::Bad(OVER))),
     }
+}
+
+/// What nobody in particular tried is recorded within the bounds of such events.
+fn failed(exchange: &Exchange<'_>, why: Refused) {
+    let recorder = &exchange.sidecar().recorder;
+    let (connection, reference) = (exchange.connection(), exchange.reference());
+    recorder.failed_login(connection, reference, why.code());
+    exchange.count_failure(None);
 }
 
 impl Visit<'_, '_> {
@@ -121,10 +130,13 @@ impl Visit<'_, '_> {
                 recorder.factor_enrolled((&issuer, &invitee.subject), source, method);
                 Ok(page.end(StatusCode::OK, Said::Good(DONE)))
             }
-            Err(_) if !self.link.failed() => {
-                Ok(page.end(StatusCode::BAD_REQUEST, Said::Bad(SPENT)))
+            Err(why) => {
+                failed(self.exchange, why);
+                if !self.link.failed() {
+                    return Ok(page.end(StatusCode::BAD_REQUEST, Said::Bad(SPENT)));
+                }
+                self.enrol(page, Some(Said::Bad(&why.to_string()))).await
             }
-            Err(why) => self.enrol(page, Some(Said::Bad(&why.to_string()))).await,
         }
     }
 

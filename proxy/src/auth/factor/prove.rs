@@ -109,6 +109,7 @@ impl Visit<'_, '_> {
     ) -> Result<Reply, Refusal> {
         let recorder = &self.exchange.sidecar().recorder;
         recorder.second_factor(&self.login(holder), Outcome::Denied, why.code(), None);
+        self.exchange.count_failure(Some(holder.who.subject()));
         if !self.link.failed() {
             return Ok(page.end(StatusCode::BAD_REQUEST, Said::Bad(SPENT)));
         }

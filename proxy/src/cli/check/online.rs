@@ -47,6 +47,10 @@ pub(super) fn look(configuration: &mut Configuration) -> Result<Vec<Remark>, Cli
     ] {
         found.directory(path, directory);
     }
+    if let Some(enrolment) = &configuration.authentication.mfa.enrolment {
+        let path = "authentication.mfa.enrolment.directory";
+        found.directory(path, &enrolment.directory);
+    }
     runtime.block_on(async {
         found.upstream(configuration).await;
         found.provider(configuration).await;
