@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use uuid::Uuid;
 
 use crate::auth::problem::Problem;
-use crate::exchange::Way;
+use crate::exchange::{ANSWER, Asks, Way};
 use crate::rewrite::RewriteError;
 use crate::rewrite::rounds::UNKNOWN_STATE;
 use crate::upstream::UpstreamError;
@@ -146,14 +146,14 @@ impl Refusal {
                 "authentication is required",
             ),
             // In the words of a client that opens pages it is no refusal of HTTP's, which it would meet with another login.
-            Self::SecondFactor(way) => match way.opens_pages {
-                true => row(
+            Self::SecondFactor(way) => match way.asks {
+                Asks::Error | Asks::Result => row(
                     S::OK,
                     Some(code::ELICITATION),
                     "unauthorized",
                     "a second factor is needed: open the page, then try again",
                 ),
-                false => row(
+                Asks::Challenge => row(
                     S::UNAUTHORIZED,
                     None,
                     "unauthorized",
@@ -362,13 +362,12 @@ impl Refusal {
             safeguard_wire::json::quote_into(requested, &mut data);
         }
         if let Self::SecondFactor(way) = self {
-            data.extend_from_slice(br#","elicitations":[{"mode":"url","elicitationId":"#);
-            safeguard_wire::json::quote_into(&way.id, &mut data);
-            data.extend_from_slice(br#","url":"#);
-            safeguard_wire::json::quote_into(&way.url, &mut data);
-            data.extend_from_slice(br#","message":"#);
-            safeguard_wire::json::quote_into(way.message(), &mut data);
-            data.extend_from_slice(b"}]");
+            if way.asks == Asks::Result {
+                return input_required(id, way);
+            }
+            data.extend_from_slice(br#","elicitations":["#);
+            elicitation(way, &mut data);
+            data.push(b']');
         }
         error(id, row.code.unwrap_or(code::DENIED), row.message, &data)
     }
@@ -378,7 +377,7 @@ impl Refusal {
             Self::Unauthorized(challenge) => {
                 headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
             }
-            Self::SecondFactor(way) if !way.opens_pages => {
+            Self::SecondFactor(way) if way.asks == Asks::Challenge => {
                 headers.insert(header::WWW_AUTHENTICATE, way.challenge.clone());
             }
             Self::NonceWanted { challenge, nonce } => {
@@ -412,6 +411,30 @@ fn error(id: Option<&[u8]>, code: i32, message: &str, data: &[u8]) -> Vec<u8> {
     body.extend_from_slice(br#","data":{"#);
     body.extend_from_slice(data);
     body.extend_from_slice(b"}}}");
+    body
+}
+
+/// What a client is asked: the parameters of an elicitation by URL.
+fn elicitation(way: &Way, to: &mut Vec<u8>) {
+    let quote = safeguard_wire::json::quote_into;
+    to.extend_from_slice(br#"{"mode":"url","elicitationId":"#);
+    quote(&way.id, to);
+    to.extend_from_slice(br#","url":"#);
+    quote(&way.url, to);
+    to.extend_from_slice(br#","message":"#);
+    quote(way.message(), to);
+    to.push(b'}');
+}
+
+/// The same as a result of the modern revision (MCP 2026-07-28, Multi Round-Trip Requests).
+fn input_required(id: Option<&[u8]>, way: &Way) -> Vec<u8> {
+    let mut body = br#"{"jsonrpc":"2.0","id":"#.to_vec();
+    body.extend_from_slice(id.unwrap_or(b"null"));
+    body.extend_from_slice(br#","result":{"resultType":"input_required","inputRequests":{"#);
+    safeguard_wire::json::quote_into(ANSWER, &mut body);
+    body.extend_from_slice(br#":{"method":"elicitation/create","params":"#);
+    elicitation(way, &mut body);
+    body.extend_from_slice(b"}}}}");
     body
 }
 

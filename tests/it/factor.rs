@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 struct House {
     sidecar: Sidecar,
     page: u16,
-    _upstream: Upstream,
+    upstream: Upstream,
 }
 
 /// One-time codes of a person, each given once.
@@ -61,8 +61,12 @@ fn answers(request: &Recorded) -> Option<Reply> {
 
 impl House {
     async fn start() -> Self {
+        Self::start_with(|setup| setup).await
+    }
+
+    async fn start_with(change: impl FnOnce(Setup) -> Setup) -> Self {
         let upstream = Upstream::start(tools_of_the_policy(), answers).await;
-        let setup = Setup::new(&upstream.url());
+        let setup = change(Setup::new(&upstream.url()));
         let (page, factors) = (free_port(), setup.folder.path().join("factors"));
         let more = format!(
             "authentication:\n  mfa:\n    enrolment:\n      directory: {}\n\
@@ -72,7 +76,7 @@ impl House {
         Self {
             sidecar: Sidecar::start(setup.extended(&more)).await,
             page,
-            _upstream: upstream,
+            upstream,
         }
     }
 
@@ -389,6 +393,59 @@ async fn a_client_that_opens_pages_is_asked_to_at_its_first_message_and_at_a_ste
     assert_eq!(
         refused["error"]["code"], -32042,
         "by its MCP session: {refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_of_the_modern_revision_is_asked_in_a_result_and_comes_again() {
+    let both = "upstream:\n  protocol_versions: [\"2025-11-25\", \"2026-07-28\"]\n";
+    let house = House::start_with(|setup| setup.with_policy("upstream:\n", both)).await;
+    let mut app = house.enrol("dr.modern").await;
+    let mut client = house.client(&one_factor("dr.modern")).await;
+    let bearer = format!("Bearer {}", client.token);
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("accept", "application/json, text/event-stream"),
+        ("content-type", "application/json"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "list_departments"),
+    ];
+    let mut call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {
+        "name": "list_departments", "arguments": {},
+        "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"url": {}}}}}});
+    let sent = client
+        .connection
+        .send("POST", "/mcp", &headers, call.to_string());
+    let answer = sent.await.expect("an answer").expect_status(200).await;
+    let answer = answer.json().await;
+    assert_eq!(
+        (&answer["id"], &answer["result"]["resultType"]),
+        (&json!(7), &json!("input_required"))
+    );
+    let asked = &answer["result"]["inputRequests"]["safeguard_second_factor"];
+    assert_eq!(asked["method"], "elicitation/create");
+    let url = asked["params"]["url"].as_str().expect("a URL");
+    let (_, page) = house.open(url).await;
+    let (status, page) = house.send(&page, &app.code()).await;
+    assert_eq!(status, 200, "{page}");
+
+    call["params"]["inputResponses"] = json!({"safeguard_second_factor": {"action": "accept"}});
+    let sent = client
+        .connection
+        .send("POST", "/mcp", &headers, call.to_string());
+    let answer = sent.await.expect("an answer").expect_status(200).await;
+    let answer = answer.message(&mut Vec::new()).await;
+    assert!(
+        answer["result"]["structuredContent"].is_object(),
+        "{answer}"
+    );
+    let called = house.upstream.messages("tools/call");
+    assert_eq!(called.len(), 1, "nothing unproved went up");
+    assert!(
+        called[0]["params"].get("inputResponses").is_none(),
+        "what was for us"
     );
 }
 

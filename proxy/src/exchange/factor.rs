@@ -8,12 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use pingora::protocols::http::ServerSession;
 use safeguard_certs::PeerIdentity;
 use safeguard_policy::decide::DenialReason;
 use safeguard_policy::policy;
-use safeguard_wire::json::{Tree, Value};
+use safeguard_wire::json::{Splice, Tree, Value};
 use safeguard_wire::jsonrpc::Message;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -21,16 +22,30 @@ use zeroize::Zeroizing;
 use super::{Bound, Caller, Exchange};
 use crate::authn::{Authenticated, AuthnError, StepUp};
 use crate::downstream::Downstream;
+use crate::era::{self, Claim};
 use crate::factor::proofs::Holder;
 use crate::gate;
 use crate::refuse::Refusal;
 use crate::rewrite::LIMITS;
 use crate::session::mcp::Owner;
 
+/// What the client's answer is called where it comes again (MCP 2026-07-28, `inputResponses`).
+pub const ANSWER: &str = "safeguard_second_factor";
 /// Characters of an elicitation's id.
 const ID_CHARS: usize = 32;
 /// The longest first message that is looked into for what its client can do, in bytes.
 const FIRST_BYTES_MAX: usize = 64 * 1024;
+
+/// How a client is asked to open the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// By the challenge alone: it said nothing of pages.
+    Challenge,
+    /// By the error of 2025-11-25.
+    Error,
+    /// By a result that needs input, of 2026-07-28.
+    Result,
+}
 
 /// The way to the page. What leads there stands in answers alone.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,8 +56,8 @@ pub struct Way {
     pub url: Zeroizing<String>,
     /// The elicitation's id: the same while the page is.
     pub id: String,
-    /// Whether the client opens pages that it is asked to.
-    pub opens_pages: bool,
+    /// How the client is asked.
+    pub asks: Asks,
     /// Whose MCP sessions tell it.
     owner: Owner,
 }
@@ -62,7 +77,7 @@ impl Way {
             url,
             owner,
             id: id.chars().take(ID_CHARS).collect(),
-            opens_pages: false,
+            asks: Asks::Challenge,
         }
     }
 
@@ -71,10 +86,10 @@ impl Way {
         "Prove your second factor on this page, then go on."
     }
 
-    /// The same, for a client that opens pages or does not.
+    /// The same, asked in another manner.
     #[must_use]
-    pub fn for_a(mut self: Box<Self>, client_that_opens_pages: bool) -> Box<Self> {
-        self.opens_pages = client_that_opens_pages;
+    pub fn asked(mut self: Box<Self>, asks: Asks) -> Box<Self> {
+        self.asks = asks;
         self
     }
 }
@@ -129,11 +144,36 @@ impl Exchange<'_> {
     }
 
     /// Notes whether the client opens pages: it said so when its session began, or says so now.
-    pub(super) fn note_pages(&mut self, session: Option<&Bound>, body: &[u8]) {
+    pub(super) fn note_pages(&mut self, session: Option<&Bound>, claim: &Claim, body: &[u8]) {
         if self.sidecar.factors.is_some() {
             let said_once = session.is_some_and(|bound| bound.session.opens_pages());
-            self.opens_pages = said_once || says_so(body);
+            self.asks = match said_once {
+                true => Asks::Error,
+                false => said(claim, body),
+            };
         }
+    }
+
+    /// A message that comes again without the client's word that it opened the page: nobody else asked for that.
+    pub(super) fn without_own_answer(&self, body: Bytes) -> Bytes {
+        let is_there = || memchr::memmem::find(&body, ANSWER.as_bytes()).is_some();
+        if self.sidecar.factors.is_none() || !is_there() {
+            return body;
+        }
+        let Ok(tree) = Tree::parse(&body, &LIMITS) else {
+            return body;
+        };
+        let answers = at(tree.root(), &["params", "inputResponses"]);
+        let own = answers.and_then(|answers| at(answers, &[ANSWER]));
+        let (Some(answers), Some(own)) = (answers, own) else {
+            return body;
+        };
+        let mut splice = Splice::new(&tree);
+        splice.remove(match answers.children().count() {
+            1 => answers,
+            _ => own,
+        });
+        Bytes::from(splice.apply())
     }
 
     /// A caller was refused before its message was read: it is read now, for what its client can do and for its id.
@@ -144,9 +184,10 @@ impl Exchange<'_> {
     ) -> Refusal {
         let headers = &http.req_header().headers;
         let known = self.opened_pages_before(headers, &way);
-        if gate::media_type(headers).is_err() {
+        let claim = era::claim(headers, self.spoken());
+        let (Ok(()), Ok(claim)) = (gate::media_type(headers), claim) else {
             return Refusal::SecondFactor(way);
-        }
+        };
         let limits = self.sidecar.limits;
         let mut downstream = Downstream::new(http);
         let body = match downstream.body(limits.body_bytes_max, limits.body).await {
@@ -156,9 +197,12 @@ impl Exchange<'_> {
         let Some(id) = id_of(&body) else {
             return Refusal::SecondFactor(way);
         };
-        let opens_pages = known || says_so(&body);
+        let asks = match known {
+            true => Asks::Error,
+            false => said(&claim, &body),
+        };
         self.request_id = Some(id);
-        Refusal::SecondFactor(way.for_a(opens_pages))
+        Refusal::SecondFactor(way.asked(asks))
     }
 
     /// Whether the MCP session that a request names is this principal's, and of a client that opens pages.
@@ -167,6 +211,12 @@ impl Exchange<'_> {
         let session = id.and_then(|id| self.sidecar.mcp_sessions.find(&id, way.owner).ok());
         session.is_some_and(|session| session.opens_pages())
     }
+}
+
+/// The value at a path of member names that stand once each.
+fn at<'t>(root: Value<'t>, path: &[&str]) -> Option<Value<'t>> {
+    path.iter()
+        .try_fold(root, |value, name| value.get(name).ok().flatten())
 }
 
 /// Whether a proof on the page would turn this denial.
@@ -179,24 +229,34 @@ pub(super) fn cured_here(reason: DenialReason, step_up: &policy::StepUp, caller:
     by_proof && (acr.is_none() || acr == caller.authenticated.acr())
 }
 
-/// Whether a message is an `initialize` of a client that opens pages.
-fn says_so(body: &[u8]) -> bool {
-    const SAID: [&str; 4] = ["params", "capabilities", "elicitation", "url"];
+/// How the client of a message can be asked, as the message says: an `initialize` for its whole session, and a request of
+/// the modern revision that may be answered with a question for itself.
+fn said(claim: &Claim, body: &[u8]) -> Asks {
+    const ONCE: [&str; 4] = ["params", "capabilities", "elicitation", "url"];
+    const EACH_TIME: [&str; 5] = [
+        "params",
+        "_meta",
+        "io.modelcontextprotocol/clientCapabilities",
+        "elicitation",
+        "url",
+    ];
+    const IN_ROUNDS: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
     if body.len() > FIRST_BYTES_MAX || memchr::memmem::find(body, b"elicitation").is_none() {
-        return false;
+        return Asks::Challenge;
     }
     let Ok(tree) = Tree::parse(body, &LIMITS) else {
-        return false;
+        return Asks::Challenge;
     };
     let root = tree.root();
-    let is_first = matches!(
-        Message::parse(root),
-        Ok(Message::Request { method, .. }) if method == "initialize"
-    );
-    let said = SAID.iter().try_fold(root, |value: Value<'_>, name| {
-        value.get(name).ok().flatten()
-    });
-    is_first && said.is_some_and(|said| said.raw().first() == Some(&b'{'))
+    let Ok(Message::Request { method, .. }) = Message::parse(root) else {
+        return Asks::Challenge;
+    };
+    let says = |path: &[&str]| at(root, path).is_some_and(|url| url.raw().first() == Some(&b'{'));
+    match claim {
+        Claim::Legacy if method == "initialize" && says(&ONCE) => Asks::Error,
+        Claim::Modern if IN_ROUNDS.contains(&&*method) && says(&EACH_TIME) => Asks::Result,
+        _ => Asks::Challenge,
+    }
 }
 
 /// The id of a request, as it was written.

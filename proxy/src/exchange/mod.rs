@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 pub use asked::{Asked, Known};
 pub use caller::Caller;
-pub use factor::Way;
+pub use factor::{ANSWER, Asks, Way};
 pub use legacy::Channels;
 
 use crate::downstream::Downstream;
@@ -76,8 +76,8 @@ pub struct Exchange<'s> {
     revision: Option<HeaderValue>,
     /// The request's method and target: what a proof of possession must be for.
     asked: (Method, http::Uri),
-    /// The client opens pages that it is asked to, as far as it said so.
-    opens_pages: bool,
+    /// How the client can be asked to open a page.
+    asks: Asks,
 }
 
 impl std::fmt::Debug for Exchange<'_> {
@@ -115,7 +115,7 @@ impl<'s> Exchange<'s> {
             era: Era::Legacy,
             revision: None,
             asked: (Method::default(), http::Uri::default()),
-            opens_pages: false,
+            asks: Asks::Challenge,
         }
     }
 

@@ -69,7 +69,8 @@ impl Exchange<'_> {
         let body = Downstream::new(http)
             .body(limits.body_bytes_max, limits.body)
             .await?;
-        self.note_pages(session.as_ref(), &body);
+        let body = self.without_own_answer(body);
+        self.note_pages(session.as_ref(), &up.claim, &body);
         if is_batch(&body) {
             return self.batch(http, &caller, body, session, up).await;
         }
@@ -390,9 +391,7 @@ impl Exchange<'_> {
                 }
                 let (who, peer) = (&caller.authenticated, caller.peer.as_deref());
                 match self.with_way(refusal, &asked, who, peer) {
-                    Refusal::SecondFactor(way) => {
-                        Refusal::SecondFactor(way.for_a(self.opens_pages))
-                    }
+                    Refusal::SecondFactor(way) => Refusal::SecondFactor(way.asked(self.asks)),
                     refusal => refusal,
                 }
             }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 
 use super::post::Outgoing;
-use super::{Bound, Caller, Exchange, Known};
+use super::{Asks, Bound, Caller, Exchange, Known};
 use crate::downstream::Downstream;
 use crate::era::Era;
 use crate::gate;
@@ -162,7 +162,7 @@ impl Exchange<'_> {
         }
         match self.sidecar.mcp_sessions.open(id, caller.owner()) {
             Ok(session) => {
-                if self.opens_pages {
+                if self.asks == Asks::Error {
                     session.note_opens_pages();
                 }
                 Ok(Some(Bound {
