@@ -210,12 +210,52 @@ class Secrets(unittest.TestCase):
                     self.assertEqual(volume["secret"]["defaultMode"], 0o440, volume["name"])
 
 
+# What more than one replica need.
+SHARED = {
+    "replicaCount": 2,
+    "config": {"sessions": {"store": "${file:/run/safeguard/secrets/redis-url}"}},
+    "networkPolicy": {"egress": {"restrict": False}},
+}
+
+
+class Replicas(unittest.TestCase):
+    def test_replicas_share_their_sessions_and_nothing_else(self):
+        rendered = of_ci("replicas")
+        fixed = yaml.safe_load(configuration(rendered)["chart-fixed.yaml"])
+        self.assertEqual(fixed["sessions"], {"store": "${file:/run/safeguard/secrets/redis-url}", "replicas": 3})
+        (stateful,) = of_kind(rendered, "StatefulSet")
+        self.assertEqual(stateful["spec"]["replicas"], 3)
+        self.assertEqual([claim["metadata"]["name"] for claim in stateful["spec"]["volumeClaimTemplates"]], ["audit"])
+
+    def test_replicas_keep_to_different_nodes_unless_the_values_say_otherwise(self):
+        (term,) = pod(of_ci("replicas"))["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+        self.assertLessEqual(term["podAffinityTerm"]["labelSelector"]["matchLabels"].items(), pod(of_ci("replicas"))["metadata"]["labels"].items())
+        own = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}}
+        given = charts.objects(merged(values("replicas"), {"affinity": own}))
+        self.assertIn("requiredDuringSchedulingIgnoredDuringExecution", pod(given)["spec"]["affinity"]["podAntiAffinity"])
+        self.assertNotIn("affinity", pod(of_ci("minimal"))["spec"])
+
+    def test_a_clients_requests_come_to_one_replica_as_long_as_its_session_may_idle(self):
+        service = of_kind(of_ci("replicas"), "Service")[0]["spec"]
+        self.assertEqual(service["sessionAffinity"], "ClientIP")
+        self.assertEqual(service["sessionAffinityConfig"], {"clientIP": {"timeoutSeconds": 1800}})
+        self.assertNotIn("sessionAffinity", of_kind(of_ci("minimal"), "Service")[0]["spec"])
+
+    def test_another_number_of_replicas_restarts_those_that_are_there(self):
+        few, many = (merged(values("replicas"), {"replicaCount": count}) for count in (2, 3))
+        self.assertNotEqual(pod(charts.objects(few)), pod(charts.objects(many)))
+
+
 class Refusals(unittest.TestCase):
     def test_what_the_product_does_not_have_or_the_chart_decides_is_refused_in_words(self):
         for words, given in [
-            ("only 1 can be: login sessions live in the sidecar's memory", {"replicaCount": 2}),
-            ("autoscaling.enabled is true, and this version runs as one replica", {"autoscaling": {"enabled": True}}),
-            ("no Redis", {"config": {"sessions": {"store": "redis"}}}),
+            ("replicaCount is 2, and login sessions are kept in each sidecar's memory", {"replicaCount": 2}),
+            ("two sidecars can't write one audit log", {**SHARED, "persistence": {"existingClaim": "audit"}}),
+            ("is on the volume of one replica", merged(SHARED, {"config": {"phi": {"patient_keys": {"directory": "/var/lib/safeguard/keys"}}}})),
+            ("config.sessions.replicas is decided by the chart", {"config": {"sessions": {"replicas": 2}}}),
+            ("config.sessions.store stands there in clear", {"config": {"sessions": {"store": "rediss://safeguard:hunter2@redis:6379"}}}),
+            ("autoscaling.enabled is true, and this version does not scale by itself", {"autoscaling": {"enabled": True}}),
+            ("names servers .sessions. that could then not be reached", {"config": {"sessions": {"store": "${file:/run/safeguard/secrets/redis-url}"}}}),
             ("pkcs11 loads a vendor's library", {"config": {"key_sources": {"pkcs11": {"module": "/x.so"}}}}),
             ("config.profile is development", {"config": {"profile": "development"}}),
             ("config.listen.address is decided by the chart", {"config": {"listen": {"address": "0.0.0.0:1"}}}),

@@ -52,9 +52,9 @@ pub use secret::Secret;
 pub use settings::{
     ALWAYS_DELIVERED, Account, Admin, AuditLogging, Authentication, AwsCredentials, AwsKms,
     Binding, BoundTokens, CipherSuite, Configuration, Cors, Enrolment, Identity, IdentityEvents,
-    Infisical, InfisicalLogin, Jwt, Key, KeyBytes, KeySources, KeyState, Keycloak, Keys, Limits,
-    Listen, Mfa, MfaProvider, MutualTls, Output, Pkcs11, Postgresql, PreviousSecret, Profile, S3,
-    S3Encryption, S3Lock, SELECTABLE_EVENTS, SessionStore, Sessions, Siem, SiemHec, SiemHttp,
-    SiemProtocol, SourceKind, SourceText, Spool, State, Tls, Transit, TransitLogin, Upstream,
-    UpstreamPlace, UpstreamTls, UpstreamTransport,
+    Infisical, InfisicalLogin, Issuer, Jwt, Key, KeyBytes, KeySources, KeyState, Keycloak, Keys,
+    Limits, Listen, Mfa, MfaProvider, MutualTls, Output, Pkcs11, Postgresql, PreviousSecret,
+    Profile, S3, S3Encryption, S3Lock, SELECTABLE_EVENTS, SessionStore, Sessions, Siem, SiemHec,
+    SiemHttp, SiemProtocol, SourceKind, SourceText, Spool, State, Tls, Transit, TransitLogin,
+    Upstream, UpstreamPlace, UpstreamTls, UpstreamTransport,
 };

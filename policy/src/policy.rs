@@ -132,6 +132,10 @@ pub(crate) struct Client {
     pub name: Arc<str>,
     pub certificates: Vec<String>,
     pub at_most: Option<usize>,
+    /// Whoever shows no certificate.
+    pub without_certificate: bool,
+    /// Its tokens are bound to a key.
+    pub dpop: bool,
     /// Software without a person, and nobody else.
     pub service: bool,
     /// The only roles that count here.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::authn::ProviderState;
 use crate::sidecar::Sidecar;
 
 /// One condition.
@@ -84,7 +85,7 @@ impl Readiness {
             },
             Check {
                 name: "identity_provider",
-                passes: sidecar.authenticator.provider_is_up() != Some(false),
+                passes: sidecar.authenticator.providers().all(|one| one.is_up),
                 decides: false,
                 detail: identity_provider(sidecar),
             },
@@ -120,16 +121,26 @@ impl Readiness {
     }
 }
 
-/// How the identity provider stands. It decides nothing: sessions go on without it, and every replica has the same one.
+/// How the identity providers stand. They decide nothing: sessions go on without them, and every replica has the same ones.
 fn identity_provider(sidecar: &Sidecar) -> Cow<'static, str> {
-    let authenticator = &sidecar.authenticator;
-    match (
-        authenticator.provider_is_up(),
-        authenticator.keys_available(),
-    ) {
-        (None, _) => "none is configured".into(),
-        (Some(true), _) => "it answers".into(),
-        (Some(false), true) => "it does not answer; the keys that are known still serve".into(),
-        (Some(false), false) => "it does not answer, and its keys are absent or too old".into(),
+    let away = |one: ProviderState<'_>| match one.has_keys {
+        _ if one.is_up => None,
+        true => Some(format!(
+            "{} does not answer; its keys that are known still serve",
+            one.issuer
+        )),
+        false => Some(format!(
+            "{} does not answer, and its keys are absent or too old",
+            one.issuer
+        )),
+    };
+    let mut providers = sidecar.authenticator.providers().peekable();
+    if providers.peek().is_none() {
+        return "none is configured".into();
+    }
+    let away: Vec<_> = providers.filter_map(away).collect();
+    match away.is_empty() {
+        true => "it answers".into(),
+        false => away.join("; ").into(),
     }
 }

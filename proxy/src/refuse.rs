@@ -84,6 +84,8 @@ pub enum Refusal {
     Upstream(UpstreamError),
     /// The upstream refused the request as HTTP, in words that nobody judged.
     UpstreamRefused(StatusCode),
+    /// The user has as many login sessions as may be (`sessions.at_limit: refuse_new`): another login would not help.
+    TooManySessions,
     /// More requests at once than `listen.limits.requests_max`.
     Busy,
     /// An endpoint of OAuth's says no, in its own words.
@@ -290,6 +292,12 @@ impl Refusal {
                 Some(code::UPSTREAM),
                 "upstream_refused",
                 "the MCP server refused the request",
+            ),
+            Self::TooManySessions => row(
+                S::FORBIDDEN,
+                None,
+                "too_many_sessions",
+                "as many sessions of yours are open as may be: end one, or wait until one is over",
             ),
             Self::Busy => row(
                 S::SERVICE_UNAVAILABLE,

@@ -14,8 +14,8 @@ use safeguard_certs::{
     ClientTls, ClientTlsSettings, KeyPermissions, Mutual, Suite, TlsError, TlsSettings,
 };
 use safeguard_policy::{
-    Binding, BoundTokens, CipherSuite, Configuration, Key, KeyState, Keycloak, MfaProvider, Policy,
-    Profile, Upstream, UpstreamPlace, UpstreamTls, UpstreamTransport,
+    Binding, BoundTokens, CipherSuite, Configuration, Issuer, Key, KeyState, Keycloak, MfaProvider,
+    Policy, Profile, Upstream, UpstreamPlace, UpstreamTls, UpstreamTransport,
 };
 use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
 use safeguard_vault::ring::{Entry, KeyRing, RingKey};
@@ -27,8 +27,8 @@ use zeroize::Zeroizing;
 use crate::auth::TokenSettings;
 use crate::authn::{
     AuthnSettings, BindingSettings, CACHED_TOKENS_DEFAULT, Challenges, Demand,
-    IntrospectionSettings, KeycloakSettings, LocalSettings, PreviousSecret, SecondFactorSettings,
-    Secret, StepUp,
+    IntrospectionSettings, LocalSettings, PreviousSecret, ProviderSettings, REFRESH_MIN_INTERVAL,
+    SecondFactorSettings, Secret, StepUp,
 };
 use crate::factor::FactorSettings;
 use crate::factor::key::Site;
@@ -128,29 +128,14 @@ fn suite(suite: CipherSuite) -> Suite {
 pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsError> {
     let authentication = &configuration.authentication;
     let local = local(configuration)?;
-    let keycloak = configuration.keycloak.as_ref().map(|keycloak| {
-        let mut settings = KeycloakSettings::new(
-            &keycloak.server_url,
-            &keycloak.realm,
-            &configuration.listen.public_url,
-        );
-        settings.audiences.clone_from(&keycloak.audiences);
-        settings.client_id.clone_from(&keycloak.client_id);
-        settings.ca_file.clone_from(&keycloak.ca_file);
-        settings.refresh_interval = keycloak.keys_refresh;
-        settings.refresh_min_interval = settings.refresh_min_interval.min(keycloak.keys_refresh);
-        settings.keys_stale_max = keycloak.keys_stale_max;
-        settings.serves_new_when_down = keycloak.serves_new_when_down;
-        settings.introspection = introspection(keycloak);
-        settings
-            .roles_from
-            .clone_from(&configuration.identity.roles_from);
-        settings
-    });
+    let keycloak = configuration.keycloak.as_ref();
+    let keycloak = keycloak.map(|keycloak| realm(keycloak, configuration));
+    let further = configuration.identity.issuers.iter();
+    let further = further.map(|issuer| further_issuer(issuer, configuration));
     let mfa = &authentication.mfa;
     Ok(AuthnSettings {
         local,
-        keycloak,
+        providers: keycloak.into_iter().chain(further).collect(),
         second_factor: SecondFactorSettings {
             required: mfa.required,
             totp: mfa.providers.contains(&MfaProvider::Totp),
@@ -163,6 +148,52 @@ pub fn authn(configuration: &Configuration) -> Result<AuthnSettings, SettingsErr
         clock_skew_seconds: seconds(authentication.clock_skew),
         cached_tokens_max: CACHED_TOKENS_DEFAULT,
     })
+}
+
+fn realm(keycloak: &Keycloak, configuration: &Configuration) -> ProviderSettings {
+    let mut settings = ProviderSettings::new(
+        &keycloak.server_url,
+        &keycloak.realm,
+        &configuration.listen.public_url,
+    );
+    settings.audiences.clone_from(&keycloak.audiences);
+    settings.client_id.clone_from(&keycloak.client_id);
+    settings.ca_file.clone_from(&keycloak.ca_file);
+    settings.refresh_interval = keycloak.keys_refresh;
+    settings.refresh_min_interval = settings.refresh_min_interval.min(keycloak.keys_refresh);
+    settings.keys_stale_max = keycloak.keys_stale_max;
+    settings.serves_new_when_down = keycloak.serves_new_when_down;
+    settings.introspection = introspection(keycloak);
+    let roles_from = &configuration.identity.roles_from;
+    settings.roles_from.clone_from(roles_from);
+    settings
+}
+
+fn further_issuer(issuer: &Issuer, configuration: &Configuration) -> ProviderSettings {
+    ProviderSettings {
+        issuer: issuer.issuer.clone(),
+        resource: configuration.listen.public_url.clone(),
+        audiences: issuer.audiences.clone(),
+        client_id: issuer.client_id.clone(),
+        roles_from: issuer.roles_from.clone(),
+        roles: Some(issuer.roles.clone()),
+        by_rfc9068: true,
+        ca_file: issuer.ca_file.clone(),
+        refresh_min_interval: REFRESH_MIN_INTERVAL.min(issuer.keys_refresh),
+        refresh_interval: issuer.keys_refresh,
+        keys_stale_max: issuer.keys_stale_max,
+        serves_new_when_down: issuer.serves_new_when_down,
+        introspection: None,
+    }
+}
+
+/// The issuers of identity providers: where clients may log in.
+fn authorization_servers(configuration: &Configuration) -> Vec<String> {
+    let keycloak = configuration.keycloak.as_ref();
+    let keycloak = keycloak.map(Keycloak::issuer);
+    let further = configuration.identity.issuers.iter();
+    let further = further.map(|issuer| issuer.issuer.clone());
+    keycloak.into_iter().chain(further).collect()
 }
 
 fn introspection(keycloak: &Keycloak) -> Option<IntrospectionSettings> {
@@ -257,7 +288,7 @@ pub fn identity_events(
 /// What `/auth/token` gives: where local tokens are made and there is a provider whose logins become them.
 pub fn tokens(configuration: &Configuration) -> Option<TokenSettings> {
     let jwt = &configuration.authentication.jwt;
-    (jwt.enabled && configuration.keycloak.is_some()).then(|| TokenSettings {
+    (jwt.enabled && !authorization_servers(configuration).is_empty()).then(|| TokenSettings {
         resource: configuration.listen.public_url.clone(),
         audience: jwt.audience.clone(),
         refresh: jwt.refresh_enabled.then_some(jwt.refresh_expiration),
@@ -276,6 +307,8 @@ pub fn session_store(configuration: &Configuration) -> Result<Option<Redis>, Set
     let Some(store) = &configuration.session_store else {
         return Ok(None);
     };
+    let url = store.url.as_ref();
+    let url = url.ok_or(SettingsError::Missing("sessions.store"))?;
     let read = |path: &std::path::PathBuf| {
         std::fs::read(path).map_err(|why| SettingsError::SessionStoreFile(path.clone(), why))
     };
@@ -289,7 +322,7 @@ pub fn session_store(configuration: &Configuration) -> Result<Option<Redis>, Set
         password: store.password.as_ref().map(secret),
         ca: store.ca_file.as_ref().map(read).transpose()?,
         certificate,
-        ..RedisSettings::from(&store.url)
+        ..RedisSettings::from(url)
     };
     Ok(Some(Redis::new(&settings)?))
 }
@@ -332,6 +365,7 @@ pub fn sessions(configuration: &Configuration) -> SessionLimits {
         absolute: sessions.absolute,
         idle: sessions.idle,
         per_user: usize::try_from(sessions.max_per_user).unwrap_or(usize::MAX),
+        refuses_new: sessions.refuses_new,
         table_max: SESSIONS_MAX,
     }
 }
@@ -487,16 +521,13 @@ fn build(
     before: Option<&KeyRing>,
 ) -> Result<Live, SettingsError> {
     let face = face(&configuration);
-    let issuer = configuration
-        .keycloak
-        .as_ref()
-        .map(safeguard_policy::Keycloak::issuer);
+    let servers = authorization_servers(&configuration);
     let mfa = &configuration.authentication.mfa;
     let scopes: Vec<_> = ["openid".to_owned()]
         .into_iter()
         .chain(mfa.scope.clone())
         .collect();
-    let challenges = Challenges::new(&configuration.listen.public_url, &scopes, issuer.as_deref())
+    let challenges = Challenges::new(&configuration.listen.public_url, &scopes, &servers)
         .map_err(|_| SettingsError::PublicUrl)?;
     // An older login would only be refused again, for its session is over.
     let longest = configuration.sessions.absolute.as_secs();

@@ -170,10 +170,13 @@ impl Sidecar {
         metrics.sessions_active.set(signed(self.sessions.active()));
         metrics.mcp_sessions.set(signed(self.mcp_sessions.len()));
         metrics.sse_streams.set(signed(self.streams.count()));
-        if let Some(at) = self.authenticator.keys_refreshed_at() {
+        // Of several providers the one that is worst off: that is what an alert is for.
+        let providers = || self.authenticator.providers();
+        if let Some(at) = providers().filter_map(|one| one.refreshed_at).min() {
             metrics.jwks_last_refresh_timestamp_seconds.set(at);
         }
-        if let Some(up) = self.authenticator.provider_is_up() {
+        if providers().next().is_some() {
+            let up = providers().all(|one| one.is_up);
             metrics.identity_provider_up.set(up.into());
         }
         for (of, until) in self.tls.expiries().iter() {

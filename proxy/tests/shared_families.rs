@@ -4,10 +4,7 @@
 
 #![cfg(test)]
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use safeguard::authn::tokens::{
     Families, Family, FamilyStore, NotKept, RedisStore, RefreshToken, Shown, SuccessorKeys, Turned,
@@ -17,63 +14,14 @@ use safeguard::authn::{Authenticator, AuthnSettings, LocalSettings, Secret};
 use safeguard::clock::now_unix as now;
 use safeguard::redis::{Redis, RedisSettings};
 
+mod server;
+use server::Server;
+
 const SECRET: &str = "test-only-secret-of-local-tokens-0123456789";
 
 /// Before all names in Redis.
 const PREFIX: &str = "tests:";
 const CERTIFICATE: [u8; 32] = [1; 32];
-
-/// A server of its own for one test, stopped at its end.
-struct Server {
-    process: Child,
-    url: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Server {
-    async fn start() -> Option<Self> {
-        let version = Command::new("redis-server").arg("--version").output();
-        if version.is_err() {
-            assert!(
-                std::env::var_os("SAFEGUARD_REQUIRE_REAL").is_none(),
-                "no redis-server: install it"
-            );
-            println!("skipped: no redis-server");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = socket.local_addr().unwrap().port();
-        drop(socket);
-        let process = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--port"])
-            .arg(port.to_string())
-            .current_dir(folder.path())
-            .stdout(Stdio::null())
-            .spawn();
-        let server = Self {
-            process: process.unwrap(),
-            url: format!("redis://127.0.0.1:{port}"),
-            _folder: folder,
-        };
-        let mut ticks = tokio::time::interval(Duration::from_millis(20));
-        for _ in 0..1_000 {
-            ticks.tick().await;
-            let there = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
-            if there.is_ok() {
-                return Some(server);
-            }
-        }
-        panic!("redis-server does not listen");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
 
 fn authenticator() -> Arc<Authenticator> {
     let local = LocalSettings {

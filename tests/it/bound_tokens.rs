@@ -296,3 +296,49 @@ async fn a_token_that_keycloak_has_revoked_is_refused_within_the_period_and_with
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_shows_no_certificate_is_let_in_where_the_policy_says_so_and_with_a_bound_key_alone() {
+    let upstream = Upstream::answering(json!({"content": []})).await;
+    let clients = "profile: development\nclients:\n  desktop: { without_certificate: true, at_most: care_agent, dpop: true }\n";
+    let mut setup = Setup::new(&upstream.url()).extended(clients);
+    setup.replace(
+        "tls.yaml",
+        "verify_client_cert: true",
+        "verify_client_cert: false",
+    );
+    let sidecar = Sidecar::start(setup).await;
+    let (url, holder) = (sidecar.url(), Holder::default());
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "list_departments", "arguments": {}}});
+    let ask = async |token: &str, proof: Option<&str>| {
+        let tls = sidecar
+            .setup
+            .authority
+            .client_config(None, &[&rustls::version::TLS13]);
+        let mut connection = Connection::open(&sidecar.target(), tls)
+            .await
+            .expect("a connection without a certificate");
+        let mut headers = vec![
+            ("accept", "application/json, text/event-stream"),
+            ("content-type", "application/json"),
+            ("authorization", token),
+        ];
+        headers.extend(proof.map(|proof| ("dpop", proof)));
+        let sent = connection.send("POST", "/mcp", &headers, list.to_string());
+        sent.await.expect("an answer")
+    };
+    let loose = format!("Bearer {}", sign(&physician("dr.loose")));
+    let refused = ask(&loose, None).await;
+    assert_eq!(refused.status, 401);
+    let challenge = refused.header("www-authenticate");
+    assert!(challenge.contains("is not bound to a key"), "{challenge}");
+
+    let token = bound(&holder);
+    let proof = holder.proof("POST", &url, Some(&token));
+    let taken = ask(&format!("DPoP {token}"), Some(&proof)).await;
+    assert_eq!(taken.status, 200);
+    // The same person with a certificate needs no key.
+    let mut web = sidecar.client(&sign(&physician("dr.web"))).await;
+    web.succeed("list_departments", &json!({})).await;
+}

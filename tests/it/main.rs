@@ -23,6 +23,7 @@ mod framing;
 mod http2;
 mod identity_events;
 mod integrity;
+mod issuers;
 mod keycloak_down;
 mod keysources;
 mod kills;

@@ -3,12 +3,14 @@
 use std::sync::Mutex;
 
 use safeguard_tests::client::Client;
+use safeguard_tests::clinic::free_port;
 use safeguard_tests::configuration::Setup;
+use safeguard_tests::realm::Realm;
 use safeguard_tests::sidecar::{Sidecar, path_text};
 use safeguard_tests::stream::Answer;
 use safeguard_tests::tokens::{physician, sign};
 use safeguard_tests::upstream::{Recorded, Reply, Upstream, tools_of_the_policy};
-use safeguard_tests::wait::eventually;
+use safeguard_tests::wait::{eventually, within};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -251,4 +253,32 @@ async fn an_administrator_sees_sessions_and_ends_a_users_with_their_open_streams
         .expect("an answer");
     assert_eq!(forged.status, 400, "no logout token");
     assert_eq!(forged.headers["cache-control"], "no-store");
+}
+
+#[tokio::test]
+async fn a_logout_at_keycloak_ends_the_session_and_its_open_streams() {
+    let realm = Realm::create().await;
+    let upstream = listening().await;
+    let port = free_port();
+    let account =
+        format!("listen:\n  account:\n    address: 127.0.0.1:{port}\n    hosts: [localhost]\n");
+    let setup = realm.setup(&upstream.url(), &account);
+    let sidecar = Sidecar::start(setup.trusted_by_keycloak()).await;
+    let url = format!("https://localhost:{port}/auth/backchannel-logout");
+    let (leaves, stays) = tokio::join!(realm.person("dr.leaves"), realm.person("dr.stays"));
+    realm.tells_logouts_to(&url).await;
+    let mut staying = sidecar.client(&realm.token("dr.stays").await).await;
+    let mut leaving = sidecar.client(&realm.token("dr.leaves").await).await;
+    let mut stream = open_stream(&sidecar, &leaving).await;
+
+    realm.log_out(&leaves).await;
+    let end = within("the stream's end", stream.event()).await;
+    assert!(end.is_none(), "the stream of who was logged out ends");
+    assert!(is_refused(&mut leaving).await);
+    assert!(!is_refused(&mut staying).await);
+    let event = sidecar
+        .event("user_logout", |event| event["reason"] == "logout")
+        .await;
+    assert_eq!(event["subject"]["sub"], leaves.as_str(), "{event}");
+    assert_ne!(leaves, stays);
 }

@@ -104,6 +104,30 @@ async fn a_session_goes_on_at_another_replica_when_its_own_is_killed() {
 }
 
 #[tokio::test]
+async fn where_the_oldest_wins_a_login_waits_until_the_session_is_over_at_whichever_replica() {
+    let (redis, upstream) = (Redis::start().await, listening().await);
+    let keeping = || {
+        let sessions = redis.sessions(2) + "  at_limit: refuse_new\n";
+        Setup::new(&upstream.url()).extended(&sessions)
+    };
+    let (one, two) = (
+        Sidecar::start(keeping()).await,
+        Sidecar::start(keeping()).await,
+    );
+    let login = |sid: &str| sign(&with(physician("dr.twice"), &json!({"sid": sid})));
+    let (first, second) = (login("first"), login("second"));
+    let mut here = one.client(&first).await;
+    let mut there = Client::new(two.connect().await, &second);
+    assert_eq!(ping(&mut there).await, 403);
+    assert_eq!(ping(&mut here).await, 200, "the oldest goes on");
+    end_user(&two, "dr.twice").await;
+    let later = json!({"sid": "third", "auth_time": now() + 1, "iat": now()});
+    let third = sign(&with(physician("dr.twice"), &later));
+    let mut there = Client::new(two.connect().await, &third);
+    assert_eq!(ping(&mut there).await, 200);
+}
+
+#[tokio::test]
 async fn a_logout_at_one_replica_ends_requests_and_streams_at_another_within_a_second() {
     let (redis, upstream) = (Redis::start().await, listening().await);
     let (one, two) = (

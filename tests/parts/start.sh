@@ -63,7 +63,7 @@ start_keycloak() {
     "$home/bin/kc.sh" start --optimized --import-realm --cache=local \
     --http-enabled=true --http-host=127.0.0.1 "--http-port=$http" "--https-port=$https" "--http-management-port=$management" \
     "--hostname=https://localhost:$https" --hostname-backchannel-dynamic=false \
-    "--https-certificate-file=$run/tls/server.pem" "--https-certificate-key-file=$run/tls/server.key" --https-protocols=TLSv1.3 \
+    "--https-certificate-file=$run/tls/server.pem" "--https-certificate-key-file=$run/tls/server.key" --https-protocols=TLSv1.3 "--truststore-paths=$run/tls/ca.pem" \
     >"$run/keycloak.log" 2>&1 &
   started+=("$!")
   export SAFEGUARD_KEYCLOAK_URL="https://localhost:$https" SAFEGUARD_KEYCLOAK_PLAIN_URL="http://127.0.0.1:$http"

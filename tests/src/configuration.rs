@@ -214,6 +214,14 @@ impl Setup {
         std::fs::write(tls.join("ca.pem"), authorities).expect("a file");
     }
 
+    /// With certificates that Keycloak trusts.
+    #[must_use]
+    pub fn trusted_by_keycloak(mut self) -> Self {
+        self.authority = crate::pki::Authority::of_the_parts();
+        self.write_tls(&self.authority.server(&["localhost"]), &self.authority.pem);
+        self
+    }
+
     /// Where the configuration is.
     #[must_use]
     pub fn config(&self) -> PathBuf {

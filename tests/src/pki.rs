@@ -73,7 +73,22 @@ impl Authority {
     /// A new one, which nobody knows yet.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let key = KeyPair::generate().expect("a key");
+        Self::with(KeyPair::generate().expect("a key"), name)
+    }
+
+    /// The one that signed the real parts' certificates, and that Keycloak trusts: the same name and key, so that what it
+    /// issues chains to either of its certificates.
+    ///
+    /// # Panics
+    /// If its key is not beside its certificate.
+    #[must_use]
+    pub fn of_the_parts() -> Self {
+        let key = std::fs::read_to_string(crate::real::ca().with_file_name("ca.key"));
+        let key = KeyPair::from_pem(&key.expect("the key of the parts' authority"));
+        Self::with(key.expect("a key"), "safeguard tests")
+    }
+
+    fn with(key: KeyPair, name: &str) -> Self {
         let mut params = CertificateParams::default();
         params
             .distinguished_name

@@ -147,6 +147,21 @@ impl Realm {
         .await
     }
 
+    /// Ends a person's logins, as an administrator does in the console: clients hear of it by back-channel logout.
+    pub async fn log_out(&self, id: &str) {
+        self.change("POST", &format!("users/{id}/logout"), json!({}))
+            .await;
+    }
+
+    /// Where logouts are told to (OpenID Connect Back-Channel Logout 1.0 §2.2).
+    pub async fn tells_logouts_to(&self, url: &str) {
+        let path = format!("/admin/realms/{}/clients?clientId=mcp-server", self.name);
+        let mut client = self.admin("GET", &path, None).await[0].clone();
+        client["attributes"]["backchannel.logout.url"] = json!(url);
+        let path = format!("clients/{}", text(&client["id"]));
+        self.change("PUT", &path, client).await;
+    }
+
     /// Takes a token back (RFC 7009).
     ///
     /// # Panics

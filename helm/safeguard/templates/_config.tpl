@@ -37,6 +37,9 @@ up by the running sidecar, a change of the second changes the pod's checksum and
 {{- $upstream := default dict $config.upstream -}}
 {{- $_ := set $upstream "url" (printf "http://127.0.0.1:%d%s" (int .Values.upstream.port) .Values.upstream.path) -}}
 {{- $_ := set $sections "upstream" $upstream -}}
+{{- if gt (int .Values.replicaCount) 1 -}}
+{{- $_ := set $sections "sessions" (set (default dict $config.sessions) "replicas" (int .Values.replicaCount)) -}}
+{{- end -}}
 {{- $_ := set $sections "state" (dict "directory" "/var/lib/safeguard/state") -}}
 {{- $audit := default dict $config.audit_logging -}}
 {{- $spool := default dict $audit.spool -}}

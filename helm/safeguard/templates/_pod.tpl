@@ -206,3 +206,13 @@ volumeMounts:
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* The values' affinity; replicas keep to different nodes where they can, unless the values say otherwise. */}}
+{{- define "safeguard.affinity" -}}
+{{- $apart := dict "weight" 100 "podAffinityTerm" (dict "topologyKey" "kubernetes.io/hostname" "labelSelector" (dict "matchLabels" (include "safeguard.selector" . | fromYaml))) -}}
+{{- $default := dict -}}
+{{- if gt (int .Values.replicaCount) 1 -}}
+{{- $_ := set $default "podAntiAffinity" (dict "preferredDuringSchedulingIgnoredDuringExecution" (list $apart)) -}}
+{{- end -}}
+{{- toYaml (merge dict .Values.affinity $default) -}}
+{{- end -}}

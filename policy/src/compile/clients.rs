@@ -20,8 +20,22 @@ pub(super) fn clients(
 ) -> Vec<Client> {
     let mut clients = Vec::new();
     let mut seen: Vec<(String, Place)> = Vec::new();
+    let mut without: Option<Place> = None;
+    let proofs = root.section("authentication").section("bound_tokens");
+    let proofs_count = proofs.text("dpop") != Some("ignored");
     for entry in root.named("clients") {
         clients.push(client(entry, roles, mutual, &mut seen, report));
+        let section = Section::new(&entry.value, CLIENT);
+        without_certificate(section, entry, mutual, &mut without, report);
+        if section.flag("dpop") && !proofs_count {
+            report
+                .error(
+                    codes::CONTRADICTION,
+                    section.place_of("dpop"),
+                    format!("`clients.{}.dpop` asks for proofs, and authentication.bound_tokens.dpop ignores them", entry.name),
+                )
+                .fix("let authentication.bound_tokens.dpop be accepted or required");
+        }
     }
     if clients.is_empty() && root.entry_of("clients").is_some() {
         report
@@ -72,6 +86,16 @@ fn client(
         seen.push((lower, node.place));
         certificates.push(name.to_owned());
     }
+    let without_certificate = section.flag("without_certificate");
+    if section.entry_of("certificate").is_none() && !without_certificate {
+        report
+            .error(
+                codes::MISSING_KEY,
+                entry.place,
+                format!("`clients.{}.certificate` is missing", entry.name),
+            )
+            .fix("write the DNS name of its certificate");
+    }
     if section.entry_of("certificate").is_some() && certificates.is_empty() {
         report
             .warning(
@@ -102,8 +126,55 @@ fn client(
         name: Arc::from(entry.name.as_str()),
         certificates,
         at_most,
+        without_certificate,
+        dpop: section.flag("dpop"),
         service: service(section, entry, report),
         roles: own_roles(section, roles, report),
+    }
+}
+
+/// One client at most is whoever shows no certificate, where that is let in at all.
+fn without_certificate(
+    section: Section<'_>,
+    entry: &Entry,
+    mutual: Option<&MutualTls>,
+    first: &mut Option<Place>,
+    report: &mut Report<'_>,
+) {
+    if !section.flag("without_certificate") {
+        return;
+    }
+    let place = section.place_of("without_certificate");
+    if let Some(first) = first.replace(place) {
+        report
+            .error(
+                codes::CONTRADICTION,
+                place,
+                "two clients are whoever shows no certificate",
+            )
+            .fix("nothing tells them apart: keep one")
+            .related(first, "the other client");
+    }
+    if section.flag("service") {
+        report
+            .error(
+                codes::CONTRADICTION,
+                place,
+                format!("`clients.{}` is software without a person, which is known by its certificate alone", entry.name),
+            )
+            .fix("name its certificate, and remove without_certificate");
+    }
+    if mutual.is_some_and(|mutual| mutual.required) {
+        report
+            .warning(
+                codes::DEAD_RULE,
+                place,
+                format!(
+                    "`clients.{}` can never connect: everybody must show a certificate",
+                    entry.name
+                ),
+            )
+            .fix("remove it, or see tls.mutual_tls.verify_client_cert");
     }
 }
 
@@ -127,23 +198,7 @@ fn service(section: Section<'_>, entry: &Entry, report: &mut Report<'_>) -> bool
 
 fn own_roles(section: Section<'_>, roles: &Roles, report: &mut Report<'_>) -> Option<RoleSet> {
     section.entry_of("roles")?;
-    let mut own = 0;
-    for node in section.items("roles") {
-        let Some(name) = node.text() else { continue };
-        match roles.number(name) {
-            Some(number) => own |= 1 << number,
-            None => {
-                report
-                    .error(
-                        codes::UNDEFINED_ROLE,
-                        node.place,
-                        format!("`{}` is no role", node.shown()),
-                    )
-                    .meant(roles.suggest(name));
-            }
-        }
-    }
-    Some(own)
+    Some(roles.listed(section, report))
 }
 
 /// Whether the listener lets any certificate with such a name in.

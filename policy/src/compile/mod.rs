@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::RwLock;
 
+use crate::document::keys::ISSUER;
 use crate::document::read::Section;
 use crate::document::report::Report;
 use crate::finding::codes;
@@ -53,6 +54,9 @@ pub(crate) fn policy(
     }
     let integrity = integrity(root.section("integrity"), &fields, report);
     let roles = roles::roles(root, &fields, report);
+    for entry in root.section("identity").named("issuers") {
+        roles.listed(Section::new(&entry.value, ISSUER), report);
+    }
     let clients = clients::clients(root, &roles, around.mutual_tls, report);
     let phi = phi?;
     let rules = rules::rules(root, &roles, &phi, &fields, report);

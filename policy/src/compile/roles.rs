@@ -62,6 +62,27 @@ impl Roles {
         nearest(name, self.list.iter().map(|r| r.name.as_ref()))
     }
 
+    /// The bits of those that a section's `roles` lists; a name that is none is reported.
+    pub(super) fn listed(&self, section: Section<'_>, report: &mut Report<'_>) -> RoleSet {
+        let mut set = 0;
+        for node in section.items("roles") {
+            let Some(name) = node.text() else { continue };
+            match self.number(name) {
+                Some(number) => set |= 1 << number,
+                None => {
+                    report
+                        .error(
+                            codes::UNDEFINED_ROLE,
+                            node.place,
+                            format!("`{}` is no role", node.shown()),
+                        )
+                        .meant(self.suggest(name));
+                }
+            }
+        }
+        set
+    }
+
     /// The bits of all roles.
     pub(super) fn all(&self) -> RoleSet {
         self.list

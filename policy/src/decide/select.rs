@@ -52,8 +52,19 @@ impl Policy {
             .is_some_and(|client| client.service)
     }
 
-    /// The client that one of the names belongs to: an exact name first, then a `*` for one label.
+    /// Whether tokens of the client that one of the names belongs to must be bound to a key (RFC 9449).
+    #[must_use]
+    pub fn asks_for_bound_key(&self, certificate_names: &[String]) -> bool {
+        self.client_of(certificate_names)
+            .is_some_and(|client| client.dpop)
+    }
+
+    /// The client that one of the names belongs to: an exact name first, then a `*` for one label. Without any name it is
+    /// the one for those who show no certificate.
     pub(crate) fn client_of(&self, names: &[String]) -> Option<&Client> {
+        if names.is_empty() {
+            return self.clients.iter().find(|one| one.without_certificate);
+        }
         let find = |fits: fn(&str, &str) -> bool| {
             self.clients.iter().find(|client| {
                 let any = |pattern: &String| names.iter().any(|name| fits(pattern, name));

@@ -853,6 +853,39 @@ fn without_client_certificates_there_is_no_client() {
 }
 
 #[test]
+fn who_shows_no_certificate_has_narrower_views_and_must_prove_a_key_where_the_policy_says_so() {
+    let mut sources = example();
+    sources[3].text = sources[3]
+        .text
+        .replace("verify_client_cert: true", "verify_client_cert: false");
+    sources[4].text = sources[4].text.replace("0.0.0.0:8443", "127.0.0.1:8443");
+    sources[4].text = sources[4].text.replace(
+        "\n  chart-web:",
+        "\n  desktop: { without_certificate: true, at_most: care_agent, dpop: true }\n  chart-web:",
+    );
+    sources.push(Source {
+        name: "dev.yaml".into(),
+        text: "profile: development\n".into(),
+    });
+    let loaded = load(&sources, &example_env());
+    let policy = loaded.configuration.expect("a configuration").policy;
+    let mut desktop = caller(&["nurse"]);
+    desktop.names.clear();
+    let permit = desktop.call(&policy, "read_record", &patient()).unwrap();
+    assert_eq!(permit.client.as_ref(), "desktop");
+    let full = caller(&["nurse"]).call(&policy, "read_record", &patient());
+    let full = full.unwrap();
+    let differs = policy.fields().any(|(id, _)| {
+        let (mine, theirs) = (permit.views.of(id), full.views.of(id));
+        assert_eq!(mine.widest(theirs), theirs, "never wider");
+        mine != theirs
+    });
+    assert!(differs, "the cap caps");
+    assert!(policy.asks_for_bound_key(&[]));
+    assert!(!policy.asks_for_bound_key(&["web.healthcare.example.com".to_owned()]));
+}
+
+#[test]
 fn software_without_a_person_has_its_client_its_roles_and_no_second_factor() {
     let nightly = "\n  nightly: { certificate: sync.healthcare.example.com, service: true, roles: [billing] }\n  chart-web:";
     let policy = policy_with(|text| text.replace("\n  chart-web:", nightly));

@@ -287,8 +287,15 @@ fn whole(policy: &Policy, other: &Policy, put: &mut impl FnMut(&str, &str, Sight
         switch(integrity.pass_unknown, ["refused", "passes"]),
     );
     for client in &policy.clients {
+        let name = match client.dpop {
+            true => sight(1, format!("{}, by bound keys", client.name).as_str()),
+            false => sight(2, client.name.as_ref()),
+        };
         for certificate in &client.certificates {
-            put("clients", certificate, sight(1, client.name.as_ref()));
+            put("clients", certificate, name.clone());
+        }
+        if client.without_certificate {
+            put("clients", "(without a certificate)", name);
         }
     }
     for word in Detection::WORDS {

@@ -731,6 +731,11 @@ pub(crate) static MUTUAL_TLS: &[Key] = &[
 
 pub(crate) static IDENTITY: &[Key] = &[
     key(
+        "issuers",
+        Shape::Named(&Shape::Map(ISSUER)),
+        "further issuers of tokens, each by a name of yours: other realms, or providers whose access tokens follow RFC 9068; default none",
+    ),
+    key(
         "roles_from",
         Shape::Text,
         "the one claim that grants roles in a Keycloak token (local tokens: `roles`)",
@@ -753,6 +758,59 @@ pub(crate) static IDENTITY: &[Key] = &[
     .permits(),
 ];
 
+pub(crate) static ISSUER: &[Key] = &[
+    key(
+        "issuer",
+        Shape::Text,
+        "the exact `iss` of its tokens, https; its discovery document is below it",
+    )
+    .required(),
+    key(
+        "roles",
+        TEXTS,
+        "the only roles that it grants; whatever else its tokens name counts for nothing",
+    )
+    .required(),
+    key(
+        "roles_from",
+        Shape::Text,
+        "the one claim of its tokens that grants them; default identity.roles_from",
+    ),
+    key(
+        "audiences",
+        TEXTS,
+        "audiences that are accepted beside listen.public_url; default none",
+    ),
+    key(
+        "client_id",
+        Shape::Text,
+        "the sidecar's client there, for which logout tokens without a session are; default none",
+    ),
+    key(
+        "ca_file",
+        Shape::Text,
+        "PEM of the authorities for its server's certificate; default the system's",
+    ),
+    key(
+        "keys_refresh_seconds",
+        Shape::Integer(1, 3600),
+        "how often its signing keys are fetched, which is also how soon its absence is seen",
+    )
+    .default("300"),
+    key(
+        "keys_stale_max_seconds",
+        Shape::Integer(1, 86_400),
+        "how long the keys serve while it can't be reached; then no token of it is taken",
+    )
+    .default("3600"),
+    key(
+        "when_down",
+        Shape::Word(&[yes("refuse_new"), yes("serve")]),
+        "logins that begin while it can't be reached: refused (503), or served by the keys that are known",
+    )
+    .default("refuse_new"),
+];
+
 pub(crate) static SESSIONS: &[Key] = &[
     key(
         "store",
@@ -773,6 +831,12 @@ pub(crate) static SESSIONS: &[Key] = &[
         "PEM of our certificate for the store; needs `key_file`",
     ),
     key("key_file", Shape::Text, "PEM of its key"),
+    key(
+        "at_limit",
+        Shape::Word(&[yes("end_oldest"), yes("refuse_new")]),
+        "a login of somebody who has `keycloak.max_sessions_per_user` sessions already: it ends the oldest, or is refused (403)",
+    )
+    .default("end_oldest"),
     key(
         "replicas",
         Shape::Integer(1, 1000),
@@ -1033,9 +1097,20 @@ pub(crate) static CLIENT: &[Key] = &[
     key(
         "certificate",
         Shape::TextOr(&TEXTS),
-        "DNS names of its certificate: exact, or with `*` for the first label",
+        "DNS names of its certificate: exact, or with `*` for the first label; required unless it may come without one",
+    ),
+    key(
+        "without_certificate",
+        ON_OFF,
+        "this is whoever shows no certificate, where `tls.mutual_tls.verify_client_cert` is false (profile development, on loopback)",
     )
-    .required(),
+    .default("false"),
+    key(
+        "dpop",
+        ON_OFF,
+        "its tokens must be bound to a key, with a proof at each request (RFC 9449)",
+    )
+    .default("false"),
     key(
         "at_most",
         Shape::Text,

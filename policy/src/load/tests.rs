@@ -216,7 +216,7 @@ const DOCUMENTS: &[Case] = &[
         "auth.yaml",
         "    enabled: true",
         "    enabled: false",
-        "warning[contradiction] auth.yaml:9:22 `authentication.jwt.refresh_enabled` does nothing: refresh tokens are had for logins at `keycloak`, with local tokens",
+        "warning[contradiction] auth.yaml:9:22 `authentication.jwt.refresh_enabled` does nothing: refresh tokens are had for logins at `keycloak` or one of `identity.issuers`, with local tokens",
     ),
     (
         "auth.yaml",
@@ -694,6 +694,89 @@ fn software_without_a_person_names_its_roles() {
     );
     let well = changed("service: true, roles: [nurse]");
     assert!(well.iter().all(|f| !f.starts_with("error")), "{well:?}");
+}
+
+#[test]
+fn a_further_issuer_is_another_than_the_rest_reached_safely_and_grants_roles_of_the_policy() {
+    let changed = |issuer: &str| {
+        let to = format!("identity:\n  issuers:\n    partner: {{ {issuer} }}\n");
+        let loaded = load(&with("policy.yaml", "identity:\n", &to), &example_env());
+        let errors = loaded.findings.iter().filter(|f| f.is_error());
+        let errors: Vec<_> = errors.map(|f| (f.code, f.line)).collect();
+        (errors, loaded.configuration)
+    };
+    let (errors, well) =
+        changed("issuer: https://idp.example.org/x, roles: [nurse], roles_from: a.b");
+    assert_eq!(errors, []);
+    let partner = &well.unwrap().identity.issuers[0];
+    assert_eq!(partner.name, "partner");
+    assert_eq!(partner.roles_from, ["a", "b"]);
+    assert_eq!(partner.roles, ["nurse"]);
+    for (issuer, code) in [
+        (
+            "issuer: http://idp.example.org, roles: [nurse]",
+            codes::WEAK_TRANSPORT,
+        ),
+        ("issuer: https://idp.example.org", codes::MISSING_KEY),
+        ("roles: [nurse]", codes::MISSING_KEY),
+        (
+            "issuer: https://idp.example.org, roles: [nobody]",
+            codes::UNDEFINED_ROLE,
+        ),
+        (
+            "issuer: https://idp.example.org, roles: [nurse], roles_from: a..b",
+            codes::BAD_PATH,
+        ),
+        (
+            "issuer: https://auth.healthcare.example.com/realms/healthcare, roles: [nurse]",
+            codes::CONTRADICTION,
+        ),
+        ("issuer: mcp-server-prod, roles: [nurse]", codes::BAD_VALUE),
+        (
+            "issuer: https://idp.example.org, roles: [nurse], keys_stale_max_seconds: 60",
+            codes::CONTRADICTION,
+        ),
+    ] {
+        let (errors, configuration) = changed(issuer);
+        assert!(
+            errors.iter().any(|(found, _)| *found == code),
+            "{issuer}: {errors:?}"
+        );
+        assert!(configuration.is_none(), "{issuer}");
+    }
+}
+
+#[test]
+fn a_client_without_a_certificate_is_one_is_no_software_and_is_let_in_at_all() {
+    let found = |to: &str| findings(&with("policy.yaml", "\n  chart-web:", to), &example_env());
+    for (to, code) in [
+        (
+            "\n  desktop: { at_most: nurse }\n  chart-web:",
+            "error[missing_key]",
+        ),
+        (
+            "\n  desktop: { without_certificate: true }\n  chart-web:",
+            "warning[dead_rule]",
+        ),
+        (
+            "\n  one: { without_certificate: true }\n  two: { without_certificate: true }\n  chart-web:",
+            "error[contradiction]",
+        ),
+        (
+            "\n  sync: { without_certificate: true, service: true, roles: [nurse] }\n  chart-web:",
+            "error[contradiction]",
+        ),
+        (
+            "\n  sync: { certificate: a.example.com, dpop: true }\n  chart-web:",
+            "",
+        ),
+    ] {
+        let findings = found(to);
+        assert!(
+            findings.iter().any(|f| f.starts_with(code)) || code.is_empty(),
+            "{to}: {findings:?}"
+        );
+    }
 }
 
 #[test]
@@ -1233,6 +1316,14 @@ fn a_setting_in_a_file_that_is_not_opened_is_a_warning() {
         );
         assert!(loaded.findings.iter().any(|f| f.code == codes::UNOPENED));
     }
+}
+
+#[test]
+fn a_store_of_sessions_in_a_file_that_is_not_opened_leaves_the_rest_checked() {
+    let to = "sessions: { store: \"${file:/run/redis-url}\", replicas: 2 }\nidentity:\n";
+    let loaded = load(&with("policy.yaml", "identity:\n", to), &example_env());
+    let store = loaded.configuration.unwrap().session_store.unwrap();
+    assert!(store.url.is_none());
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(crate) fn authentication(
     report: &mut Report<'_>,
 ) -> Option<Authentication> {
     let section = root.section("authentication");
-    let jwt = jwt(section, root.section("keycloak").is_written(), report);
+    let jwt = jwt(section, super::issuers::has_provider(root), report);
     let mfa = mfa(root, off, report);
     let bound_tokens = bound_tokens(section.section("bound_tokens"), off);
     Some(Authentication {
@@ -44,9 +44,9 @@ fn jwt(section: Section<'_>, has_provider: bool, report: &mut Report<'_>) -> Opt
             .error(
                 codes::MISSING_KEY,
                 jwt.place_of("enabled"),
-                "no token is taken: neither authentication.jwt nor keycloak is there",
+                "no token is taken: neither authentication.jwt nor keycloak nor identity.issuers is there",
             )
-            .fix("add one of the two");
+            .fix("add one of them");
     }
     for name in ["secret", "issuer", "audience"] {
         if enabled && jwt.entry_of(name).is_none() {
@@ -91,7 +91,7 @@ fn jwt(section: Section<'_>, has_provider: bool, report: &mut Report<'_>) -> Opt
             .warning(
                 codes::CONTRADICTION,
                 jwt.place_of("refresh_enabled"),
-                "`authentication.jwt.refresh_enabled` does nothing: refresh tokens are had for logins at `keycloak`, with local tokens",
+                "`authentication.jwt.refresh_enabled` does nothing: refresh tokens are had for logins at `keycloak` or one of `identity.issuers`, with local tokens",
             )
             .fix("write false, or add what is missing");
     }
@@ -229,34 +229,7 @@ pub(crate) fn keycloak(root: Section<'_>, report: &mut Report<'_>) -> Option<Key
         .text("client_secret")
         .map(|t| Secret::new(t.to_owned()));
     let server_url = section.text("server_url")?.trim_end_matches('/');
-    let place = section.place_of("server_url");
-    let host = super::transport::split_url(server_url).map(|url| (url.scheme, url.host));
-    match host {
-        Some(("https", _)) => {}
-        Some(("http", host)) if super::transport::is_loopback_name(host) => {
-            report
-                .warning(
-                    codes::WEAK_TRANSPORT,
-                    place,
-                    "`keycloak.server_url` is plain http; that stays on this host only",
-                )
-                .fix("use https");
-        }
-        Some(("http", _)) => {
-            report
-                .error(
-                    codes::WEAK_TRANSPORT,
-                    place,
-                    "`keycloak.server_url` is plain http to another host",
-                )
-                .fix("use https");
-        }
-        _ => {
-            report
-                .error(codes::BAD_VALUE, place, "`keycloak.server_url` is no URL")
-                .fix("write it as https://auth.example.com");
-        }
-    }
+    server(section, "server_url", "keycloak.server_url", report)?;
     Some(Keycloak {
         realm: section.owned("realm")?,
         server_url: server_url.to_owned(),
@@ -265,7 +238,7 @@ pub(crate) fn keycloak(root: Section<'_>, report: &mut Report<'_>) -> Option<Key
         audiences: section.texts("audiences"),
         ca_file: section.text("ca_file").map(Into::into),
         keys_refresh: section.seconds("keys_refresh_seconds")?,
-        keys_stale_max: keys_stale_max(section, report)?,
+        keys_stale_max: keys_stale_max(section, "keycloak", report)?,
         serves_new_when_down: section.text("when_down") == Some("serve"),
         introspection: introspection(section, report)?,
         events: identity_events(section, report)?,
@@ -290,7 +263,50 @@ fn introspection(keycloak: Section<'_>, report: &mut Report<'_>) -> Option<Optio
     Some(Some(period))
 }
 
-fn keys_stale_max(section: Section<'_>, report: &mut Report<'_>) -> Option<Duration> {
+/// The URL of a provider's server: https, or plain http that stays on this host.
+pub(super) fn server(
+    section: Section<'_>,
+    name: &'static str,
+    shown: &str,
+    report: &mut Report<'_>,
+) -> Option<()> {
+    let url = section.text(name)?;
+    let place = section.place_of(name);
+    let host = super::transport::split_url(url).map(|url| (url.scheme, url.host));
+    match host {
+        Some(("https", _)) => {}
+        Some(("http", host)) if super::transport::is_loopback_name(host) => {
+            report
+                .warning(
+                    codes::WEAK_TRANSPORT,
+                    place,
+                    format!("`{shown}` is plain http; that stays on this host only"),
+                )
+                .fix("use https");
+        }
+        Some(("http", _)) => {
+            report
+                .error(
+                    codes::WEAK_TRANSPORT,
+                    place,
+                    format!("`{shown}` is plain http to another host"),
+                )
+                .fix("use https");
+        }
+        _ => {
+            report
+                .error(codes::BAD_VALUE, place, format!("`{shown}` is no URL"))
+                .fix("write it as https://auth.example.com");
+        }
+    }
+    Some(())
+}
+
+pub(super) fn keys_stale_max(
+    section: Section<'_>,
+    shown: &str,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
     let (stale, refresh): (Duration, Duration) = (
         section.seconds("keys_stale_max_seconds")?,
         section.seconds("keys_refresh_seconds")?,
@@ -300,7 +316,7 @@ fn keys_stale_max(section: Section<'_>, report: &mut Report<'_>) -> Option<Durat
             .error(
                 codes::CONTRADICTION,
                 section.place_of("keys_stale_max_seconds"),
-                "`keycloak.keys_stale_max_seconds` is not longer than keys_refresh_seconds: keys would be refused between two fetches",
+                format!("`{shown}.keys_stale_max_seconds` is not longer than keys_refresh_seconds: keys would be refused between two fetches"),
             )
             .fix("make it several times as long")
             .related(section.place_of("keys_refresh_seconds"), "how often they are fetched");
@@ -348,6 +364,7 @@ pub(crate) fn sessions(root: Section<'_>, report: &mut Report<'_>) -> Option<Ses
         absolute,
         idle,
         max_per_user: section.number("max_sessions_per_user")?,
+        refuses_new: root.section("sessions").text("at_limit") == Some("refuse_new"),
     })
 }
 
@@ -384,9 +401,10 @@ pub(crate) fn session_store(
     // `refuse` is all there is.
     let _ = section.text("when_down");
     let replicas: u32 = section.number("replicas")?;
-    let store = section.text("store")?;
+    // What stands in a file that is not opened is taken for a URL: `memory` is no secret.
+    let store = section.text("store");
     let (certificate_file, key_file) = (section.text("certificate_file"), section.text("key_file"));
-    if store == "memory" {
+    if store == Some("memory") {
         if replicas > 1 {
             report
                 .error(
@@ -423,7 +441,8 @@ pub(crate) fn session_store(
             )
             .fix("set both, or neither");
     }
-    if !store.starts_with("rediss://") && !store.starts_with("redis://") {
+    let is_url = |store: &str| store.starts_with("rediss://") || store.starts_with("redis://");
+    if store.is_some_and(|store| !is_url(store)) {
         report
             .error(
                 codes::BAD_VALUE,
@@ -434,7 +453,7 @@ pub(crate) fn session_store(
     }
     let secret = |text: &str| Secret::new(text.to_owned());
     Some(Some(SessionStore {
-        url: secret(store),
+        url: store.map(secret),
         username: section.text("username").map(str::to_owned),
         password: section.text("password").map(secret),
         ca_file: section.text("ca_file").map(Into::into),
@@ -442,6 +461,29 @@ pub(crate) fn session_store(
             .zip(key_file)
             .map(|(certificate, key)| (certificate.into(), key.into())),
     }))
+}
+
+/// `roles_from`: the member names that lead to a claim.
+pub(super) fn claim_path(
+    section: Section<'_>,
+    shown: &str,
+    report: &mut Report<'_>,
+) -> Option<Vec<String>> {
+    let path: Vec<String> = section
+        .text("roles_from")?
+        .split('.')
+        .map(str::to_owned)
+        .collect();
+    if path.iter().any(String::is_empty) {
+        report
+            .error(
+                codes::BAD_PATH,
+                section.place_of("roles_from"),
+                format!("`{shown}` is no path of claims"),
+            )
+            .fix("write it as realm_access.roles");
+    }
+    Some(path)
 }
 
 pub(crate) fn identity(root: Section<'_>, report: &mut Report<'_>) -> Option<Identity> {
@@ -458,18 +500,9 @@ pub(crate) fn identity(root: Section<'_>, report: &mut Report<'_>) -> Option<Ide
                 .fix("write [token, only], or remove it");
         }
     }
-    let text = section.text("roles_from")?;
-    let roles_from: Vec<String> = text.split('.').map(str::to_owned).collect();
-    if roles_from.iter().any(String::is_empty) {
-        report
-            .error(
-                codes::BAD_PATH,
-                section.place_of("roles_from"),
-                "`identity.roles_from` is no path of claims",
-            )
-            .fix("write it as realm_access.roles");
-    }
+    let roles_from = claim_path(section, "identity.roles_from", report)?;
     Some(Identity {
+        issuers: super::issuers::issuers(root, &roles_from, report),
         roles_from,
         shared_subjects: shared_subjects(section),
     })

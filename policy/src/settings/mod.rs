@@ -6,6 +6,7 @@
 mod audit;
 mod authentication;
 pub(crate) mod enrolment;
+mod issuers;
 mod key_sources;
 mod keys;
 mod transport;

@@ -63,6 +63,33 @@ pub struct Identity {
     pub roles_from: Vec<String>,
     /// Names that several people share, in lower case.
     pub shared_subjects: Vec<String>,
+    /// Further issuers, beside `keycloak`.
+    pub issuers: Vec<Issuer>,
+}
+
+/// `identity.issuers.NAME`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// The operator's name for it.
+    pub name: String,
+    /// The exact `iss`.
+    pub issuer: String,
+    /// The only roles that it grants.
+    pub roles: Vec<String>,
+    /// As [`Identity::roles_from`], for its tokens.
+    pub roles_from: Vec<String>,
+    /// Audiences that are accepted beside `listen.public_url`.
+    pub audiences: Vec<String>,
+    /// The sidecar's own client there; empty: none.
+    pub client_id: String,
+    /// PEM of the authorities for the server's certificate; without it the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How often its keys are fetched.
+    pub keys_refresh: Duration,
+    /// How long they serve while it can't be reached.
+    pub keys_stale_max: Duration,
+    /// Whether logins that begin while it can't be reached are let in.
+    pub serves_new_when_down: bool,
 }
 
 /// `authentication`
@@ -239,8 +266,8 @@ impl Keycloak {
 /// The Redis or Valkey that replicas share: `sessions` with a URL.
 #[derive(Debug)]
 pub struct SessionStore {
-    /// `redis://` or `rediss://`.
-    pub url: Secret,
+    /// `redis://` or `rediss://`. `None` in `check` where it stands in a file that was not opened.
+    pub url: Option<Secret>,
     /// The ACL user; before the URL's.
     pub username: Option<String>,
     /// Its password; before the URL's.
@@ -260,6 +287,8 @@ pub struct Sessions {
     pub idle: Duration,
     /// Sessions at once per user (`max_sessions_per_user`).
     pub max_per_user: u32,
+    /// Whether a login above that is refused, and does not end the oldest session (`sessions.at_limit`).
+    pub refuses_new: bool,
 }
 
 /// `audit_logging`

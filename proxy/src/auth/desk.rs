@@ -20,6 +20,9 @@ const BUSY: Problem = Problem::unavailable("there is no room for another session
 /// The store of login sessions does not answer.
 pub(super) const STORE_DOWN: Problem =
     Problem::unavailable("the store of login sessions does not answer");
+/// `sessions.at_limit: refuse_new`
+const TOO_MANY: Problem =
+    Problem::invalid_request("as many sessions of this user are open as may be: end one first");
 /// The login session is over, whatever the token says.
 pub(super) const SESSION_OVER: Problem =
     Problem::invalid_request("the session has ended: sign in again");
@@ -159,6 +162,7 @@ impl<'d, 's> Desk<'d, 's> {
                 let problem = match refused.refusal {
                     session::Refusal::TableFull => BUSY,
                     session::Refusal::Unavailable => STORE_DOWN,
+                    session::Refusal::TooMany => TOO_MANY,
                     session::Refusal::CertificateMismatch => Problem::invalid_request(
                         "the subject token is bound to another client certificate",
                     ),

@@ -1,6 +1,9 @@
 //! The one way from a [`BearerToken`] to an [`Authenticated`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
+
+use tokio::task::JoinSet;
 
 use super::authenticated::{Authenticated, Kind};
 use super::bearer::BearerToken;
@@ -17,7 +20,7 @@ use super::local::Local;
 use super::logout::{self, Logout, Taken};
 use super::mint::{self, Issued, NotIssued};
 use super::settings::{
-    AuthnSettings, CLOCK_SKEW_SECONDS_MAX, KeycloakSettings, LocalSettings, SECRET_BYTES_MIN,
+    AuthnSettings, CLOCK_SKEW_SECONDS_MAX, LocalSettings, ProviderSettings, SECRET_BYTES_MIN,
     SecondFactorSettings, SettingsError,
 };
 use super::tokens::{Carried, SealingKeys, SuccessorKeys};
@@ -25,7 +28,7 @@ use super::tokens::{Carried, SealingKeys, SuccessorKeys};
 /// Verifies tokens. One for the process, shared behind an `Arc`.
 pub struct Authenticator {
     local: Option<Local>,
-    provider: Option<Provider>,
+    providers: Vec<Provider>,
     second_factor: SecondFactorSettings,
     binding: BindingSettings,
     proofs: Proofs,
@@ -37,8 +40,21 @@ pub struct Authenticator {
     logouts: Taken,
 }
 
+/// How a provider stands.
+#[derive(Debug, Clone, Copy)]
+pub struct ProviderState<'a> {
+    /// Its `iss`.
+    pub issuer: &'a str,
+    /// Whether it answers, by the last fetches of its keys.
+    pub is_up: bool,
+    /// Whether its tokens could be verified now.
+    pub has_keys: bool,
+    /// When its keys were last fetched, in Unix seconds.
+    pub refreshed_at: Option<i64>,
+}
+
 struct Provider {
-    settings: KeycloakSettings,
+    settings: ProviderSettings,
     keys: Arc<ProviderKeys>,
     introspection: Option<Introspection>,
 }
@@ -54,10 +70,11 @@ impl Authenticator {
         let once = settings.local.as_ref().filter(|local| local.once);
         let used = once.map(|local| Replays::new(i64::from(local.expiration_max) + skew));
         let local = settings.local.map(Local::new);
-        let provider = settings.keycloak.map(Provider::new).transpose()?;
+        let providers = settings.providers.into_iter().map(Provider::new);
+        let providers = providers.collect::<Result<_, _>>()?;
         Ok(Self {
             local,
-            provider,
+            providers,
             second_factor: settings.second_factor,
             proofs: Proofs::new(&settings.public_url, skew, settings.binding.nonce),
             binding: settings.binding,
@@ -195,9 +212,9 @@ impl Authenticator {
     pub fn issuers(&self) -> Vec<String> {
         let local = self.local.as_ref();
         let local = local.map(|local| local.with_settings(|settings| settings.issuer.clone()));
-        let provider = self.provider.as_ref();
-        let provider = provider.map(|provider| provider.settings.issuer.clone());
-        local.into_iter().chain(provider).collect()
+        let providers = self.providers.iter();
+        let providers = providers.map(|provider| provider.settings.issuer.clone());
+        local.into_iter().chain(providers).collect()
     }
 
     /// Verifies a logout token of the provider's, which counts once.
@@ -221,51 +238,44 @@ impl Authenticator {
         Ok(judged.logout)
     }
 
-    /// Keeps the provider's keys fresh; never returns where a provider is configured. To be run as a background task.
+    /// Keeps the providers' keys fresh; never returns where one is configured. To be run as a background task.
     pub async fn keep_keys_fresh(&self) {
-        if let Some(provider) = &self.provider {
-            provider.keys.keep_fresh().await;
+        let mut keeping = JoinSet::new();
+        for provider in &self.providers {
+            let keys = Arc::clone(&provider.keys);
+            keeping.spawn(async move { keys.keep_fresh().await });
         }
+        keeping.join_all().await;
     }
 
-    /// Asks the provider for its discovery document and its keys, once; nothing to do where no provider is configured.
+    /// Asks a provider for its discovery document and its keys, once; nothing to do where none has this issuer.
     ///
     /// # Errors
     /// It can't be reached, or doesn't answer as the provider that is configured.
-    pub async fn ask_provider(&self) -> Result<(), super::FetchError> {
-        match &self.provider {
+    pub async fn ask_provider(&self, issuer: &str) -> Result<(), super::FetchError> {
+        match self.provider_of(issuer) {
             Some(provider) => provider.keys.discover().await.map(drop),
             None => Ok(()),
         }
     }
 
-    /// When the provider's keys were last fetched, in Unix seconds: `safeguard_jwks_last_refresh_timestamp_seconds`.
-    pub fn keys_refreshed_at(&self) -> Option<i64> {
-        self.provider
-            .as_ref()
-            .and_then(|provider| provider.keys.last_refresh_unix())
-    }
-
-    /// Whether the provider answers; none where none is configured.
-    pub fn provider_is_up(&self) -> Option<bool> {
-        self.provider.as_ref().map(|provider| provider.keys.is_up())
+    /// How each provider stands, in the order of the configuration: `keycloak` first.
+    pub fn providers(&self) -> impl Iterator<Item = ProviderState<'_>> {
+        self.providers.iter().map(|provider| ProviderState {
+            issuer: &provider.settings.issuer,
+            is_up: provider.keys.is_up(),
+            has_keys: provider.keys.generation().is_some(),
+            refreshed_at: provider.keys.last_refresh_unix(),
+        })
     }
 
     /// Whether a login that is not known yet must wait until its provider is back (`keycloak.when_down`): while it is
     /// away nobody hears of it that the person was locked out meanwhile.
     pub fn must_wait(&self, who: &Authenticated) -> bool {
-        self.provider.as_ref().is_some_and(|provider| {
-            provider.settings.issuer == who.login_issuer()
-                && !provider.settings.serves_new_when_down
-                && !provider.keys.is_up()
+        let provider = self.provider_of(who.login_issuer());
+        provider.is_some_and(|provider| {
+            !provider.settings.serves_new_when_down && !provider.keys.is_up()
         })
-    }
-
-    /// Whether the provider's tokens could be verified now; true where no provider is configured.
-    pub fn keys_available(&self) -> bool {
-        self.provider
-            .as_ref()
-            .is_none_or(|provider| provider.keys.generation().is_some())
     }
 
     /// Takes other secrets for local tokens into use; false where they are those that are in use. Tokens that neither
@@ -329,8 +339,7 @@ impl Authenticator {
                 .as_ref()
                 .is_some_and(|local| local.still_verifies(by, now_unix)),
             VerifiedBy::Provider(generation) => self
-                .provider
-                .as_ref()
+                .provider_of(verified.who.issuer())
                 .is_some_and(|provider| provider.keys.generation() == Some(generation)),
         };
         current.then_some(verified.who)
@@ -384,14 +393,13 @@ impl Authenticator {
     }
 
     fn provider_of(&self, issuer: &str) -> Option<&Provider> {
-        self.provider
-            .as_ref()
-            .filter(|provider| provider.settings.issuer == issuer)
+        let mut providers = self.providers.iter();
+        providers.find(|provider| provider.settings.issuer == issuer)
     }
 }
 
 impl Provider {
-    fn new(settings: KeycloakSettings) -> Result<Self, SettingsError> {
+    fn new(settings: ProviderSettings) -> Result<Self, SettingsError> {
         let keys = Arc::new(ProviderKeys::new(&settings)?);
         let introspection = settings.introspection.as_ref();
         Ok(Self {
@@ -403,23 +411,23 @@ impl Provider {
 }
 
 fn validate(settings: &AuthnSettings) -> Result<(), SettingsError> {
-    if settings.local.is_none() && settings.keycloak.is_none() {
+    if settings.local.is_none() && settings.providers.is_empty() {
         return Err(SettingsError::NoIssuer);
     }
     if let Some(local) = &settings.local {
         validate_local(local)?;
     }
-    if let Some(keycloak) = &settings.keycloak {
-        not_empty("listen.public_url", keycloak.resource.trim_end_matches('/'))?;
-        not_empty("identity.roles_from", &keycloak.roles_from.concat())?;
-        if keycloak.audiences.iter().any(String::is_empty) {
-            return Err(SettingsError::Empty("keycloak.audiences"));
+    let mut issuers = HashSet::new();
+    issuers.extend(settings.local.iter().map(|local| local.issuer.as_str()));
+    for provider in &settings.providers {
+        not_empty("listen.public_url", provider.resource.trim_end_matches('/'))?;
+        not_empty("roles_from", &provider.roles_from.concat())?;
+        if provider.audiences.iter().any(String::is_empty) {
+            return Err(SettingsError::Empty("audiences"));
         }
-    }
-    if let (Some(local), Some(keycloak)) = (&settings.local, &settings.keycloak)
-        && local.issuer == keycloak.issuer
-    {
-        return Err(SettingsError::SameIssuer);
+        if !issuers.insert(&provider.issuer) {
+            return Err(SettingsError::SameIssuer);
+        }
     }
     if settings.clock_skew_seconds > CLOCK_SKEW_SECONDS_MAX {
         return Err(SettingsError::SkewTooLarge);

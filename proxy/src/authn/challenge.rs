@@ -37,15 +37,15 @@ pub struct Challenges {
 }
 
 impl Challenges {
-    /// For the resource at `public_url`. `scopes` are asked of clients; `authorization_server` is the provider's
-    /// issuer, absent where only local tokens are taken.
+    /// For the resource at `public_url`. `scopes` are asked of clients; `authorization_servers` are the
+    /// identity providers' issuers, none where only local tokens are taken.
     ///
     /// # Errors
     /// [`PublicUrlInvalid`].
     pub fn new(
         public_url: &str,
         scopes: &[String],
-        authorization_server: Option<&str>,
+        authorization_servers: &[String],
     ) -> Result<Self, PublicUrlInvalid> {
         let uri: Uri = public_url.parse().map_err(|_| PublicUrlInvalid)?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
@@ -63,10 +63,7 @@ impl Challenges {
             resource: public_url.to_owned(),
             metadata_url: format!("{scheme}://{authority}{WELL_KNOWN}{path}"),
             metadata_paths,
-            authorization_servers: authorization_server
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
+            authorization_servers: authorization_servers.to_vec(),
             scopes: scopes.to_vec(),
         })
     }
@@ -202,7 +199,7 @@ mod tests {
         Challenges::new(
             "https://a.example.com:8443/mcp",
             &scopes,
-            Some("https://i/realms/r"),
+            &["https://i/realms/r".to_owned()],
         )
         .unwrap()
     }
@@ -249,7 +246,7 @@ mod tests {
                    "bearer_methods_supported": ["header"], "scopes_supported": ["openid"]})
         );
         assert_eq!(full.metadata_paths().len(), 2);
-        let local = Challenges::new("https://a.example.com/", &[], None).unwrap();
+        let local = Challenges::new("https://a.example.com/", &[], &[]).unwrap();
         assert_eq!(
             local.metadata(),
             json!({"resource": "https://a.example.com/", "bearer_methods_supported": ["header"]})
@@ -269,7 +266,7 @@ mod tests {
             "ftp://a/mcp",
             "https://a/mcp?x=1",
         ] {
-            assert!(Challenges::new(url, &[], None).is_err(), "{url}");
+            assert!(Challenges::new(url, &[], &[]).is_err(), "{url}");
         }
     }
 }

@@ -6,7 +6,7 @@ use super::authenticated::{Authenticated, Kind};
 use super::error::AuthnError;
 use super::jws::{Jws, Typ};
 use super::mfa;
-use super::settings::{KeycloakSettings, LocalSettings, SecondFactorSettings};
+use super::settings::{LocalSettings, ProviderSettings, SecondFactorSettings};
 
 /// The longest `sub`, in bytes (OpenID Connect Core §2).
 const SUBJECT_BYTES_MAX: usize = 255;
@@ -87,11 +87,11 @@ pub(super) fn local(
     Ok(sealed(made, jws.payload, digest))
 }
 
-/// Judges a Keycloak token whose signature has been verified.
+/// Judges an identity provider's token whose signature has been verified.
 pub(super) fn keycloak(
     jws: Jws<'_>,
     digest: [u8; 32],
-    settings: &KeycloakSettings,
+    settings: &ProviderSettings,
     factors: &SecondFactorSettings,
     clock: Clock,
 ) -> Result<Authenticated, AuthnError> {
@@ -101,7 +101,9 @@ pub(super) fn keycloak(
     let is_access = match claims.word("typ")? {
         Some(ACCESS) => true,
         Some(BOUND_ACCESS) => is_bound,
-        _ => false,
+        // RFC 9068 §2.1: the header alone tells an access token from one that says who logged in.
+        None => settings.by_rfc9068 && jws.typ == Typ::AccessToken,
+        Some(_) => false,
     };
     if !matches!(jws.typ, Typ::Jwt | Typ::AccessToken) || !is_access {
         return Err(AuthnError::TypeRefused);
@@ -118,6 +120,9 @@ pub(super) fn keycloak(
         factors,
         clock,
     )?;
+    if let Some(granted) = &settings.roles {
+        made.roles.retain(|role| granted.contains(role));
+    }
     if claims.is_service_account(made.azp.as_deref())? {
         made.is_service = true;
         made.second_factor = None;

@@ -20,7 +20,7 @@ use super::error::AuthnError;
 use super::fetch::{FetchError, Fetcher};
 use super::jws::Jws;
 use super::key_set::KeySet;
-use super::settings::{KeycloakSettings, SettingsError};
+use super::settings::{ProviderSettings, SettingsError};
 
 const NEVER: i64 = i64::MIN;
 /// Fetches in a row that must fail before the provider counts as down. They are `refresh_min_interval` apart at least.
@@ -50,11 +50,11 @@ struct Current {
 }
 
 impl ProviderKeys {
-    pub(super) fn new(settings: &KeycloakSettings) -> Result<Self, SettingsError> {
-        let issuer =
-            IssuerUrl::new(settings.issuer.clone()).map_err(|_| SettingsError::IssuerUrl)?;
+    pub(super) fn new(settings: &ProviderSettings) -> Result<Self, SettingsError> {
+        let unfit = || SettingsError::IssuerUrl(settings.issuer.clone());
+        let issuer = IssuerUrl::new(settings.issuer.clone()).map_err(|_| unfit())?;
         if !super::fetch::may_fetch(&settings.issuer) {
-            return Err(SettingsError::IssuerUrl);
+            return Err(unfit());
         }
         Ok(Self {
             issuer,

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::claims::{Claims, Clock};
 use super::error::AuthnError;
 use super::jws::{Jws, Typ};
-use super::settings::KeycloakSettings;
+use super::settings::ProviderSettings;
 
 /// Logout tokens that are remembered until they expire. When as many are, further ones are refused until some expire.
 pub const LOGOUTS_MAX: usize = 65_536;
@@ -50,7 +50,7 @@ pub(super) struct Judged {
 /// Judges a logout token whose signature has been verified.
 pub(super) fn judge(
     jws: &Jws<'_>,
-    settings: &KeycloakSettings,
+    settings: &ProviderSettings,
     clock: Clock,
 ) -> Result<Judged, AuthnError> {
     let claims = Claims(&jws.payload);
@@ -123,8 +123,8 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000;
 
-    fn settings() -> KeycloakSettings {
-        let mut settings = KeycloakSettings::new("https://kc", "r", "https://mcp");
+    fn settings() -> ProviderSettings {
+        let mut settings = ProviderSettings::new("https://kc", "r", "https://mcp");
         settings.client_id = "mcp-server".to_owned();
         settings
     }

@@ -1,7 +1,7 @@
 //! Who asks: bearer tokens in, [`Authenticated`] principals out.
 //!
-//! Owns the `Authorization` header's value, the verification of local HS256 tokens and of Keycloak's
-//! RS256, ES256 and EdDSA tokens, the key sets of the identity provider, the proof of a second factor,
+//! Owns the `Authorization` header's value, the verification of local HS256 tokens and of identity providers'
+//! RS256, ES256 and EdDSA tokens, the key sets of these, the proof of a second factor,
 //! and the challenges that a refused caller gets.
 //!
 //! Promises:
@@ -38,7 +38,7 @@ pub mod tokens;
 mod tests;
 
 pub use authenticated::{Authenticated, Kind};
-pub use authenticator::Authenticator;
+pub use authenticator::{Authenticator, ProviderState};
 pub use bearer::{BearerToken, TOKEN_BYTES_MAX};
 pub use challenge::{Challenges, PublicUrlInvalid, StepUp};
 pub use dpop::{
@@ -52,7 +52,7 @@ pub use introspection::{ANSWERS_MAX, IntrospectionSettings};
 pub use logout::{LOGOUT_LIFE_MAX, LOGOUTS_MAX, Logout};
 pub use mint::{Issued, MintError, MintRequest, NotIssued, mint};
 pub use settings::{
-    AuthnSettings, CACHED_TOKENS_DEFAULT, CLOCK_SKEW_SECONDS_MAX, KEYS_STALE_MAX, KeycloakSettings,
-    LocalSettings, PreviousSecret, REFRESH_INTERVAL, REFRESH_MIN_INTERVAL, SECRET_BYTES_MIN,
+    AuthnSettings, CACHED_TOKENS_DEFAULT, CLOCK_SKEW_SECONDS_MAX, KEYS_STALE_MAX, LocalSettings,
+    PreviousSecret, ProviderSettings, REFRESH_INTERVAL, REFRESH_MIN_INTERVAL, SECRET_BYTES_MIN,
     SecondFactorSettings, Secret, SettingsError,
 };

@@ -102,9 +102,9 @@ impl LocalSettings {
     }
 }
 
-/// `keycloak`: tokens of an OpenID provider.
+/// `keycloak`, or one of `identity.issuers`: tokens of an OpenID provider.
 #[derive(Debug)]
-pub struct KeycloakSettings {
+pub struct ProviderSettings {
     /// The exact `iss` and base of discovery: `server_url` + `/realms/` + `realm`.
     pub issuer: String,
     /// `listen.public_url`; as an audience it is compared without a trailing slash.
@@ -115,6 +115,10 @@ pub struct KeycloakSettings {
     pub client_id: String,
     /// The claim that grants roles, as a path: `["realm_access", "roles"]`.
     pub roles_from: Vec<String>,
+    /// The only roles that count; none: whatever the claim names.
+    pub roles: Option<Vec<String>>,
+    /// Whether access tokens as RFC 9068 §2 shapes them are taken beside Keycloak's own.
+    pub by_rfc9068: bool,
     /// PEM certificates that the provider's server certificate must chain to; the system's roots without it.
     pub ca_file: Option<PathBuf>,
     /// The shortest time between two fetches of keys.
@@ -129,7 +133,7 @@ pub struct KeycloakSettings {
     pub introspection: Option<IntrospectionSettings>,
 }
 
-impl KeycloakSettings {
+impl ProviderSettings {
     /// Settings with the default times, no further audience, the system's roots and `realm_access.roles`.
     pub fn new(server_url: &str, realm: &str, resource: &str) -> Self {
         Self {
@@ -138,6 +142,8 @@ impl KeycloakSettings {
             audiences: Vec::new(),
             client_id: String::new(),
             roles_from: vec!["realm_access".to_owned(), "roles".to_owned()],
+            roles: None,
+            by_rfc9068: false,
             ca_file: None,
             refresh_min_interval: REFRESH_MIN_INTERVAL,
             refresh_interval: REFRESH_INTERVAL,
@@ -166,8 +172,8 @@ pub struct SecondFactorSettings {
 pub struct AuthnSettings {
     /// Local tokens, if taken.
     pub local: Option<LocalSettings>,
-    /// The provider's tokens, if taken.
-    pub keycloak: Option<KeycloakSettings>,
+    /// The providers whose tokens are taken.
+    pub providers: Vec<ProviderSettings>,
     /// The second factor.
     pub second_factor: SecondFactorSettings,
     /// What tokens are bound to.
@@ -187,7 +193,7 @@ impl AuthnSettings {
     pub fn local_only(local: LocalSettings) -> Self {
         Self {
             local: Some(local),
-            keycloak: None,
+            providers: Vec::new(),
             second_factor: SecondFactorSettings {
                 required: true,
                 totp: true,
@@ -207,10 +213,14 @@ impl AuthnSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// Neither kind of token is taken: nobody could ever get in.
-    #[error("neither local tokens nor keycloak are configured: nobody could log in")]
+    #[error(
+        "neither local tokens nor keycloak nor identity.issuers are configured: nobody could log in"
+    )]
     NoIssuer,
-    /// Both kinds have the same issuer: which rules count would be a guess.
-    #[error("authentication.jwt.issuer and keycloak's issuer are the same: tell them apart")]
+    /// Two have the same issuer: which rules count would be a guess.
+    #[error(
+        "two of authentication.jwt, keycloak and identity.issuers have one issuer: tell them apart"
+    )]
     SameIssuer,
     /// The secret is too short.
     #[error("authentication.jwt.secret is shorter than {SECRET_BYTES_MIN} bytes")]
@@ -224,9 +234,9 @@ pub enum SettingsError {
     /// Nothing could ever prove the second factor that is required.
     #[error("a second factor is required, but no provider or acr value proves one")]
     NoProof,
-    /// The issuer is no https URL (http is for loopback only).
-    #[error("keycloak.server_url is not an https url (http is allowed on loopback only)")]
-    IssuerUrl,
+    /// An issuer is no https URL (http is for loopback only).
+    #[error("the issuer {0} is not an https url (http is allowed on loopback only)")]
+    IssuerUrl(String),
     /// The CA file can't be used.
     #[error("keycloak's ca file cannot be used: {0}")]
     CaFile(String),

@@ -56,7 +56,9 @@ fn findings(
         Mode::Check
     };
     let mut chosen = load(&config.paths, mode)?;
-    let accepted = chosen.configuration.is_some();
+    // Where a file was not opened the rest may be all right, though it is no configuration to run.
+    let accepted = !chosen.findings.iter().any(Finding::is_error);
+    let whole = chosen.configuration.is_some();
     let fails = arguments.online && look(config, &mut chosen)?;
     match arguments.format {
         Format::Text => terminal
@@ -71,6 +73,7 @@ fn findings(
             "the configuration is accepted ({} files){}",
             chosen.files.len(),
             match (arguments.online, fails) {
+                _ if !whole => ", as far as it stands in files that were opened",
                 (false, _) => "",
                 (true, false) => ", and what it names is there",
                 (true, true) => ", but not everything that it names is there",
@@ -145,6 +148,16 @@ mod tests {
         let unread = run(&["check", "--online", "--config", path], "");
         assert_eq!(unread.exit, Exit::Configuration);
         assert!(unread.out.contains("PHI_KEY"), "{}", unread.out);
+        // Nothing is wrong with what may not be opened.
+        let address = folder.path().join("config/address.yaml");
+        std::fs::write(&address, "state: { directory: \"${file:/nowhere}\" }\n").unwrap();
+        let unopened = run(&["check", "--config", path], "");
+        assert_eq!(unopened.exit, Exit::Well, "{}", unopened.out);
+        assert!(
+            unopened.out.contains("files that were opened"),
+            "{}",
+            unopened.out
+        );
     }
 
     #[test]

@@ -145,11 +145,12 @@ impl Exchange<'_> {
                     .session_events(&refused.events, Some(self.connection.source()));
                 let login = self.login(&authenticated, name);
                 sidecar.recorder.session_refused(&login, code);
-                if matches!(
-                    refused.refusal,
-                    session::Refusal::TableFull | session::Refusal::Unavailable
-                ) {
-                    return Err(Refusal::Busy);
+                match refused.refusal {
+                    session::Refusal::TableFull | session::Refusal::Unavailable => {
+                        return Err(Refusal::Busy);
+                    }
+                    session::Refusal::TooMany => return Err(Refusal::TooManySessions),
+                    session::Refusal::CertificateMismatch | session::Refusal::Ended(_) => {}
                 }
                 let words = "the session has ended: sign in again";
                 return Err(Refusal::Unauthorized(
@@ -185,6 +186,9 @@ impl Exchange<'_> {
         let names = peer.map_or(&[][..], |peer| peer.dns_names.as_slice());
         if who.is_service() && !self.live.policy.serves_software(names) {
             return Err(AuthnError::NoPerson);
+        }
+        if !who.bound_key().is_some() && self.live.policy.asks_for_bound_key(names) {
+            return Err(AuthnError::Proof(ProofError::Unbound));
         }
         Ok(who)
     }

@@ -63,8 +63,8 @@ end
 local function room(max) return redis.call('ZCARD', live) + redis.call('ZCARD', ended) < max end
 ";
 
-/// `ARGV` from 7: id, user, sid or empty, `auth_time` or -1, since, `exp`, sessions of a user or 0, slots, sealed principal.
-/// Answers: `live` or `begun`, last, absolute end; or `ended` with the reason, or `full`; and what ended.
+/// `ARGV` from 7: id, user, sid or empty, `auth_time` or -1, since, `exp`, sessions of a user or 0, slots, sealed principal, 1 where
+/// a login above them is refused. Answers: `live` or `begun`, last, absolute end; or `ended` with the reason, `full` or `many`; and what ended.
 const ADMIT: &str = r"
 local id, user, sid = ARGV[7], ARGV[8], ARGV[9]
 local auth, since, exp = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -113,6 +113,7 @@ end
 if per_user > 0 then
   for _, other in ipairs(redis.call('ZRANGE', p .. 'u:' .. user, 0, -1)) do end_over(other) end
   local surplus = redis.call('ZCARD', p .. 'u:' .. user) + 1 - per_user
+  if surplus > 0 and ARGV[16] == '1' then return { 'many', '', 0, 0, out } end
   if surplus > 0 then
     for _, other in ipairs(redis.call('ZRANGE', p .. 'u:' .. user, 0, surplus - 1)) do
       close(other, 'displaced')

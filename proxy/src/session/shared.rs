@@ -164,7 +164,8 @@ impl Shared {
                     .arg(who.expires_at())
                     .arg(per_user)
                     .arg(self.limits.table_max)
-                    .arg(sealed);
+                    .arg(sealed)
+                    .arg(i64::from(self.limits.refuses_new));
             })
             .await?;
         let mut events = self.ended(ended);
@@ -183,6 +184,7 @@ impl Shared {
                 token_end: who.expires_at(),
             }),
             "full" => Err(Refusal::TableFull),
+            "many" => Err(Refusal::TooMany),
             _ => Err(Refusal::Ended(EndReason::from_code(&reason))),
         };
         Ok((verdict, events))

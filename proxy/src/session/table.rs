@@ -31,6 +31,8 @@ pub struct SessionLimits {
     pub idle: Duration,
     /// Sessions of one user at a time, at least one.
     pub per_user: usize,
+    /// Whether a login above that is refused; else it ends the user's oldest session.
+    pub refuses_new: bool,
     /// Slots, of live and of ended sessions together.
     pub table_max: usize,
 }
@@ -42,6 +44,7 @@ impl Default for SessionLimits {
             absolute: Duration::from_secs(900),
             idle: Duration::from_secs(300),
             per_user: 1,
+            refuses_new: false,
             table_max: SESSIONS_MAX_DEFAULT,
         }
     }
@@ -88,6 +91,9 @@ pub enum Refusal {
     /// The store does not answer: 503.
     #[error("the store of login sessions does not answer: try again later")]
     Unavailable,
+    /// The user has as many sessions as may be, and the oldest are kept: 403.
+    #[error("as many sessions of this user are open as may be: end one, or wait until one is over")]
+    TooMany,
     /// No room for another session: 503.
     #[error("there is no room for another session: try again later")]
     TableFull,
@@ -100,6 +106,7 @@ impl Refusal {
             Self::Ended(reason) => reason.code(),
             Self::CertificateMismatch => "certificate_mismatch",
             Self::Unavailable => "session_store_down",
+            Self::TooMany => "too_many_sessions",
             Self::TableFull => "session_table_full",
         }
     }
@@ -281,11 +288,11 @@ impl Memory {
         }
         // Software without a person has as many sessions as it has tokens.
         if !who.is_service() {
-            slots.make_room_for(&user, self.limits.per_user, now, self.absolute, events);
+            slots.make_room_for(&user, &self.limits, now, self.absolute, events)?;
         }
         let open = Open {
             live: Live::new(&self.clock, now, absolute_end, self.idle),
-            who: Arc::clone(who),
+            who: Arc::new(who.remembered()),
             id: hex(&key).into(),
             user,
             tokens_end: who.expires_at(),
@@ -481,19 +488,23 @@ impl Slots {
     fn make_room_for(
         &mut self,
         user: &UserKey,
-        per_user: usize,
+        limits: &SessionLimits,
         now: i64,
         absolute: i64,
         events: &mut Vec<SessionEvent>,
-    ) {
+    ) -> Result<(), Refusal> {
         for key in self.users.get(user).cloned().unwrap_or_default() {
             self.end_if_over(&key, now, absolute, events);
         }
         let live = self.users.get(user).cloned().unwrap_or_default();
-        let surplus = (live.len() + 1).saturating_sub(per_user.max(1));
+        let surplus = (live.len() + 1).saturating_sub(limits.per_user.max(1));
+        if surplus > 0 && limits.refuses_new {
+            return Err(Refusal::TooMany);
+        }
         for key in live.iter().take(surplus) {
             self.close(key, EndReason::Displaced, now, absolute, events);
         }
+        Ok(())
     }
 
     /// Turns a live slot into an ended one. What is ended already is left alone.

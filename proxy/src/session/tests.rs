@@ -17,6 +17,7 @@ fn limits() -> SessionLimits {
         absolute: Duration::from_secs(900),
         idle: Duration::from_secs(300),
         per_user: 1,
+        refuses_new: false,
         table_max: 8,
     }
 }
@@ -185,6 +186,30 @@ async fn the_newest_login_displaces_the_oldest_which_never_comes_back() {
         "users do not displace each other"
     );
     assert_eq!(table.active(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_oldest_wins_a_new_login_waits_until_a_session_is_over() {
+    let limits = SessionLimits {
+        refuses_new: true,
+        ..limits()
+    };
+    let table = Memory::new(limits, T0);
+    let old = login("ann", "s1", T0);
+    let new = login("ann", "s2", T0 + 10);
+    let stream = table.admit(&old, None, T0).unwrap().session;
+    assert_eq!(
+        refusal(table.admit(&new, None, T0 + 10)),
+        ("too_many_sessions", vec![])
+    );
+    let other = login("bob", "s1", T0 + 10);
+    assert!(table.admit(&other, None, T0 + 10).is_ok(), "another user");
+    assert!(table.admit(&old, None, T0 + 11).is_ok(), "it goes on");
+    let ended = tokio::time::timeout(Duration::ZERO, stream.ended()).await;
+    assert!(ended.is_err(), "its stream is open");
+    table.end(&old, EndReason::Logout, T0 + 12);
+    let events = table.admit(&new, None, T0 + 12).unwrap().events;
+    assert_eq!(kinds(&events), [EventKind::Login]);
 }
 
 #[tokio::test(start_paused = true)]

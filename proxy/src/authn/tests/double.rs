@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::KeycloakSettings;
+use super::super::ProviderSettings;
 use super::{b64, signing_input};
 
 pub(super) enum Signer {
@@ -191,8 +191,8 @@ impl Provider {
         self.fetches.load(Ordering::SeqCst)
     }
 
-    pub(super) fn settings(&self) -> KeycloakSettings {
-        KeycloakSettings::new(&self.base, "healthcare", "https://agents.example.com/mcp")
+    pub(super) fn settings(&self) -> ProviderSettings {
+        ProviderSettings::new(&self.base, "healthcare", "https://agents.example.com/mcp")
     }
 
     pub(super) fn issuer(&self) -> String {

@@ -293,7 +293,7 @@ async fn a_nonce_is_asked_for_and_then_serves() {
             .proof_nonce(NOW)
             .is_none()
     );
-    let challenges = Challenges::new("https://agents.example.com/mcp", &[], None).unwrap();
+    let challenges = Challenges::new("https://agents.example.com/mcp", &[], &[]).unwrap();
     let refused = AuthnError::Proof(ProofError::Nonce);
     let (status, challenge) = challenges.answer(&refused, &StepUp::default());
     assert_eq!(status, 401);

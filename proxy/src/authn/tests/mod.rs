@@ -2,6 +2,7 @@
 
 mod double;
 mod dpop;
+mod issuers;
 mod keycloak;
 mod local;
 mod negative;
@@ -66,10 +67,10 @@ fn local_settings() -> LocalSettings {
     }
 }
 
-fn settings(local: Option<LocalSettings>, keycloak: Option<KeycloakSettings>) -> AuthnSettings {
+fn settings(local: Option<LocalSettings>, keycloak: Option<ProviderSettings>) -> AuthnSettings {
     AuthnSettings {
         local,
-        keycloak,
+        providers: keycloak.into_iter().collect(),
         second_factor: second_factor(),
         binding: BindingSettings::default(),
         shared_subjects: Vec::new(),
@@ -77,6 +78,12 @@ fn settings(local: Option<LocalSettings>, keycloak: Option<KeycloakSettings>) ->
         clock_skew_seconds: 5,
         cached_tokens_max: 64,
     }
+}
+
+/// Whether the tokens of the one provider could be verified now, and when its keys were had.
+fn provider_keys(authenticator: &Authenticator) -> (bool, Option<i64>) {
+    let one = authenticator.providers().next();
+    one.map_or((false, None), |one| (one.has_keys, one.refreshed_at))
 }
 
 async fn ask(
@@ -110,7 +117,7 @@ fn settings_that_let_nobody_or_too_many_in_are_refused() {
         "auth.example.com",
         "https://u:p@h",
     ] {
-        let keycloak = KeycloakSettings::new(url, "r", "https://a/mcp");
+        let keycloak = ProviderSettings::new(url, "r", "https://a/mcp");
         assert!(
             refused(settings(None, Some(keycloak))).contains("https"),
             "{url}"
@@ -118,15 +125,15 @@ fn settings_that_let_nobody_or_too_many_in_are_refused() {
     }
     let mut same = local_settings();
     same.issuer = "https://auth.example.com/realms/r".to_owned();
-    let keycloak = KeycloakSettings::new("https://auth.example.com/", "r", "https://a/mcp");
-    assert!(refused(settings(Some(same), Some(keycloak))).contains("the same"));
+    let keycloak = ProviderSettings::new("https://auth.example.com/", "r", "https://a/mcp");
+    assert!(refused(settings(Some(same), Some(keycloak))).contains("one issuer"));
     let mut unprovable = settings(Some(local_settings()), None);
     unprovable.second_factor = SecondFactorSettings {
         required: true,
         ..SecondFactorSettings::default()
     };
     assert!(refused(unprovable).contains("second factor"));
-    let mut ca = KeycloakSettings::new("https://auth.example.com", "r", "https://a/mcp");
+    let mut ca = ProviderSettings::new("https://auth.example.com", "r", "https://a/mcp");
     ca.ca_file = Some("/nonexistent/ca.pem".into());
     assert!(refused(settings(None, Some(ca))).contains("ca.pem"));
 }

@@ -23,7 +23,7 @@ use crate::keysource::{Resolver, SourceError};
 use crate::tools_lock::ToolsLock;
 use crate::{clock, delivery, run, settings};
 
-/// Until Keycloak has answered with its document and its keys.
+/// Until an identity provider has answered with its document and its keys.
 const PROVIDER_DEADLINE: Duration = Duration::from_secs(15);
 /// What is warned of when a certificate or a list ends within it, in seconds.
 const ENDS_SOON: i64 = 7 * 24 * 60 * 60;
@@ -241,15 +241,36 @@ impl Found {
             Ok(authenticator) => authenticator,
             Err(error) => return self.unusable("keycloak.ca_file", error),
         };
-        let why = match timeout(PROVIDER_DEADLINE, authenticator.ask_provider()).await {
+        if let Some(keycloak) = &configuration.keycloak {
+            self.issuer(
+                &authenticator,
+                &keycloak.issuer(),
+                "keycloak.server_url",
+                "correct server_url, realm or ca_file, or start Keycloak: until then its tokens are refused",
+            )
+            .await;
+        }
+        for further in &configuration.identity.issuers {
+            self.issuer(
+                &authenticator,
+                &further.issuer,
+                &format!("identity.issuers.{}.issuer", further.name),
+                "correct issuer or ca_file, or start the provider: until then its tokens are refused",
+            )
+            .await;
+        }
+    }
+
+    async fn issuer(&mut self, asks: &Authenticator, issuer: &str, path: &str, fix: &str) {
+        let why = match timeout(PROVIDER_DEADLINE, asks.ask_provider(issuer)).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it did not answer in time".to_owned(),
         };
         self.unreachable(
-            "keycloak.server_url",
-            format!("Keycloak's discovery document and keys can't be had: {why}"),
-            "correct server_url, realm or ca_file, or start Keycloak: until then its tokens are refused",
+            path,
+            format!("the discovery document and keys of {issuer} can't be had: {why}"),
+            fix,
         );
     }
 
