@@ -143,7 +143,7 @@ pub(crate) fn load(settings: &TlsSettings, now_unix: i64) -> Result<Material, Tl
     let (certified, server_until_unix) = server(settings, &files, now_unix, &mut warnings)?;
     let trust = match settings.mutual {
         Mutual::Off => None,
-        Mutual::Required | Mutual::Optional => {
+        Mutual::Required | Mutual::Optional | Mutual::Accepted => {
             Some(trust(settings, &files, now_unix, &mut warnings)?)
         }
     };

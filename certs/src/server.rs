@@ -32,6 +32,8 @@ pub enum Mutual {
     Required,
     /// One that is shown must be good; none is let in too, and the caller must refuse it whatever needs one.
     Optional,
+    /// One that is shown must be good; who shows none is nobody, and served as such. For development.
+    Accepted,
     /// None is asked for. For development.
     Off,
 }
@@ -139,6 +141,7 @@ struct Shared {
     provider: Arc<CryptoProvider>,
     resolver: Arc<Resolver>,
     trust: Option<Arc<ArcSwap<Trust>>>,
+    needed: bool,
     warnings: ArcSwap<Vec<String>>,
     config: Arc<ServerConfig>,
     open: Arc<ServerConfig>,
@@ -184,6 +187,7 @@ impl ServerTls {
         let config = config(&provider, &resolver, trust.as_ref(), settings.mutual)?;
         Ok(ServerTls {
             shared: Arc::new(Shared {
+                needed: matches!(settings.mutual, Mutual::Required | Mutual::Optional),
                 settings: Mutex::new(settings),
                 provider,
                 resolver,
@@ -273,10 +277,10 @@ impl ServerTls {
         Ok(changed)
     }
 
-    /// Whether clients are asked for certificates, by the handshake or by what comes after it.
+    /// Whether clients need certificates, for the handshake or for what comes after it.
     #[must_use]
-    pub fn asks_for_certificates(&self) -> bool {
-        self.shared.trust.is_some()
+    pub fn needs_certificates(&self) -> bool {
+        self.shared.needed
     }
 
     /// A number that moves whenever peers may be judged differently; never 0. A peer verified under
@@ -381,7 +385,7 @@ fn config(
     let builder = match trust {
         Some(trust) => builder.with_client_cert_verifier(Arc::new(HotVerifier {
             trust: Arc::clone(trust),
-            mandatory: mutual != Mutual::Optional,
+            mandatory: mutual == Mutual::Required,
             algorithms: provider.signature_verification_algorithms,
         })),
         None => builder.with_no_client_auth(),

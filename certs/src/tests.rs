@@ -423,6 +423,20 @@ fn an_optional_certificate_is_still_judged() {
 }
 
 #[test]
+fn where_certificates_are_accepted_a_bad_one_is_refused_and_none_is_needed() {
+    let place = Place::new();
+    let settings = TlsSettings {
+        mutual: Mutual::Accepted,
+        ..place.settings()
+    };
+    let tls = ServerTls::load(settings).unwrap();
+    let other = place.client(&Leaf::client("web.example.org"));
+    assert_eq!(refusal(&place, &tls, None), None);
+    assert_eq!(refusal(&place, &tls, Some(&other)), Some(Reason::WrongName));
+    assert!(!tls.needs_certificates());
+}
+
+#[test]
 fn without_client_certificates_nobody_is_named() {
     let place = Place::new();
     let settings = TlsSettings {

@@ -82,7 +82,7 @@ impl Connection {
         let peer = match chain {
             Some(chain) => Some(Peer::new(tls, owned(chain), now)),
             // Let through to a preflight; whatever asks who the peer is learns that it is nobody.
-            None if door == Door::Clients && tls.asks_for_certificates() => {
+            None if door == Door::Clients && tls.needs_certificates() => {
                 Some(Err(PeerError::NoCertificate))
             }
             None => None,

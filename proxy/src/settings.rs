@@ -100,6 +100,7 @@ pub fn tls(configuration: &Configuration) -> TlsSettings {
         crl_file: tls.crl_file.clone(),
         suites: tls.cipher_suites.iter().copied().map(suite).collect(),
         mutual: match (&configuration.listen.cors, tls.mutual_tls.required) {
+            (_, false) if tls.mutual_tls.accepted => Mutual::Accepted,
             (_, false) => Mutual::Off,
             (Some(cors), true) if cors.preflight_without_certificate => Mutual::Optional,
             (_, true) => Mutual::Required,

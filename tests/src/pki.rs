@@ -9,6 +9,7 @@ use rcgen::{
     SerialNumber,
 };
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
@@ -73,22 +74,7 @@ impl Authority {
     /// A new one, which nobody knows yet.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self::with(KeyPair::generate().expect("a key"), name)
-    }
-
-    /// The one that signed the real parts' certificates, and that Keycloak trusts: the same name and key, so that what it
-    /// issues chains to either of its certificates.
-    ///
-    /// # Panics
-    /// If its key is not beside its certificate.
-    #[must_use]
-    pub fn of_the_parts() -> Self {
-        let key = std::fs::read_to_string(crate::real::ca().with_file_name("ca.key"));
-        let key = KeyPair::from_pem(&key.expect("the key of the parts' authority"));
-        Self::with(key.expect("a key"), "safeguard tests")
-    }
-
-    fn with(key: KeyPair, name: &str) -> Self {
+        let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params
             .distinguished_name
@@ -100,6 +86,22 @@ impl Authority {
             pem: certificate.pem(),
             der: certificate.der().clone(),
             issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// The one that signed the real parts' certificates, and that Keycloak trusts.
+    ///
+    /// # Panics
+    /// If its key is not beside its certificate.
+    #[must_use]
+    pub fn of_the_parts() -> Self {
+        let read = |path| std::fs::read_to_string(path).expect("a file of the parts' authority");
+        let pem = read(crate::real::ca());
+        let key = KeyPair::from_pem(&read(crate::real::ca().with_file_name("ca.key")));
+        Self {
+            der: CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate"),
+            issuer: Issuer::from_ca_cert_pem(&pem, key.expect("a key")).expect("an authority"),
+            pem,
         }
     }
 

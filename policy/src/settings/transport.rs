@@ -119,12 +119,16 @@ pub(crate) fn tls(
         cipher_suites: suites(section, report),
         cert_file: section.text("cert_file")?.into(),
         key_file: section.text("key_file")?.into(),
-        ca_file,
         crl_file: section.text("crl_file").map(Into::into),
         mutual_tls: MutualTls {
             required,
+            accepted: !required
+                && mutual.flag("enabled")
+                && ca_file.is_some()
+                && !mutual.items("allowed_dns_names").is_empty(),
             allowed_dns_names: mutual.texts("allowed_dns_names"),
         },
+        ca_file,
     })
 }
 

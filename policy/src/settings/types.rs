@@ -492,6 +492,8 @@ pub enum CipherSuite {
 pub struct MutualTls {
     /// Whether a client certificate is demanded and verified (`enabled` and `verify_client_cert`).
     pub required: bool,
+    /// Whether one that is shown is verified, though none is demanded (`enabled` without `verify_client_cert`).
+    pub accepted: bool,
     /// Names that a client certificate must carry one of: exact, or `*.` for one label. Empty: any name.
     pub allowed_dns_names: Vec<String>,
 }

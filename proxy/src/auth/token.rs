@@ -193,7 +193,7 @@ impl Desk<'_, '_> {
     ) -> Option<Zeroizing<String>> {
         let sidecar = self.exchange.sidecar();
         let life = self.settings.refresh?;
-        let bound = self.certificate().is_some() || !sidecar.tls().asks_for_certificates();
+        let bound = self.certificate().is_some() || !sidecar.tls().needs_certificates();
         if !bound || (carried.is_bound_to_key() && self.certificate().is_none()) {
             return None;
         }

@@ -187,7 +187,7 @@ impl Exchange<'_> {
         if who.is_service() && !self.live.policy.serves_software(names) {
             return Err(AuthnError::NoPerson);
         }
-        if !who.bound_key().is_some() && self.live.policy.asks_for_bound_key(names) {
+        if who.bound_key().is_none() && self.live.policy.asks_for_bound_key(names) {
             return Err(AuthnError::Proof(ProofError::Unbound));
         }
         Ok(who)
