@@ -230,6 +230,16 @@ mod tests {
     }
 
     #[test]
+    fn a_step_up_names_the_page_where_there_is_one() {
+        let page = "https://a.example.com:8444/auth/factor?t=abc_-";
+        let text = challenges().step_up(&StepUp::default(), Some(page));
+        let text = text.to_str().unwrap();
+        assert!(text.contains(&format!("error_uri=\"{page}\"")), "{text}");
+        let without = challenges().step_up(&StepUp::default(), None);
+        assert!(!without.to_str().unwrap().contains("error_uri"));
+    }
+
+    #[test]
     fn keys_that_are_not_available_are_not_the_callers_fault() {
         let (status, challenge) =
             challenges().answer(&AuthnError::KeysUnavailable, &StepUp::default());

@@ -12,8 +12,8 @@ use crate::factor::record::Record;
 use crate::factor::store::PersonId;
 use crate::sidecar::Sidecar;
 
-/// People that one answer shows, so that it fits into a line of the socket's.
-const LISTED_MAX: usize = 60;
+/// Bytes of people that one answer shows: even if JSON writes each of them as two, it fits into a line of the socket's.
+const LISTED_BYTES_MAX: usize = 7 * 1024;
 /// Characters of a subject or an issuer that are shown.
 const NAME_CHARS_MAX: usize = 96;
 /// The longest subject, in bytes: a token's has no more.
@@ -143,19 +143,28 @@ pub(super) async fn list(
         .detail("records", i64::try_from(rows.len()).unwrap_or(i64::MAX));
     event.subject = Some(by);
     sidecar.recorder.send(event);
+    Answer::with_text(table(&rows))
+}
+
+fn table(rows: &[String]) -> String {
     let mut text = format!(
-        "{:4}  {:4}  {:8}  SUBJECT  ISSUER\n",
-        "CODE", "KEYS", "STATE"
+        "{:4}  {:4}  {:10}  {:8}  SUBJECT  ISSUER\n",
+        "CODE", "KEYS", "ENROLLED", "STATE"
     );
-    for row in rows.iter().take(LISTED_MAX) {
+    let mut shown = 0;
+    for row in rows {
+        if text.len() + row.len() > LISTED_BYTES_MAX {
+            break;
+        }
         text.push_str(row);
+        shown += 1;
     }
-    let more = rows.len().saturating_sub(LISTED_MAX);
+    let more = rows.len() - shown;
     if more > 0 {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "and {more} more: name one by --subject");
     }
-    Answer::with_text(text)
+    text
 }
 
 async fn rows(factors: &Factors, subject: Option<String>) -> Result<Vec<String>, String> {
@@ -177,9 +186,35 @@ fn row(record: &Record, now_unix: i64) -> String {
     };
     let code = if record.has_totp() { "yes" } else { "no" };
     format!(
-        "{code:4}  {:4}  {state:8}  {}  {}\n",
+        "{code:4}  {:<4}  {:10}  {state:8}  {}  {}\n",
         record.keys().len(),
+        record.enrolled_at().map(day).unwrap_or_default(),
         shown(&record.subject),
         shown(&record.issuer)
     )
+}
+
+/// The day of a moment, in UTC.
+fn day(unix: i64) -> String {
+    let ((year, month, day), _) = clock::civil(unix.saturating_mul(1_000_000));
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_fits_into_a_line_and_says_how_many_it_leaves_out() {
+        let mut record = Record::of("issuer".to_owned(), "\u{1f600}\"".repeat(50));
+        assert!(row(&record, 0).starts_with("no    0 "));
+        assert!(record.invite(1_800_000_060).is_some());
+        let row = row(&record, 1_800_000_000);
+        assert!(row.contains("invited"), "{row}");
+        let text = table(&vec![row; 1_000]);
+        assert!(text.contains("more: name one by --subject"), "{text}");
+        let line = serde_json::to_vec(&Answer::with_text(text)).unwrap();
+        assert!(u64::try_from(line.len()).unwrap() < super::super::LINE_BYTES_MAX);
+        assert_eq!(day(1_795_564_799), "2026-11-24");
+    }
 }

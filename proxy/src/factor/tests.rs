@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::key::Site;
 use super::links::{For, Invitee, LIFE, LINKS_MAX, Links, PAGE_LIFE, TRIES_MAX};
 use super::proofs::{Holder, Method, PROOFS_MAX, Proofs};
-use super::record::{FAILURES_FREE, FAILURES_MAX, LOCK_SECONDS, Record, Refused};
+use super::record::{FAILURES_FREE, FAILURES_MAX, KEYS_MAX, LOCK_SECONDS, Record, Refused};
 use super::seal::Seal;
 use super::store::{PersonId, Store, StoreError};
 use super::totp::Secret;
@@ -143,6 +143,22 @@ fn far_too_many_wrong_codes_need_an_administrator() {
     assert_eq!(record.prove(&secret.code_at(at), at), Err(Refused::Blocked));
     record.invite(at + 60).unwrap();
     assert_eq!(record.prove(&secret.code_at(at), at), Ok(Method::Totp));
+}
+
+#[test]
+fn one_key_more_than_a_person_may_have_takes_the_place_of_the_oldest() {
+    let mut record = Record::of("issuer".to_owned(), "ann".to_owned());
+    for number in 0..=i64::try_from(KEYS_MAX).unwrap() {
+        let invitation = record.invite(NOW + 60).unwrap();
+        let key = serde_json::json!({
+            "id": "", "fixed": "", "moving": "", "transports": 0, "enrolled_at": number,
+        });
+        let key = serde_json::from_value(key).unwrap();
+        assert_eq!(record.enrol_key(&invitation, key, NOW), Ok(()));
+    }
+    let kept: Vec<i64> = record.keys().iter().map(|key| key.enrolled_at).collect();
+    assert_eq!(kept, [1, 2, 3, 4, 5]);
+    assert_eq!(record.enrolled_at(), Some(5));
 }
 
 #[test]
