@@ -150,6 +150,7 @@ pub(crate) fn postgres(output: &Postgresql) -> Result<PostgresSettings, String> 
             .password
             .as_ref()
             .map(|secret| Zeroizing::new(secret.expose().to_owned())),
+        channel_binding: output.channel_binding,
         ca_pem,
         client_pem,
         table,

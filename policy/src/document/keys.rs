@@ -483,6 +483,12 @@ pub(crate) static POSTGRESQL: &[Key] = &[
     ),
     key("password", Shape::Secret, "default PGPASSWORD"),
     key(
+        "channel_binding",
+        Shape::Word(&[yes("require"), yes("prefer")]),
+        "whether a password is shown to no server that does not prove by it that the TLS connection is its own (SCRAM-SHA-256-PLUS); prefer: for a pooler that can't. A client certificate needs none",
+    )
+    .default("require"),
+    key(
         "ca_file",
         Shape::Text,
         "PEM of the authorities for the server's certificate; default PGSSLROOTCERT, else the system's",

@@ -277,6 +277,7 @@ fn postgresql(
         database: from("database", "PGDATABASE").unwrap_or_else(|| user.clone()),
         user,
         password,
+        channel_binding: section.text("channel_binding") == Some("require"),
         ca_file: from("ca_file", "PGSSLROOTCERT").map(Into::into),
         cert_file: cert_file.map(Into::into),
         key_file: key_file.map(Into::into),

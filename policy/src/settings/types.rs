@@ -438,6 +438,8 @@ pub struct Postgresql {
     pub user: String,
     /// Default: `PGPASSWORD`.
     pub password: Option<Secret>,
+    /// Whether the password needs SCRAM with channel binding.
+    pub channel_binding: bool,
     /// PEM of the authorities for the server's certificate. Default: `PGSSLROOTCERT`, else the system's.
     pub ca_file: Option<PathBuf>,
     /// PEM of the sink's client certificate. Default: `PGSSLCERT`.

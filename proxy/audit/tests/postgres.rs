@@ -6,10 +6,11 @@
 #![cfg(test)]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -220,6 +221,7 @@ impl Server {
             database: "audit".to_owned(),
             user: "audit_writer".to_owned(),
             password: Some(Zeroizing::new(PASSWORD.to_owned())),
+            channel_binding: true,
             ca_pem: fs::read(self.root.path().join("ca.pem")).unwrap(),
             client_pem: None,
             table: table(),
@@ -460,6 +462,118 @@ async fn an_outage_loses_nothing_and_is_recorded_once_at_each_end() {
     }
     stop.send(()).unwrap();
     running.await.unwrap();
+}
+
+/// Somebody who keeps the table to himself until his connection is closed.
+fn hold_table(server: &Server) -> Child {
+    let mut command = server.command("psql");
+    let port = server.port.to_string();
+    let root = server.root.path().display().to_string();
+    command
+        .args(["-X", "-q", "-h", &root, "-p", &port])
+        .args(["-U", "postgres", "-d", "audit"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut holder = command.spawn().unwrap();
+    let lock = b"BEGIN; LOCK TABLE audit_logs IN ACCESS EXCLUSIVE MODE;\n\\echo held\n";
+    holder.stdin.as_mut().unwrap().write_all(lock).unwrap();
+    let mut held = [0; 5];
+    holder
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut held)
+        .unwrap();
+    assert_eq!(&held, b"held\n");
+    holder
+}
+
+async fn until(what: impl Fn() -> bool) {
+    while !what() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_server_holds_up_nothing_but_its_own_delivery() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let spool = Spool::new();
+    let trail = spool.open();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    record(&trail, "before", 10).await;
+    let mut holder = hold_table(&server);
+    let running =
+        tokio::spawn(delivery(&trail, server.settings()).run(async move { drop(stopped.await) }));
+    until(|| {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'safeguard-audit' AND wait_event_type = 'Lock'";
+        server.sql("postgres", waiting).unwrap() != "0"
+    })
+    .await;
+    // Durable while the server makes its client wait.
+    record(&trail, "during", 1_000).await;
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    let counts =
+        "SELECT count(*), count(DISTINCT uid) FROM audit_logs WHERE sub IN ('before', 'during')";
+    until(|| server.sql("audit", counts).unwrap() == "1010|1010").await;
+    stop.send(()).unwrap();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_is_waited_for_and_no_event_is_taken_for_poison() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    // What a full disk of the server looks like to its client.
+    let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$; \
+                CREATE TRIGGER full_disk BEFORE INSERT ON audit_logs FOR EACH STATEMENT EXECUTE FUNCTION full_disk()";
+    server.sql("audit", full).unwrap();
+    let spool = Spool::new();
+    let trail = spool.open();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    record(&trail, "waits", 100).await;
+    let running =
+        tokio::spawn(delivery(&trail, server.settings()).run(async move { drop(stopped.await) }));
+    until(|| trail.metrics().sinks[0].1.failures >= 3).await;
+    assert_eq!(trail.metrics().sinks[0].1.set_aside, 0);
+    server
+        .sql("audit", "DROP TRIGGER full_disk ON audit_logs")
+        .unwrap();
+    let counts = "SELECT count(*), count(DISTINCT uid) FROM audit_logs WHERE sub = 'waits'";
+    until(|| server.sql("audit", counts).unwrap() == "100|100").await;
+    assert_eq!(trail.metrics().sinks[0].1.set_aside, 0);
+    stop.send(()).unwrap();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_for_a_server_that_binds_it_to_the_connection_alone() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let delivered = async |channel_binding| {
+        let spool = Spool::new();
+        let trail = spool.open();
+        let settings = PostgresSettings {
+            channel_binding,
+            ..server.settings()
+        };
+        drain(&trail, settings).await;
+        trail.metrics().sinks[0].1.delivered > 0
+    };
+    assert!(delivered(true).await, "by SCRAM-SHA-256-PLUS");
+    server.write(
+        "data/pg_hba.conf",
+        "local all postgres trust\nhostssl audit audit_writer,auditor all password\n",
+    );
+    server
+        .sql("postgres", "SELECT pg_reload_conf()")
+        .expect("it rereads who may come in");
+    // The server asks for the password itself, as one in the middle would.
+    assert!(!delivered(true).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -714,6 +828,7 @@ fn settings_show_no_password() {
         database: "d".to_owned(),
         user: "u".to_owned(),
         password: Some(Zeroizing::new("canary".to_owned())),
+        channel_binding: true,
         ca_pem: Vec::new(),
         client_pem: Some((b"canary".to_vec(), Zeroizing::new(b"canary".to_vec()))),
         table: table(),

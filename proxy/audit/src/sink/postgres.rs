@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{ChannelBinding, SslMode};
 use tokio_postgres::error::DbError;
 use tokio_postgres::{Client, Config, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -47,8 +47,11 @@ pub struct PostgresSettings {
     pub database: String,
     /// The role that may insert.
     pub user: String,
-    /// Its password (SCRAM, with channel binding where the server offers it), if it has one.
+    /// Its password, if it has one.
     pub password: Option<Zeroizing<String>>,
+    /// Whether the password is for SCRAM with channel binding alone (RFC 5802 §6, `tls-server-end-point` of RFC 5929 §4);
+    /// else with it where the server offers it. With a client certificate the handshake itself binds.
+    pub channel_binding: bool,
     /// The authorities that the server's certificate may come from, PEM.
     pub ca_pem: Vec<u8>,
     /// The client certificate chain and key, PEM, if the server asks for one.
@@ -67,6 +70,27 @@ impl fmt::Debug for PostgresSettings {
             .field("database", &self.database)
             .finish_non_exhaustive()
     }
+}
+
+/// How a server is reached, with `options` of its own for the session.
+fn config(settings: &PostgresSettings, options: &str) -> Config {
+    let mut config = Config::new();
+    config
+        .host(&settings.host)
+        .port(settings.port)
+        .dbname(&settings.database)
+        .user(&settings.user)
+        .ssl_mode(SslMode::Require)
+        .connect_timeout(CONNECT_MAX)
+        .tcp_user_timeout(BATCH_MAX)
+        .options(options);
+    if let Some(password) = &settings.password {
+        config.password(password.as_bytes());
+        if settings.channel_binding && settings.client_pem.is_none() {
+            config.channel_binding(ChannelBinding::Require);
+        }
+    }
+    config
 }
 
 /// The settings can't work.
@@ -118,20 +142,7 @@ impl Postgres {
             &settings.ca_pem,
             settings.client_pem.as_ref(),
         )?);
-        let mut config = Config::new();
-        config
-            .host(&settings.host)
-            .port(settings.port)
-            .dbname(&settings.database)
-            .user(&settings.user);
-        config
-            .ssl_mode(SslMode::Require)
-            .connect_timeout(CONNECT_MAX)
-            .tcp_user_timeout(BATCH_MAX)
-            .options(SERVER_OPTIONS);
-        if let Some(password) = &settings.password {
-            config.password(password.as_bytes());
-        }
+        let config = config(&settings, SERVER_OPTIONS);
         let keys = Arc::clone(trail.keys());
         Ok(Self {
             config,

@@ -12,8 +12,7 @@ use std::time::SystemTime;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
@@ -268,19 +267,7 @@ async fn connect(settings: &PostgresSettings) -> Result<Client, ReadError> {
         client_config(&settings.ca_pem, settings.client_pem.as_ref())
             .map_err(PostgresError::from)?,
     );
-    let mut config = Config::new();
-    config
-        .host(&settings.host)
-        .port(settings.port)
-        .dbname(&settings.database)
-        .user(&settings.user)
-        .ssl_mode(SslMode::Require)
-        .connect_timeout(CONNECT_MAX)
-        .tcp_user_timeout(BATCH_MAX)
-        .options(OPTIONS);
-    if let Some(password) = &settings.password {
-        config.password(password.as_bytes());
-    }
+    let config = super::config(settings, OPTIONS);
     let connecting = tokio::time::timeout(CONNECT_MAX, config.connect(tls));
     let (client, connection) = connecting
         .await
