@@ -5,30 +5,18 @@
 
 use std::sync::Arc;
 
-use safeguard::authn::{
-    Authenticated, Authenticator, AuthnSettings, BearerToken, LocalSettings, MintRequest, Secret,
-    mint,
-};
+use safeguard::authn::{Authenticated, Authenticator};
 use safeguard::clock::now_unix;
 use safeguard::session::{SessionLimits, SessionTable};
 use safeguard::settings::SESSIONS_MAX;
 use serde_json::{Map, Value, json};
 
+mod person;
+
 /// Bytes of memory that a session may take, its share of the remembered tokens included.
 const SESSION_BYTES_MAX: usize = 3 * 1024;
 /// Bytes of a page of memory, as the kernel counts them here.
 const PAGE: usize = 4096;
-
-fn local() -> LocalSettings {
-    LocalSettings {
-        secret: Secret::new(b"test-only-secret-of-local-tokens-0123456789".to_vec()),
-        previous: None,
-        issuer: "mcp-server-prod".to_owned(),
-        audience: "healthcare-agents".to_owned(),
-        expiration_max: 3600,
-        once: false,
-    }
-}
 
 /// What Keycloak's tokens hold beside what is read.
 fn claims(number: usize) -> Map<String, Value> {
@@ -44,19 +32,8 @@ fn claims(number: usize) -> Map<String, Value> {
 }
 
 async fn login(authenticator: &Authenticator, number: usize, now: i64) -> Arc<Authenticated> {
-    let request = MintRequest {
-        subject: format!("00000000-0000-4000-9000-{number:012}"),
-        roles: vec!["physician".to_owned()],
-        amr: vec!["pwd".to_owned(), "otp".to_owned()],
-        purpose: Some("TREAT".to_owned()),
-        claims: claims(number),
-        expires_seconds: None,
-        now,
-    };
-    let token = mint(&local(), &request).expect("a token");
-    let token = BearerToken::from_bytes(token.as_bytes()).expect("a token");
-    let who = authenticator.authenticate(&token, now).await;
-    who.expect("a person")
+    let subject = format!("00000000-0000-4000-9000-{number:012}");
+    person::login(authenticator, &subject, claims(number), now).await
 }
 
 fn resident() -> usize {
@@ -69,7 +46,7 @@ fn resident() -> usize {
 async fn a_hundred_thousand_sessions_take_bounded_memory_and_the_next_is_refused() {
     assert_eq!(SESSIONS_MAX, 100_000);
     let now = now_unix();
-    let authenticator = Authenticator::new(AuthnSettings::local_only(local())).expect("settings");
+    let authenticator = person::authenticator();
     let limits = SessionLimits {
         table_max: SESSIONS_MAX,
         ..SessionLimits::default()

@@ -6,31 +6,18 @@
 
 use std::sync::Arc;
 
-use safeguard::authn::{
-    Authenticated, Authenticator, AuthnSettings, BearerToken, LocalSettings, MintRequest, Secret,
-    mint,
-};
+use safeguard::authn::Authenticated;
 use safeguard::clock::now_unix;
 use safeguard::redis::{Redis, RedisSettings};
 use safeguard::session::{EndReason, SessionLimits, SessionSeal, SessionTable};
 use serde_json::Map;
 
+mod person;
 mod server;
 use server::Server;
 
 /// How far a clock jumps, in seconds.
 const DAY: i64 = 86_400;
-
-fn local() -> LocalSettings {
-    LocalSettings {
-        secret: Secret::new(b"test-only-secret-of-local-tokens-0123456789".to_vec()),
-        previous: None,
-        issuer: "mcp-server-prod".to_owned(),
-        audience: "healthcare-agents".to_owned(),
-        expiration_max: 3600,
-        once: false,
-    }
-}
 
 /// A replica that started at `now`.
 fn replica(server: &Server, now: i64) -> SessionTable {
@@ -45,19 +32,7 @@ fn replica(server: &Server, now: i64) -> SessionTable {
 
 /// A person's login at `at`.
 async fn login(subject: &str, at: i64) -> Arc<Authenticated> {
-    let request = MintRequest {
-        subject: subject.to_owned(),
-        roles: vec!["physician".to_owned()],
-        amr: vec!["otp".to_owned()],
-        purpose: None,
-        claims: Map::new(),
-        expires_seconds: None,
-        now: at,
-    };
-    let token = mint(&local(), &request).unwrap();
-    let token = BearerToken::from_bytes(token.as_bytes()).unwrap();
-    let authenticator = Authenticator::new(AuthnSettings::local_only(local())).unwrap();
-    authenticator.authenticate(&token, at).await.unwrap()
+    person::login(&person::authenticator(), subject, Map::new(), at).await
 }
 
 async fn code(table: &SessionTable, who: &Arc<Authenticated>, wall: i64) -> &'static str {

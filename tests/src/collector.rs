@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::clinic::free_port;
 use crate::configuration::Setup;
-use crate::wait::eventually;
+use crate::real;
 
 const DAEMON: &str = "/usr/sbin/rsyslogd";
 /// The longest message, of its own and of the sink.
@@ -73,22 +73,17 @@ impl Collector {
             .spawn()
             .expect("rsyslogd starts");
         self.daemon = Some(daemon);
-        eventually("rsyslog listens", || async {
-            tokio::net::TcpStream::connect(("127.0.0.1", self.port))
-                .await
-                .ok()
-        })
-        .await;
+        real::listens("rsyslog", self.port).await;
     }
 
-    /// Kills it, as an outage does.
+    /// Stops it as a service manager does: what it has read it writes. One that is killed may lose that, and no sender
+    /// can know of it (decision 21).
     ///
     /// # Panics
-    /// If it can't be killed.
+    /// If it can't be stopped.
     pub fn down(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            daemon.kill().expect("rsyslogd is killed");
-            daemon.wait().expect("rsyslogd ends");
+        if let Some(daemon) = self.daemon.take() {
+            real::stop(daemon);
         }
     }
 

@@ -11,7 +11,6 @@ use crate::clinic::free_port;
 use crate::configuration::Setup;
 use crate::pki::Authority;
 use crate::real;
-use crate::wait::eventually;
 
 /// The collector's token: no log line, metric or event may hold it.
 pub const TOKEN: &str = "canary-token-of-the-collector-of-the-tests";
@@ -128,12 +127,7 @@ impl Otel {
             .spawn()
             .expect("the collector starts");
         self.daemon = Some(daemon);
-        eventually("the collector listens", || async {
-            tokio::net::TcpStream::connect(("127.0.0.1", self.port))
-                .await
-                .ok()
-        })
-        .await;
+        real::listens("the collector", self.port).await;
     }
 
     /// Stops it as a service manager does: what it has answered it has written.
@@ -141,11 +135,8 @@ impl Otel {
     /// # Panics
     /// If it can't be stopped.
     pub fn down(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let pid = daemon.id().to_string();
-            let status = Command::new("kill").arg(pid).status().expect("kill");
-            assert!(status.success(), "the collector is told to stop");
-            daemon.wait().expect("the collector ends");
+        if let Some(daemon) = self.daemon.take() {
+            real::stop(daemon);
         }
     }
 

@@ -1,6 +1,9 @@
 //! Where `tests/run` put the real parts. A missing one fails the test that needs it: none is ever skipped.
 
 use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use crate::wait::eventually;
 
 /// The value of a variable that `tests/run` sets.
 ///
@@ -98,6 +101,27 @@ pub fn go_everything() -> PathBuf {
 #[must_use]
 pub fn ca() -> PathBuf {
     variable("SAFEGUARD_CA").into()
+}
+
+/// Waits until something listens on a loopback port.
+pub async fn listens(what: &str, port: u16) {
+    eventually(&format!("{what} listens"), || async {
+        tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .ok()
+    })
+    .await;
+}
+
+/// Stops a process as a service manager does, and waits for its end.
+///
+/// # Panics
+/// If it can't be told, or looked after.
+pub fn stop(mut process: Child) {
+    let pid = process.id().to_string();
+    let told = Command::new("kill").arg(pid).status().expect("kill");
+    assert!(told.success(), "the process is told to stop");
+    process.wait().expect("it ends");
 }
 
 /// A file of `tests/fixtures`.

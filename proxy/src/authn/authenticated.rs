@@ -223,24 +223,13 @@ impl Authenticated {
             issuer: "issuer".to_owned(),
             subject: subject.to_owned(),
             roles: Vec::new(),
-            claims: Value::Object(serde_json::Map::new()),
-            purpose: None,
             amr: vec!["otp".to_owned()],
-            acr: None,
             auth_time,
             expires_at,
-            not_before: None,
             issued_at,
             sid: sid.map(str::to_owned),
-            login_issuer: None,
-            jti: None,
-            azp: None,
-            certificate: None,
-            key: None,
-            is_service: false,
             token_digest: [7; 32],
-            second_factor: None,
-            proved_at: None,
+            ..Self::nobody()
         }
     }
 

@@ -26,7 +26,7 @@ impl Authenticated {
     }
 
     /// What is not remembered of anybody.
-    fn nobody() -> Self {
+    pub(super) fn nobody() -> Self {
         Self {
             kind: Kind::Local,
             issuer: String::new(),

@@ -149,8 +149,10 @@ mod tests {
         assert_eq!(unread.exit, Exit::Configuration);
         assert!(unread.out.contains("PHI_KEY"), "{}", unread.out);
         // Nothing is wrong with what may not be opened.
-        let address = folder.path().join("config/address.yaml");
-        std::fs::write(&address, "state: { directory: \"${file:/nowhere}\" }\n").unwrap();
+        let policy = folder.path().join("policy.yaml");
+        let text = std::fs::read_to_string(&policy).unwrap();
+        let text = text.replace("clinic-a/ehr", "\"${file:/nowhere}\"");
+        std::fs::write(&policy, text).unwrap();
         let unopened = run(&["check", "--config", path], "");
         assert_eq!(unopened.exit, Exit::Well, "{}", unopened.out);
         assert!(

@@ -55,6 +55,19 @@ impl SocketArgs {
         let ready = load(&self.config, Mode::Check)?.ready(terminal)?;
         Ok(control::socket_in(&ready.configuration.state.directory))
     }
+
+    /// Asks the sidecar for something, and prints what it says.
+    pub(super) fn print(
+        &self,
+        request: &Request,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Exit, CliError> {
+        let socket = self.path(terminal)?;
+        let text = control::ask_for_text(&socket, request);
+        let text = text.map_err(|error| failed(&socket, &error))?;
+        write!(terminal.out, "{text}")?;
+        Ok(Exit::Well)
+    }
 }
 
 /// Begins the drain and waits until the sidecar has ended.

@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use super::control::{SocketArgs, failed};
+use super::control::SocketArgs;
 use super::{CliError, Exit, Terminal};
-use crate::control::{self, Request, Whose};
+use crate::control::{Request, Whose};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FactorCommand {
@@ -82,10 +82,7 @@ pub(super) fn run(command: &FactorCommand, terminal: &mut Terminal<'_>) -> Resul
             (&arguments.sidecar, Request::RemoveFactors { whose })
         }
     };
-    let socket = sidecar.path(terminal)?;
-    let text = control::ask_for_text(&socket, &request).map_err(|error| failed(&socket, &error))?;
-    write!(terminal.out, "{text}")?;
-    Ok(Exit::Well)
+    sidecar.print(&request, terminal)
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use super::control::{SocketArgs, failed};
+use super::control::SocketArgs;
 use super::{CliError, Exit, Terminal};
-use crate::control::{self, Request, Which};
+use crate::control::{Request, Which};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SessionsCommand {
@@ -63,10 +63,7 @@ pub(super) fn run(
             (&arguments.sidecar, Request::EndSessions { which })
         }
     };
-    let socket = sidecar.path(terminal)?;
-    let text = control::ask_for_text(&socket, &request).map_err(|error| failed(&socket, &error))?;
-    write!(terminal.out, "{text}")?;
-    Ok(Exit::Well)
+    sidecar.print(&request, terminal)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::links::{For, Invitee, LIFE, LINKS_MAX, Links, PAGE_LIFE, TRIES_MAX};
 use super::proofs::{Holder, Method, PROOFS_MAX, Proofs};
 use super::record::{FAILURES_FREE, FAILURES_MAX, KEYS_MAX, LOCK_SECONDS, Record, Refused};
 use super::seal::Seal;
-use super::store::{PersonId, Store, StoreError};
+use super::store::{PEOPLE_MAX, PersonId, Store, StoreError};
 use super::totp::Secret;
 use super::{FactorSettings, Factors, Invitation};
 use crate::authn::Authenticated;
@@ -414,4 +414,42 @@ async fn the_room_gives_links_that_its_page_opens() {
     for shown in [format!("{factors:?}"), format!("{invitation:?}")] {
         assert!(!shown.contains(&*secret) && !shown.contains(ticket));
     }
+}
+
+#[test]
+fn people_are_bounded_and_who_is_enrolled_stays_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("factors");
+    let store = Store::open(&directory, seal(&[("k1", 1)])).unwrap();
+    store
+        .change(&person(), |record| record.invite(NOW))
+        .unwrap()
+        .unwrap();
+    for number in 1..PEOPLE_MAX {
+        std::fs::File::create(directory.join(format!("{number}.factor"))).unwrap();
+    }
+    let another = PersonId::new("issuer", "bob");
+    let refused = store.change(&another, |record| record.invite(NOW).is_some());
+    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    let again = store.change(&person(), |record| record.invite(NOW).is_some());
+    assert!(again.unwrap());
+}
+
+#[test]
+fn a_directory_that_another_process_holds_is_waited_for_and_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("factors");
+    let store = Store::open(&directory, seal(&[("k1", 1)])).unwrap();
+    let lock = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join("lock"))
+        .unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let refused = store.change(&person(), |record| record.invite(NOW).is_some());
+    assert!(matches!(refused, Err(StoreError::Locked(_))), "{refused:?}");
+    drop(lock);
+    let done = store.change(&person(), |record| record.invite(NOW).is_some());
+    assert!(done.unwrap());
 }
