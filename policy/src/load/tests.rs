@@ -1037,6 +1037,18 @@ fn events_in_the_formats_of_others_have_room_in_a_message() {
 }
 
 #[test]
+fn two_outputs_of_one_type_would_share_a_cursor_and_are_refused() {
+    let more = "  output:\n    - type: siem\n      endpoint: syslog+tls://second.example.com:6514\n      protocol: syslog";
+    let found = findings(&with("audit.yaml", "  output:", more), &example_env());
+    let found: Vec<_> = found.iter().filter(|f| f.starts_with("error")).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("two outputs of the type siem"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn an_endpoint_in_clear_or_of_no_host_is_refused() {
     let seed = "https://siem.healthcare.example.com";
     for (written, code) in [

@@ -77,7 +77,12 @@ pub(crate) fn audit_logging(
     let retention = retention(section, report);
     let events = events(section, report);
     let mut outputs = Vec::new();
+    let mut kinds: Vec<&Node> = Vec::new();
     for item in section.items("output") {
+        if let Some(kind) = item.entry("type").map(|entry| &entry.value) {
+            once(kind, &kinds, report);
+            kinds.push(kind);
+        }
         outputs.extend(output(item, retention, env, off, report));
     }
     Some(AuditLogging {
@@ -86,6 +91,24 @@ pub(crate) fn audit_logging(
         outputs,
         spool: spool(section.section("spool"), report)?,
     })
+}
+
+/// An output's cursor bears the name of its type.
+fn once(kind: &Node, before: &[&Node], report: &mut Report<'_>) {
+    let Some(first) = before.iter().find(|other| other.text() == kind.text()) else {
+        return;
+    };
+    report
+        .error(
+            codes::CONTRADICTION,
+            kind.place,
+            format!(
+                "two outputs of the type {}: one cursor can't say what each of them has",
+                kind.shown()
+            ),
+        )
+        .fix("keep one, and let it pass events on to the other")
+        .related(first.place, "the other output");
 }
 
 /// How long events are kept, and what that is at least.
