@@ -90,6 +90,7 @@ impl Asker {
             second_factor: true,
             authenticated_at: Some(NOW_UNIX),
             acr: None,
+            emergency: None,
         }
     }
 }

@@ -73,6 +73,7 @@ fn decided(workshop: &Workshop, tool: &str, tree: &Tree<'_>, claims: &Json) -> P
         second_factor: true,
         authenticated_at: Some(NOW_UNIX),
         acr: None,
+        emergency: None,
     };
     let args = CallArguments::new(arguments(tree));
     let action = Action::Tool {

@@ -17,6 +17,7 @@ mod compile;
 pub mod decide;
 pub mod diff;
 pub mod document;
+pub mod emergency;
 pub mod explain;
 pub mod field;
 pub mod finding;

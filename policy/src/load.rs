@@ -123,6 +123,7 @@ fn build(
             .map_or(0, |a| a.clock_skew.as_secs()),
         mutual_tls: tls.as_ref().map(|t| &t.mutual_tls),
         directories,
+        shared_sessions: session_store.as_ref().is_some_and(Option::is_some),
     };
     let policy = compile::policy(root, &around, &mut off, report);
     off.judge(profile, listen.as_ref(), report);

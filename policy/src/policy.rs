@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use crate::cel::Condition;
+use crate::emergency::Emergency;
 use crate::field::{BinaryView, TextView, View, Views};
 use crate::names::{fold, folded_ascii};
 use crate::path::Path;
@@ -240,6 +241,7 @@ pub struct Policy {
     /// By the names of [`crate::method::RULED_METHODS`].
     pub(crate) methods: HashMap<&'static str, Grant>,
     pub(crate) views: RwLock<HashMap<ViewsKey, Arc<Views>>>,
+    pub(crate) emergency: Option<Emergency>,
 }
 
 /// What a table of views depends on: the roles that count, the client's cap, and whether PHI is at stake at all.

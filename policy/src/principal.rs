@@ -25,4 +25,21 @@ pub struct Principal<'a> {
     pub authenticated_at: Option<i64>,
     /// The token's `acr`.
     pub acr: Option<&'a str>,
+    /// The emergency access that this caller's session has begun, if it has.
+    pub emergency: Option<ActiveEmergency<'a>>,
+}
+
+/// Break-glass access that a session began: a fact like any other, judged by the policy's `emergency`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ActiveEmergency<'a> {
+    /// The one patient whom it is for.
+    pub patient: &'a str,
+    /// Its end, in seconds since the epoch: from then on it counts for nothing.
+    pub until_unix: i64,
+}
+
+impl std::fmt::Debug for ActiveEmergency<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ActiveEmergency(until {})", self.until_unix)
+    }
 }

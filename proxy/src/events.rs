@@ -62,6 +62,11 @@ impl Recorder {
         let _counted = self.trail.note(event);
     }
 
+    /// The patient's stand-in for events.
+    pub(crate) fn pseudonym(&self, patient: &str) -> safeguard_audit::Pseudonym {
+        self.trail.pseudonym(patient)
+    }
+
     /// Records what an unauthenticated peer caused: limited per source and overall by the trail.
     fn record_stranger(&self, event: Event<'_>) {
         // Its receipt is nobody's to wait for: the trail limits and keeps it.
@@ -427,7 +432,11 @@ fn mcp<'a>(method: &'a str, tool: &'a str, request_id: Option<&'a str>) -> Mcp<'
     }
 }
 
-fn about_caller<'a>(event: &mut Event<'a>, caller: &'a Caller, permit: Option<&'a Permit>) {
+pub(crate) fn about_caller<'a>(
+    event: &mut Event<'a>,
+    caller: &'a Caller,
+    permit: Option<&'a Permit>,
+) {
     let name = caller.peer.as_ref().map(|peer| peer.name.as_str());
     event.subject = Some(subject(&caller.authenticated, name, permit));
     event.source = Some(caller.source);

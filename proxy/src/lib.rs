@@ -19,6 +19,7 @@ pub mod delivery;
 pub mod demo;
 pub mod doctor;
 pub mod downstream;
+pub mod emergency;
 pub mod era;
 pub mod events;
 pub mod exchange;

@@ -95,6 +95,14 @@ metrics! {
     identity_events_reads_total: IntCounterVec("identity_events_reads_total", ["result"]),
     /// Bursts of failed logins, by who refused them (`identity_provider`, `sidecar`) and by what they have in common (`subject`, `source`).
     failed_login_bursts_total: IntCounterVec("failed_login_bursts_total", ["origin", "by"]),
+    /// Uses of emergency access that began.
+    emergency_access_started_total: IntCounter("emergency_access_started_total"),
+    /// Uses of emergency access that go on.
+    emergency_access_active: IntGauge("emergency_access_active"),
+    /// Uses of emergency access that wait for a review.
+    emergency_reviews_pending: IntGauge("emergency_reviews_pending"),
+    /// Those of them that wait for longer than `emergency.review_within`.
+    emergency_reviews_overdue: IntGauge("emergency_reviews_overdue"),
     /// PHI fields by what became of them.
     phi_fields_total: IntCounterVec("phi_fields_total", ["action", "outcome"]),
     /// Records verified or stamped, by result.

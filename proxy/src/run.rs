@@ -29,6 +29,7 @@ use crate::authn::tokens::{Families, RedisStore};
 use crate::clock;
 use crate::control::Control;
 use crate::delivery::{self, Deliveries};
+use crate::emergency::Emergencies;
 use crate::events::Recorder;
 use crate::factor::Factors;
 use crate::keysource::{self, Resolver, Rings, Unresolved};
@@ -96,6 +97,9 @@ pub enum StartError {
     /// The directory of second factors does not serve.
     #[error("authentication.mfa.enrolment.directory: {0}")]
     Factors(#[from] crate::factor::store::StoreError),
+    /// The review queue of emergencies does not serve.
+    #[error("emergencies: {0}")]
+    Emergencies(#[from] crate::emergency::QueueError),
     /// The control socket can't be opened.
     #[error(transparent)]
     Control(#[from] crate::control::BindError),
@@ -306,6 +310,9 @@ fn build(
         Some((settings, Some(seal))) => Some(Factors::open(settings, seal)?),
         Some((_, None)) => return Err(SettingsError::Missing("keys.audit").into()),
     };
+    let seal = settings::emergency_seal(&configuration);
+    let seal = seal.ok_or(SettingsError::Missing("keys.audit"))?;
+    let emergencies = Emergencies::open(&configuration.state.directory, seal)?;
     let live = settings::live_or_waiting(configuration, awaited)?;
     if let Some(patients) = &live.patients {
         patients.store().prepare()?;
@@ -323,6 +330,7 @@ fn build(
         auth,
         bursts: crate::bursts::Bursts::default(),
         factors,
+        emergencies,
         sessions: Arc::new(sessions),
         mcp_sessions: McpSessions::new(McpLimits {
             sessions_max: settings::MCP_SESSIONS_MAX,
@@ -345,6 +353,7 @@ fn build(
         canary: crate::canary::Canary::default(),
     };
     crate::canary::before_start(&sidecar);
+    sidecar.emergencies.tell_left_open(&sidecar.recorder);
     Ok((Arc::new(sidecar), deliveries))
 }
 
@@ -475,6 +484,7 @@ async fn sweep(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
         if let Some(factors) = &sidecar.factors {
             factors.sweep(std::time::Instant::now());
         }
+        sidecar.emergencies.sweep(&sidecar.recorder).await;
         sidecar.mcp_sessions.sweep();
         sidecar.tasks.sweep();
         sidecar.upstream.sweep();

@@ -32,7 +32,7 @@ use crate::authn::{
 };
 use crate::factor::FactorSettings;
 use crate::factor::key::Site;
-use crate::factor::seal::Seal;
+use crate::factor::seal::{self, Seal};
 use crate::gate::{Face, without_default_port};
 use crate::identity_events;
 use crate::keysource::Unresolved;
@@ -349,14 +349,20 @@ pub fn factors(configuration: &Configuration) -> Option<(FactorSettings, Option<
         webauthn: mfa.providers.contains(&MfaProvider::Webauthn),
         session: configuration.sessions.absolute,
     };
+    Some((settings, seal(configuration, seal::FACTORS)))
+}
+
+/// What seals the review queue of emergencies; none where no audit key has a value.
+pub fn emergency_seal(configuration: &Configuration) -> Option<Seal> {
+    seal(configuration, crate::emergency::SEALED)
+}
+
+fn seal(configuration: &Configuration, kind: seal::Kind) -> Option<Seal> {
     let keys = configuration.keys.audit.iter();
     let known = keys.filter_map(|key| Some((&*key.id, key.key.as_ref()?.expose())));
     let mut known = known.peekable();
-    let seal = match known.peek() {
-        Some(_) => Seal::derive(known),
-        None => None,
-    };
-    Some((settings, seal))
+    known.peek()?;
+    Seal::derive(kind, known)
 }
 
 /// The limits of login sessions.

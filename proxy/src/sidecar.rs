@@ -86,6 +86,8 @@ pub struct Sidecar {
     pub bursts: crate::bursts::Bursts,
     /// Second factors that are verified here; none where only tokens prove them.
     pub factors: Option<Factors>,
+    /// Emergency access: what goes on, and what waits for a review.
+    pub emergencies: crate::emergency::Emergencies,
     /// Login sessions.
     pub sessions: Arc<SessionTable>,
     /// MCP sessions and the calls that wait for an answer in them.
@@ -188,6 +190,10 @@ impl Sidecar {
         let patients = &self.live.load().patients;
         let cached = patients.as_ref().map_or(0, PatientKeys::cached);
         metrics.patient_keys_cached.set(signed(cached));
+        let (active, pending, overdue) = self.emergencies.counts(crate::clock::now_unix());
+        metrics.emergency_access_active.set(signed(active));
+        metrics.emergency_reviews_pending.set(signed(pending));
+        metrics.emergency_reviews_overdue.set(signed(overdue));
         self.refresh_audit_gauges();
     }
 

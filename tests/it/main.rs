@@ -17,6 +17,7 @@ mod discovery;
 mod doctor;
 mod drain;
 mod edge;
+mod emergency;
 mod factor;
 mod formats;
 mod framing;

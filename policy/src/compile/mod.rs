@@ -1,6 +1,7 @@
 //! The policy: names resolved to numbers, every cross check made.
 
 mod clients;
+mod emergency;
 mod fields;
 pub(crate) mod hash;
 mod limits;
@@ -32,6 +33,8 @@ pub(crate) struct Around<'a> {
     pub mutual_tls: Option<&'a MutualTls>,
     /// Directories that hold nothing but their own: the spool's and the state's, by their keys.
     pub directories: Vec<(&'static str, &'a Path)>,
+    /// Whether replicas share their login sessions.
+    pub shared_sessions: bool,
 }
 
 /// Compiles the policy; everything that is wrong is reported.
@@ -60,6 +63,8 @@ pub(crate) fn policy(
     let clients = clients::clients(root, &roles, around.mutual_tls, report);
     let phi = phi?;
     let rules = rules::rules(root, &roles, &phi, &fields, report);
+    let emergency =
+        emergency::emergency(root, &roles, &rules.tools, around.shared_sessions, report);
     let role_numbers = roles.numbers();
     Some(Policy {
         phi,
@@ -83,6 +88,7 @@ pub(crate) fn policy(
         resources: rules.resources,
         methods: rules.methods,
         views: RwLock::new(HashMap::new()),
+        emergency,
     })
 }
 

@@ -109,7 +109,7 @@ fn tokens(section: Section<'_>, report: &mut Report<'_>) -> Tokens {
 }
 
 /// `90s`, `30m`, `8h`, `7d` in seconds.
-fn duration(text: &str) -> Option<u32> {
+pub(super) fn duration(text: &str) -> Option<u32> {
     let unit = text.chars().last()?;
     let count: u32 = text.strip_suffix(unit)?.parse().ok()?;
     let seconds = match unit {

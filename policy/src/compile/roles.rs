@@ -8,6 +8,7 @@ use crate::document::keys::ROLE;
 use crate::document::read::Section;
 use crate::document::report::Report;
 use crate::document::tree::{Entry, Node, Place};
+use crate::emergency::PURPOSE as BREAK_GLASS;
 use crate::field::{Mask, View};
 use crate::finding::codes;
 use crate::names::{fold, nearest};
@@ -269,7 +270,7 @@ fn purposes(section: Section<'_>, report: &mut Report<'_>) -> Vec<Arc<str>> {
     for node in section.items("purposes") {
         let Some(word) = node.text() else { continue };
         purpose(word, node, report);
-        if !purposes.iter().any(|p| p.as_ref() == word) {
+        if word != BREAK_GLASS && !purposes.iter().any(|p| p.as_ref() == word) {
             purposes.push(Arc::from(word));
         }
     }
@@ -286,14 +287,14 @@ fn purposes(section: Section<'_>, report: &mut Report<'_>) -> Vec<Arc<str>> {
 }
 
 fn purpose(word: &str, node: &Node, report: &mut Report<'_>) {
-    if word == "BTG" {
+    if word == BREAK_GLASS {
         report
             .warning(
                 codes::UNKNOWN_PURPOSE,
                 node.place,
-                "the purpose BTG is for break-glass, which is not built yet",
+                "the purpose BTG comes by `emergency` alone: in a role it does nothing",
             )
-            .fix("leave BTG out of the roles");
+            .fix("leave BTG out of the roles, and write who may break the glass into `emergency`");
     } else if OTHER_PURPOSES.contains(&word) {
         report
             .warning(

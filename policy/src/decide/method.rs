@@ -54,6 +54,7 @@ fn about(params: &dyn Arguments, now_unix: i64) -> Call<'_> {
         args: Some(params),
         uri: Some(&Value::Null),
         now_unix,
+        goes_on: false,
     }
 }
 
@@ -94,5 +95,6 @@ fn open(policy: &Policy, principal: &Principal<'_>, name: &str) -> Result<Permit
         max_patients: None,
         only_patients: None,
         recipient: None,
+        emergency: false,
     })
 }

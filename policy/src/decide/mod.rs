@@ -12,9 +12,13 @@
 //!    must an export's recipient, and the condition must be true;
 //! 7. the step-up that the rule asks for, last, so that nobody is challenged for what would be denied anyway.
 //!
+//! An emergency that the caller began (`emergency` of the configuration) takes the place of steps 4 and 5 for its own patient,
+//! tools and time, and nothing else: the second factor, the client, the condition and the step-up are judged as ever.
+//!
 //! [`visible`] walks the same steps with what a later call may still bring (arguments, a fresh second factor) left
 //! open: a list never hides what a call would permit.
 
+mod emergency;
 mod method;
 mod patients;
 mod request;
@@ -34,6 +38,7 @@ use crate::path::Path;
 use crate::place::FieldPlace;
 pub use crate::policy::{Operation, Policy, Rule, StepUp};
 pub use crate::principal::Principal;
+pub use emergency::{may_begin, may_list};
 pub use request::{ListedViews, decide, listed, still, visible};
 pub(crate) use select::wildcard;
 
@@ -103,6 +108,8 @@ pub struct Permit {
     pub recipient: Option<Arc<Path>>,
     /// An event that the rule asks for beside those of its operation (`role_assigned`, …).
     pub event: Option<Arc<str>>,
+    /// Whether an emergency of the caller's made it so: then the purpose is BTG.
+    pub emergency: bool,
 }
 
 /// Why an action may not go on.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::method::{method, rule_of, subscription};
-use super::patients;
 use super::select::Standing;
 use super::{Action, Decision, Denial, DenialReason, Listed, Permit, Principal};
+use super::{emergency, patients};
 use crate::action::Arguments;
 use crate::cel::{Facts, Truth};
 use crate::field::{TextView, Views};
@@ -22,6 +22,8 @@ pub(super) struct Call<'a> {
     pub args: Option<&'a dyn Arguments>,
     pub uri: Option<&'a Value>,
     pub now_unix: i64,
+    /// Whether what was permitted before goes on: whose it is then stands nowhere.
+    pub goes_on: bool,
 }
 
 /// Decides one action. Pure: the same arguments give the same decision.
@@ -77,6 +79,7 @@ pub fn listed(
         args: None,
         uri: None,
         now_unix,
+        goes_on: false,
     };
     let could = |grant: &Grant, call: Call<'_>| {
         let standing = judge(policy, p, grant, call).ok()?;
@@ -103,6 +106,7 @@ pub fn listed(
                 args: Some(&Value::Null),
                 uri: Some(&values),
                 now_unix,
+                goes_on: false,
             };
             could(grant, whole)
         }
@@ -124,6 +128,7 @@ pub fn still(
         args: None,
         uri: None,
         now_unix,
+        goes_on: true,
     };
     let without_rule = |reason| denial(None, reason, None);
     let unknown = || without_rule(DenialReason::NotListed);
@@ -161,6 +166,7 @@ fn named(
         args: Some(args),
         uri: Some(&Value::Null),
         now_unix,
+        goes_on: false,
     };
     permitted(policy, principal, grant, call)
 }
@@ -177,6 +183,7 @@ pub(super) fn resource(
         args: Some(&Value::Null),
         uri: Some(&values),
         now_unix,
+        goes_on: false,
     };
     let mut permit = permitted(policy, principal, grant, call)?;
     permit.patient_value = patient_in_uri(permit.patient.as_deref(), &values);
@@ -249,7 +256,11 @@ pub(super) fn permitted(
         return Err(denial(Some(grant), reason, Some(wanted(grant))));
     }
     let phi = grant.operation != Operation::None;
-    let own = patients::own(grant, principal);
+    let own = match &standing.only_patient {
+        Some(patient) => Ok(Some(Arc::new(std::iter::once(patient.clone()).collect()))),
+        None => patients::own(grant, principal),
+    };
+    let shown = emergency::shown(grant, &standing);
     Ok(Permit {
         rule: grant.rule.clone(),
         operation: grant.operation,
@@ -264,13 +275,14 @@ pub(super) fn permitted(
         patient: grant.patient.clone(),
         patient_value: None,
         uri_values: Vec::new(),
-        text: grant.text,
-        binary: grant.binary,
+        text: shown.0,
+        binary: shown.1,
         places: Arc::clone(&grant.places),
         max_patients: grant.max_patients,
         only_patients: own.map_err(|reason| denial(Some(grant), reason, None))?,
         recipient: grant.recipient.clone(),
         event: grant.event.clone(),
+        emergency: standing.only_patient.is_some(),
     })
 }
 
@@ -283,8 +295,16 @@ fn judge(
     call: Call<'_>,
 ) -> Result<Standing, Denial> {
     let refused = |reason| denial(Some(grant), reason, None);
-    let standing = policy.standing(principal, grant).map_err(refused)?;
-    patients::judge(grant, principal, call).map_err(refused)?;
+    let ordinary = policy.standing(principal, grant);
+    let standing = match emergency::standing(policy, principal, grant, call, ordinary.as_ref().ok())
+    {
+        Some(standing) => standing,
+        None => {
+            let standing = ordinary.map_err(refused)?;
+            patients::judge(grant, principal, call).map_err(refused)?;
+            standing
+        }
+    };
     if let Some(condition) = &grant.when {
         let facts = Facts {
             args: call.args.map(Arguments::value),

@@ -11,6 +11,8 @@ pub(super) struct Standing {
     pub at_most: Option<usize>,
     pub roles: RoleSet,
     pub purpose: Option<Arc<str>>,
+    /// The one patient of the emergency that made it so.
+    pub only_patient: Option<String>,
 }
 
 impl Policy {
@@ -42,6 +44,7 @@ impl Policy {
             at_most,
             roles,
             purpose,
+            only_patient: None,
         })
     }
 

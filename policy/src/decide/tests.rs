@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::load::tests::{example, example_env};
 use crate::policy::FieldClass;
+use crate::principal::ActiveEmergency;
 use crate::{Source, load};
+
+mod emergency;
 
 const NOW: i64 = 1_800_000_000;
 
@@ -50,6 +53,7 @@ struct Caller {
     service: bool,
     authenticated_at: Option<i64>,
     acr: Option<String>,
+    emergency: Option<(String, i64)>,
 }
 
 /// Somebody at the chart's screen with fresh second factor.
@@ -63,6 +67,7 @@ fn caller(roles: &[&str]) -> Caller {
         service: false,
         authenticated_at: Some(NOW - 10),
         acr: None,
+        emergency: None,
     }
 }
 
@@ -79,6 +84,13 @@ impl Caller {
             second_factor: self.second_factor,
             authenticated_at: self.authenticated_at,
             acr: self.acr.as_deref(),
+            emergency: self
+                .emergency
+                .as_ref()
+                .map(|(patient, until)| ActiveEmergency {
+                    patient,
+                    until_unix: *until,
+                }),
         }
     }
 

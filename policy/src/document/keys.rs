@@ -167,7 +167,7 @@ pub(crate) static ROOT: &[Key] = &[
     key("roles", Shape::Named(&Shape::Map(ROLE)), "purposes and views of each role").required(),
     key("clients", Shape::Named(&Shape::Map(CLIENT)), "the software that asks, by its certificate; any other is denied")
         .required(),
-    key("emergency", Shape::Map(EMERGENCY), "break-glass: the only way to purpose BTG").permits(),
+    key("emergency", Shape::Map(EMERGENCY), "break-glass, and the only way to the purpose BTG: somebody of these roles may see more of one patient for a while, gives a reason, and is reviewed"),
     key("exceptions", Shape::List(&Shape::Map(EXCEPTION)), "accepted risks, each with its last day").permits(),
     key("upstream", Shape::Map(UPSTREAM), "the MCP server behind").required(),
     key("listen", Shape::Map(LISTEN), "where clients connect").required(),
@@ -1136,15 +1136,40 @@ pub(crate) static CLIENT: &[Key] = &[
 ];
 
 pub(crate) static EMERGENCY: &[Key] = &[
-    key("roles", TEXTS, "who may break the glass"),
+    key("roles", TEXTS, "who may break the glass").required(),
+    key("grants", Shape::Map(EMERGENCY_GRANTS), "what it grants").required(),
     key(
-        "grants",
-        Shape::Anything,
-        "the view and tools that it grants",
+        "needs",
+        Shape::List(&Shape::Word(&[yes("reason"), yes("patient")])),
+        "what must be given; both always are, and a list without one of them is refused",
     ),
-    key("needs", TEXTS, "what must be given"),
-    key("lasts", Shape::Text, "how long it lasts"),
-    key("review_within", Shape::Text, "when it must be reviewed"),
+    key(
+        "lasts",
+        Shape::Text,
+        "how long one lasts, at most 4h: 30m is what is usual",
+    )
+    .default("30m"),
+    key(
+        "review_within",
+        Shape::Text,
+        "when somebody else must have reviewed it, at most 30d; from then on it alerts",
+    )
+    .default("72h"),
+];
+
+pub(crate) static EMERGENCY_GRANTS: &[Key] = &[
+    key(
+        "view",
+        Shape::Text,
+        "the role whose view is added to the caller's own; a client's at_most still caps it",
+    )
+    .required(),
+    key(
+        "tools",
+        TEXTS,
+        "the tools, by the names or patterns of their rules: those that search or read, and whose rule names the patient",
+    )
+    .required(),
 ];
 
 pub(crate) static EXCEPTION: &[Key] = &[

@@ -468,7 +468,7 @@ const DOCUMENTS: &[Case] = &[
         "policy.yaml",
         "purposes: [HPAYMT]",
         "purposes: [HPAYMT, BTG]",
-        "warning[unknown_purpose] policy.yaml:33:36 the purpose BTG is for break-glass, which is not built yet",
+        "warning[unknown_purpose] policy.yaml:33:36 the purpose BTG comes by `emergency` alone: in a role it does nothing",
     ),
     (
         "policy.yaml",
@@ -791,11 +791,6 @@ fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
             "identity:\n",
             "identity:\n  purpose_from: [token]\n",
             "error",
-        ),
-        (
-            "identity:\n",
-            "emergency: { roles: [nurse], lasts: 30m }\nidentity:\n",
-            "warning",
         ),
         (
             "identity:\n",

@@ -75,10 +75,10 @@ fn the_loader_reads_every_built_key_of_the_table() {
     // What the example leaves out: a prompt's and a resource's optional keys are those of tools.
     sources.push(Source {
         name: "more.yaml".into(),
-        text: "methods: { completion/complete: { roles: [nurse], patient: none } }\nphi: { patient_keys: { directory: /keys } }\nauthentication: { mfa: { enrolment: { directory: /factors } } }\nidentity: { issuers: { partner: { issuer: \"https://idp.example.org\", roles: [nurse], roles_from: roles } } }\n".into(),
+        text: "emergency: { roles: [nurse], grants: { view: physician, tools: [read_record] } }\nmethods: { completion/complete: { roles: [nurse], patient: none } }\nphi: { patient_keys: { directory: /keys } }\nauthentication: { mfa: { enrolment: { directory: /factors } } }\nidentity: { issuers: { partner: { issuer: \"https://idp.example.org\", roles: [nurse], roles_from: roles } } }\n".into(),
     });
     let _ = load(&sources, &example_env());
-    let reserved_below = [".emergency", ".exceptions"];
+    let reserved_below = [".exceptions"];
     for (path, keys, key) in table() {
         if reserved_below.iter().any(|r| path.starts_with(r))
             || (path.contains("output[") && path.ends_with("].type"))

@@ -39,7 +39,7 @@ pub const SELECTABLE_EVENTS: [&str; 17] = [
 ];
 
 /// Events that are always delivered, whether they are named or not.
-pub const ALWAYS_DELIVERED: [&str; 16] = [
+pub const ALWAYS_DELIVERED: [&str; 18] = [
     "integrity_violation",
     "decrypt_failure",
     "session_terminated",
@@ -47,6 +47,8 @@ pub const ALWAYS_DELIVERED: [&str; 16] = [
     "node_authentication_failed",
     "emergency_access_start",
     "emergency_access_stop",
+    "emergency_reviewed",
+    "emergency_review_overdue",
     "audit_started",
     "audit_stopped",
     "audit_checkpoint",

@@ -90,6 +90,8 @@ catalogue! {
     NodeAuthenticationFailed, "node_authentication_failed", false, Warning, "No, bad or revoked client certificate, an older TLS, a failed handshake.";
     EmergencyAccessStart, "emergency_access_start", false, Critical, "Break-glass access began.";
     EmergencyAccessStop, "emergency_access_stop", false, Warning, "Break-glass access ended.";
+    EmergencyReviewed, "emergency_reviewed", false, Notice, "Somebody reviewed a use of break-glass access.";
+    EmergencyReviewOverdue, "emergency_review_overdue", false, Critical, "Nobody reviewed a use of break-glass access in time.";
     AuditStarted, "audit_started", false, Notice, "A run of the trail began: the genesis of its chain.";
     AuditStopped, "audit_stopped", false, Notice, "A run of the trail ended cleanly: the end marker of its chain.";
     AuditCheckpoint, "audit_checkpoint", false, Informational, "A signed head of the tree over the run's records so far: every second or 1,024 records, and when nothing happens.";
@@ -124,9 +126,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn the_seed_lists_seventeen_and_sixteen_are_added() {
+    fn the_seed_lists_seventeen_and_eighteen_are_added() {
         assert_eq!(EventName::ALL.iter().filter(|e| e.seed()).count(), 17);
-        assert_eq!(EventName::ALL.len(), 33);
+        assert_eq!(EventName::ALL.len(), 35);
     }
 
     #[test]

@@ -255,6 +255,7 @@ fn permit(views: &Arc<Views>) -> Permit {
         max_patients: None,
         only_patients: None,
         recipient: None,
+        emergency: false,
     }
 }
 

@@ -14,6 +14,7 @@ mod config;
 mod control;
 mod demo;
 mod doctor;
+mod emergency;
 mod exit;
 mod explain;
 mod factor;
@@ -117,6 +118,9 @@ enum Work {
     /// Show the login sessions of a running sidecar, or end some
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
+    /// Uses of emergency access, and their review
+    #[command(subcommand)]
+    Emergency(emergency::EmergencyCommand),
     /// Second factors that a running sidecar verifies itself: invite somebody to enrol one, show or remove enrolments
     #[command(subcommand)]
     Factor(factor::FactorCommand),
@@ -212,6 +216,7 @@ fn dispatch(work: Work, hooks: &Hooks, terminal: &mut Terminal<'_>) -> Result<Ex
         Work::Doctor(arguments) => doctor::doctor(&arguments, terminal),
         Work::Drain(arguments) => control::drain(&arguments, terminal),
         Work::Sessions(command) => sessions::run(&command, terminal),
+        Work::Emergency(command) => emergency::run(&command, terminal),
         Work::Factor(command) => factor::run(&command, terminal),
         Work::LogLevel(arguments) => control::log_level(&arguments, terminal),
         Work::Selfcheck(arguments) => selfcheck::selfcheck(&arguments, terminal),

@@ -5,6 +5,7 @@
 //! it makes is an event.
 
 mod client;
+mod emergencies;
 mod factors;
 mod server;
 mod sessions;
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
+
+use crate::emergency::Verdict;
 
 pub use client::{ClientError, ask, ask_for_text, ask_until_the_end};
 pub use factors::Whose;
@@ -73,6 +76,22 @@ pub enum Request {
     RemoveFactors {
         /// Whose.
         whose: Whose,
+    },
+    /// Show uses of emergency access.
+    ListEmergencies {
+        /// Those that were reviewed, too.
+        all: bool,
+    },
+    /// Note the review of one; answered when it is durable.
+    ReviewEmergency {
+        /// Its id.
+        id: String,
+        /// Who reviews it.
+        reviewer: String,
+        /// What was found.
+        verdict: Verdict,
+        /// In words that name no patient.
+        note: String,
     },
     /// Destroy a patient's key; answered with the signed receipt once both are durable.
     Shred {

@@ -16,10 +16,12 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{
-    ACCESS_DEADLINE, Answer, CONNECTIONS_MAX, LINE_BYTES_MAX, LINE_DEADLINE, Request, factors,
-    sessions, socket_in,
+    ACCESS_DEADLINE, Answer, CONNECTIONS_MAX, LINE_BYTES_MAX, LINE_DEADLINE, Request, emergencies,
+    factors, sessions, socket_in,
 };
 use crate::cli::process;
+use crate::clock;
+use crate::emergency::Review;
 use crate::patients::shred::{Wish, shred};
 use crate::sidecar::Sidecar;
 
@@ -178,6 +180,21 @@ async fn perform(request: Request, uid: u32, sidecar: &Sidecar) -> Answer {
         } => factors::invite(sidecar, &whose, valid_seconds, subject(uid)).await,
         Request::ListFactors { subject: only } => factors::list(sidecar, only, subject(uid)).await,
         Request::RemoveFactors { whose } => factors::remove(sidecar, &whose, subject(uid)).await,
+        Request::ListEmergencies { all } => emergencies::list(sidecar, all, subject(uid)),
+        Request::ReviewEmergency {
+            id,
+            reviewer,
+            verdict,
+            note,
+        } => {
+            let review = Review {
+                reviewer,
+                verdict,
+                note,
+                at_unix: clock::now_unix(),
+            };
+            emergencies::review(sidecar, &id, review, subject(uid)).await
+        }
         Request::Shred { patient, reason } => {
             let wish = Wish {
                 patient: patient.0,

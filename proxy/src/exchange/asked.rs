@@ -140,6 +140,8 @@ pub enum Known {
     Listen(Arc<Listening>),
     /// A request of the server's that was released to the client.
     ServerRequest,
+    /// Nothing goes up: the sidecar itself has answered with this message.
+    Answered(bytes::Bytes),
 }
 
 impl Known {

@@ -174,6 +174,10 @@ impl Exchange<'_> {
             });
             match judged {
                 Ok(Outgoing {
+                    known: Known::Answered(answer),
+                    ..
+                }) => batch.refused.push(answer.to_vec()),
+                Ok(Outgoing {
                     body,
                     known,
                     repeatable,

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::authn::{Asked, Authenticated, AuthnError, BearerToken, ProofError, ProofHeader};
 use crate::clock;
+use crate::emergency::Active;
 use crate::events::Login;
 use crate::exchange::Exchange;
 use crate::gate;
@@ -31,6 +32,8 @@ pub struct Caller {
     pub trace_id: Option<String>,
     /// Binds the events of one request.
     pub reference: Uuid,
+    /// The emergency access that its session began, if that goes on.
+    pub emergency: Option<Arc<Active>>,
     /// When the request was judged, in seconds since the Unix epoch.
     pub now_unix: i64,
 }
@@ -53,6 +56,7 @@ impl Caller {
             second_factor: who.second_factor().is_some(),
             authenticated_at: who.last_proved_at(),
             acr: who.acr(),
+            emergency: self.emergency.as_ref().map(|active| active.fact()),
         }
     }
 
@@ -158,8 +162,10 @@ impl Exchange<'_> {
                 ));
             }
         };
+        let emergency = sidecar.emergencies.of(session.hashed_id());
         Ok(Arc::new(Caller {
             authenticated,
+            emergency,
             session,
             peer,
             source: self.connection.source(),

@@ -251,6 +251,10 @@ impl Exchange<'_> {
     ) -> Result<(), Refusal> {
         let body = self.capable(caller, &up.claim, &body)?.unwrap_or(body);
         match self.judge(caller, body, Some(bound), &mut up).await {
+            Ok(Outgoing {
+                known: Known::Answered(answer),
+                ..
+            }) => self.say(post, &answer),
             Ok(outgoing) => self.hand_over(post, bound, &up.up, outgoing).await,
             // Of its body alone it is of a revision that is not spoken here.
             Err(Refusal::Revision) => Err(Refusal::NoSuchMethod),
@@ -322,6 +326,15 @@ impl Exchange<'_> {
             let _ = bound.session.take(key);
         }
         Err(refusal)
+    }
+
+    /// Says what the sidecar itself answers where the client waits for it.
+    fn say(&self, post: &Post, message: &[u8]) -> Result<(), Refusal> {
+        let said = post.words.try_send(Bytes::from(sse::message(message)));
+        said.map_err(|_| {
+            self.sidecar.limit_reached("refusals_waiting");
+            Refusal::Busy
+        })
     }
 
     /// Tells a refusal where the client waits for it; what has no place there is HTTP's answer.

@@ -8,6 +8,7 @@ pub(crate) mod asked;
 mod batch;
 mod caller;
 mod capabilities;
+mod emergency;
 mod factor;
 mod keys;
 mod legacy;

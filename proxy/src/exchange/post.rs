@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use safeguard_policy::Root;
 use safeguard_policy::action::Action;
@@ -25,7 +26,7 @@ use crate::events::Refused;
 use crate::gate;
 use crate::live::KEY_AWAITED;
 use crate::paths::CallArguments;
-use crate::refuse::Refusal;
+use crate::refuse::{Refusal, Reply};
 use crate::rewrite::answer::{Method, name_in_arguments};
 use crate::rewrite::request::{self, RewrittenRequest, Stamp};
 use crate::rewrite::rounds::Round;
@@ -75,6 +76,9 @@ impl Exchange<'_> {
             return self.batch(http, &caller, body, session, up).await;
         }
         let outgoing = self.judge(&caller, body, session.as_ref(), &mut up).await?;
+        if let Known::Answered(answer) = outgoing.known {
+            return reply(http, answer).await;
+        }
         self.send(http, &up.up, &caller, outgoing, session).await
     }
 
@@ -138,6 +142,10 @@ impl Exchange<'_> {
                 let key = key.unwrap_or_default();
                 self.method(caller, (&body, &tree), name, key, headers)
                     .await
+            }
+            Asked::Call(Method::Tool, name) if self.is_own(&name) => {
+                let key = key.unwrap_or_default();
+                self.own_tool(caller, &tree, &name, &key).await
             }
             Asked::Call(method, name) => {
                 let key = key.unwrap_or_default();
@@ -398,6 +406,23 @@ impl Exchange<'_> {
             None => Refusal::Denied,
         }
     }
+}
+
+/// One message as the whole answer.
+async fn reply(http: &mut ServerSession, message: Bytes) -> Result<(), Refusal> {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    let status = StatusCode::OK;
+    Downstream::new(http)
+        .reply(Reply {
+            status,
+            headers,
+            body: message,
+        })
+        .await
 }
 
 /// The rule's name without its kind: a tool's name, a resource's template. A method's name says nothing more.

@@ -59,7 +59,7 @@ impl Exchange<'_> {
             return Err(Refusal::Denied);
         }
         match known {
-            Known::Plain | Known::ServerRequest => Ok(None),
+            Known::Plain | Known::ServerRequest | Known::Answered(_) => Ok(None),
             Known::Initialize(_) if is_error => {
                 if self.spoken().learns() && self.sidecar.learnt.from_error(&tree) {
                     log::info!("the MCP server says that it speaks {MODERN}: its clients may, too");
@@ -82,10 +82,17 @@ impl Exchange<'_> {
             Known::Call(call) => (&call.caller, Some(call)),
             Known::List(_, caller) => (caller, None),
             Known::Listen(listening) => (&listening.caller, None),
-            Known::Plain | Known::Initialize(_) | Known::Discover(_) | Known::ServerRequest => {
+            Known::Plain
+            | Known::Initialize(_)
+            | Known::Discover(_)
+            | Known::ServerRequest
+            | Known::Answered(_) => {
                 return None;
             }
         };
+        if let Some(refusal) = call.and_then(|call| self.emergency_over(call)) {
+            return Some(refusal);
+        }
         let reason = caller.session.is_over()?;
         if let Some(call) = call {
             self.sidecar
@@ -110,6 +117,9 @@ impl Exchange<'_> {
             if list == List::Tools && !self.reviewed_as_listed(name, definition) {
                 return None;
             }
+            if list == List::Tools && self.is_own(name) {
+                return None;
+            }
             let item = match list {
                 List::Tools => Listed::Tool(name),
                 List::Resources => Listed::Resource(name),
@@ -118,14 +128,18 @@ impl Exchange<'_> {
             };
             decide::listed(policy, &principal, &item, caller.now_unix)
         };
-        lists::filter(
+        let filtered = lists::filter(
             tree,
             list,
             &self.live.workshop,
             &self.sidecar.shapes,
             listed,
-        )
-        .map_err(|error| Refusal::from(&error))
+        );
+        let filtered = filtered.map_err(|error| Refusal::from(&error))?;
+        Ok(match list {
+            List::Tools => self.with_own_tools(caller, filtered),
+            List::Resources | List::Templates | List::Prompts => filtered,
+        })
     }
 
     async fn settle_call(

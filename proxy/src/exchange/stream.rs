@@ -18,6 +18,7 @@ use safeguard_wire::sse::{self, Event, Framer};
 
 use super::asked::Listening;
 use super::batch::Batch;
+use super::emergency::emergency_of;
 use super::legacy::{self, Channel, NoEndpoint};
 use super::modern;
 use super::send::put_session;
@@ -207,7 +208,19 @@ impl Exchange<'_> {
             return;
         }
         let mut shutdown = self.shutdown.clone();
-        let ended = caller.session.ended();
+        let active = emergency_of(course);
+        let ended = async {
+            match &active {
+                // What is said by the emergency's view ends with it.
+                Some(active) => tokio::select! {
+                    _ = caller.session.ended() => {}
+                    () = active.over() => {}
+                },
+                None => {
+                    caller.session.ended().await;
+                }
+            }
+        };
         tokio::pin!(ended);
         for message in course.batch.refused() {
             let told = downstream.write(Bytes::from(sse::message(&message)), false);

@@ -18,7 +18,11 @@ const NOW: i64 = 1_800_000_000;
 
 fn seal(keys: &[(&str, u8)]) -> Seal {
     let keys: Vec<(&str, [u8; 32])> = keys.iter().map(|(id, byte)| (*id, [*byte; 32])).collect();
-    Seal::derive(keys.iter().map(|(id, key)| (*id, key))).unwrap()
+    Seal::derive(
+        super::seal::FACTORS,
+        keys.iter().map(|(id, key)| (*id, key)),
+    )
+    .unwrap()
 }
 
 fn person() -> PersonId {

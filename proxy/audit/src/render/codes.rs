@@ -104,6 +104,8 @@ pub(super) fn ocsf(facts: &Facts<'_>, modern: bool) -> Ocsf {
         E::AuditLogAccessed => of(ENTITY_MANAGEMENT, 2, "Read"),
         E::EmergencyAccessStart => of(AUTHORIZE_SESSION, 1, "Assign Privileges"),
         E::EmergencyAccessStop => of(AUTHORIZE_SESSION, 99, "Remove Privileges"),
+        E::EmergencyReviewed => of(AUTHORIZE_SESSION, 99, "Emergency Access Reviewed"),
+        E::EmergencyReviewOverdue => of(AUTHORIZE_SESSION, 99, "Emergency Access Not Reviewed"),
         E::PhiExport => of(WEB_RESOURCES, 7, "Export"),
         E::PhiAccessGranted
         | E::PhiAccessDenied
@@ -176,6 +178,9 @@ pub(super) fn atna(facts: &Facts<'_>) -> Atna {
         }
         E::EmergencyAccessStart => alert(("110127", "Emergency Override Started")),
         E::EmergencyAccessStop => alert(("110138", "Emergency Override Stopped")),
+        E::EmergencyReviewed | E::EmergencyReviewOverdue => {
+            alert(("110132", "Use of Restricted Function"))
+        }
         E::AuditStarted => alert(("110134", "Audit Recording Started")),
         E::AuditStopped => alert(("110133", "Audit Recording Stopped")),
         E::AuditLogAccessed => Atna {

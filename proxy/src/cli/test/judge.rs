@@ -87,6 +87,7 @@ impl Bench {
             second_factor: who.second_factor,
             authenticated_at: Some(self.now - who.login_age),
             acr: who.acr.as_deref(),
+            emergency: None,
         };
         let (action, listed) = asked(&case.call);
         let visible = decide::visible(self.policy(), &principal, &listed, self.now);

@@ -109,6 +109,7 @@ fn a_tool_is_listed_exactly_if_a_call_of_it_could_be_permitted() {
             second_factor: true,
             authenticated_at: Some(NOW - 10),
             acr: None,
+            emergency: None,
         };
         let listed = |name: &str, _: safeguard_wire::json::Value<'_>| {
             decide::listed(policy, &principal, &Listed::Tool(name), NOW)

@@ -145,6 +145,7 @@ impl World {
             second_factor: true,
             authenticated_at: Some(NOW - 10),
             acr: None,
+            emergency: None,
         };
         match decide(&self.workshop.policy, &principal, action, NOW) {
             Decision::Permit(permit) => permit,
