@@ -350,8 +350,8 @@ async fn while_keycloak_is_away_an_emergency_begins_in_a_session_that_goes_on_an
     let more = section("").replace("[nurse]", "[physician]");
     let more = format!("keycloak:\n  keys_refresh_seconds: 1\n{more}");
     let sidecar = Sidecar::start(realm.setup(&upstream.url(), &more)).await;
-    realm.person("dr.known").await;
-    let token = realm.token("dr.known").await;
+    realm.person("breaks.glass").await;
+    let token = realm.token("breaks.glass").await;
     let mut client = sidecar.client(&token).await;
     realm.relay.cut();
     eventually("the provider is away", async || {
