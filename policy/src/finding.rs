@@ -87,6 +87,8 @@ pub mod codes {
     pub const WIDE_RULE: &str = "wide_rule";
     /// A PHI operation whose patient is not named.
     pub const NO_PATIENT: &str = "no_patient";
+    /// An accepted risk, which `exceptions` has.
+    pub const EXCEPTION: &str = "exception";
     /// A mask on a field that it says nothing about.
     pub const MASK_MISMATCH: &str = "mask_mismatch";
     /// A transport that is weaker than it looks.

@@ -18,6 +18,7 @@ pub mod decide;
 pub mod diff;
 pub mod document;
 pub mod emergency;
+pub mod exceptions;
 pub mod explain;
 pub mod field;
 pub mod finding;

@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use crate::cel::Condition;
 use crate::emergency::Emergency;
+use crate::exceptions::Exception;
 use crate::field::{BinaryView, TextView, View, Views};
 use crate::names::{fold, folded_ascii};
 use crate::path::Path;
@@ -164,6 +165,8 @@ pub(crate) struct Grant {
     pub only_patients: Option<Path>,
     /// Where the call says who receives what it exports.
     pub recipient: Option<Arc<Path>>,
+    /// The end of the exception by which its server holds arguments in clear, in seconds since the epoch.
+    pub clear_until: Option<i64>,
 }
 
 /// Classes by folded name: those of one length stand together, sorted. Most names of a message are told apart from the
@@ -242,6 +245,7 @@ pub struct Policy {
     pub(crate) methods: HashMap<&'static str, Grant>,
     pub(crate) views: RwLock<HashMap<ViewsKey, Arc<Views>>>,
     pub(crate) emergency: Option<Emergency>,
+    pub(crate) exceptions: Vec<Exception>,
 }
 
 /// What a table of views depends on: the roles that count, the client's cap, and whether PHI is at stake at all.
@@ -314,6 +318,12 @@ impl Policy {
     #[must_use]
     pub fn integrity(&self) -> &Integrity {
         &self.integrity
+    }
+
+    /// The accepted risks, in the order of the configuration.
+    #[must_use]
+    pub fn exceptions(&self) -> &[Exception] {
+        &self.exceptions
     }
 
     /// The `phi` section.

@@ -51,6 +51,15 @@ impl Tools {
             .or_else(|| pattern().map(|(_, grant)| grant))
     }
 
+    /// The same, to be changed while the policy is made.
+    pub(crate) fn written_mut(&mut self, name: &str) -> Option<&mut Grant> {
+        if let Some(grant) = self.named.get_mut(name) {
+            return Some(grant);
+        }
+        let pattern = self.patterns.iter_mut().find(|(p, _)| p.as_str() == name);
+        pattern.map(|(_, grant)| grant)
+    }
+
     /// Names and patterns, as they are written.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let patterns = self.patterns.iter().map(|(pattern, _)| pattern.as_str());

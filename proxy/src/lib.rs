@@ -22,6 +22,7 @@ pub mod downstream;
 pub mod emergency;
 pub mod era;
 pub mod events;
+pub mod exceptions;
 pub mod exchange;
 pub mod factor;
 pub mod gate;

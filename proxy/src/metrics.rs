@@ -103,6 +103,8 @@ metrics! {
     emergency_reviews_pending: IntGauge("emergency_reviews_pending"),
     /// Those of them that wait for longer than `emergency.review_within`.
     emergency_reviews_overdue: IntGauge("emergency_reviews_overdue"),
+    /// When an exception ends, in seconds since the Unix epoch: from then on its rule is strict again.
+    exception_expiry_timestamp_seconds: IntGaugeVec("exception_expiry_timestamp_seconds", ["allow", "for"]),
     /// PHI fields by what became of them.
     phi_fields_total: IntCounterVec("phi_fields_total", ["action", "outcome"]),
     /// Records verified or stamped, by result.

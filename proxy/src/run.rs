@@ -31,6 +31,7 @@ use crate::control::Control;
 use crate::delivery::{self, Deliveries};
 use crate::emergency::Emergencies;
 use crate::events::Recorder;
+use crate::exceptions::Exceptions;
 use crate::factor::Factors;
 use crate::keysource::{self, Resolver, Rings, Unresolved};
 use crate::listener::{self, ACCOUNT_CONNECTIONS_MAX, Door, Entrance, ListenerLimits};
@@ -471,13 +472,14 @@ async fn admin(listener: TcpListener, sidecar: Arc<Sidecar>, mut stopping: watch
 /// Ends sessions that ran out, so that each end is an event when it happens and not when somebody asks.
 async fn sweep(sidecar: Arc<Sidecar>, mut stopping: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
-    let mut wear = Wear::default();
+    let (mut wear, mut exceptions) = (Wear::default(), Exceptions::default());
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             _ = stopping.changed() => return,
         }
         wear.look(&sidecar);
+        exceptions.look(&sidecar, clock::now_unix());
         let ended = sidecar.sessions.sweep(clock::now_unix()).await;
         sidecar.recorder.session_events(&ended, None);
         sidecar.auth.families.sweep(clock::now_unix());

@@ -18,6 +18,7 @@ mod doctor;
 mod drain;
 mod edge;
 mod emergency;
+mod exceptions;
 mod factor;
 mod formats;
 mod framing;

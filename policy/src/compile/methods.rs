@@ -123,6 +123,7 @@ fn grant(
         max_patients: None,
         only_patients: None,
         recipient: None,
+        clear_until: None,
     }
 }
 

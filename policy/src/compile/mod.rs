@@ -2,6 +2,7 @@
 
 mod clients;
 mod emergency;
+mod exceptions;
 mod fields;
 pub(crate) mod hash;
 mod limits;
@@ -62,7 +63,8 @@ pub(crate) fn policy(
     }
     let clients = clients::clients(root, &roles, around.mutual_tls, report);
     let phi = phi?;
-    let rules = rules::rules(root, &roles, &phi, &fields, report);
+    let mut rules = rules::rules(root, &roles, &phi, &fields, report);
+    let exceptions = exceptions::exceptions(root, &mut rules.tools, report);
     let emergency =
         emergency::emergency(root, &roles, &rules.tools, around.shared_sessions, report);
     let role_numbers = roles.numbers();
@@ -89,6 +91,7 @@ pub(crate) fn policy(
         methods: rules.methods,
         views: RwLock::new(HashMap::new()),
         emergency,
+        exceptions,
     })
 }
 

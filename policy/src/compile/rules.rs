@@ -175,6 +175,7 @@ impl<'t> Reader<'t> {
             max_patients: limits.max_patients,
             only_patients: limits.only_patients,
             recipient: limits.recipient.map(Arc::new),
+            clear_until: None,
         })
     }
 

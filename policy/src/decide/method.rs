@@ -96,5 +96,6 @@ fn open(policy: &Policy, principal: &Principal<'_>, name: &str) -> Result<Permit
         only_patients: None,
         recipient: None,
         emergency: false,
+        clear: false,
     })
 }

@@ -110,6 +110,8 @@ pub struct Permit {
     pub event: Option<Arc<str>>,
     /// Whether an emergency of the caller's made it so: then the purpose is BTG.
     pub emergency: bool,
+    /// Whether an exception lets arguments go up in clear: the server behind this tool holds them so.
+    pub clear: bool,
 }
 
 /// Why an action may not go on.

@@ -283,6 +283,7 @@ pub(super) fn permitted(
         recipient: grant.recipient.clone(),
         event: grant.event.clone(),
         emergency: standing.only_patient.is_some(),
+        clear: grant.clear_until.is_some_and(|end| call.now_unix < end),
     })
 }
 

@@ -10,6 +10,7 @@ use crate::principal::ActiveEmergency;
 use crate::{Source, load};
 
 mod emergency;
+mod exceptions;
 
 const NOW: i64 = 1_800_000_000;
 

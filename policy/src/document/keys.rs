@@ -168,7 +168,7 @@ pub(crate) static ROOT: &[Key] = &[
     key("clients", Shape::Named(&Shape::Map(CLIENT)), "the software that asks, by its certificate; any other is denied")
         .required(),
     key("emergency", Shape::Map(EMERGENCY), "break-glass, and the only way to the purpose BTG: somebody of these roles may see more of one patient for a while, gives a reason, and is reviewed"),
-    key("exceptions", Shape::List(&Shape::Map(EXCEPTION)), "accepted risks, each with its last day").permits(),
+    key("exceptions", Shape::List(&Shape::Map(EXCEPTION)), "accepted risks, each with why, who and its last day; nothing can be loosened elsewhere"),
     key("upstream", Shape::Map(UPSTREAM), "the MCP server behind").required(),
     key("listen", Shape::Map(LISTEN), "where clients connect").required(),
     key("admin", Shape::Map(ADMIN), "metrics and probes"),
@@ -1173,11 +1173,21 @@ pub(crate) static EMERGENCY_GRANTS: &[Key] = &[
 ];
 
 pub(crate) static EXCEPTION: &[Key] = &[
-    key("allow", Shape::Text, "the risk").required(),
-    key("for", Shape::Text, "where it is accepted"),
+    key(
+        "allow",
+        Shape::Word(&[yes("storage_clear")]),
+        "the risk; storage_clear: the server holds in clear what the tool is called with",
+    )
+    .required(),
+    key(
+        "for",
+        Shape::Text,
+        "the rule that it is for, of a tool that searches or reads: tools.NAME, or tools.PATTERN as it is written",
+    )
+    .required(),
     key("because", Shape::Text, "why it is accepted").required(),
     key("approved_by", Shape::Text, "who accepted it").required(),
-    key("until", Shape::Date, "its last day").required(),
+    key("until", Shape::Date, "its last day (UTC): it is told 14 days before, and the rule is strict again from the day after").required(),
 ];
 
 pub(crate) static UPSTREAM: &[Key] = &[

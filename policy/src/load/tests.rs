@@ -793,11 +793,6 @@ fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
             "error",
         ),
         (
-            "identity:\n",
-            "exceptions: [{ allow: x, because: y, approved_by: z, until: 2027-03-31 }]\nidentity:\n",
-            "warning",
-        ),
-        (
             "upstream:\n",
             "upstream:\n  require_loopback: off\n",
             "warning",

@@ -256,6 +256,7 @@ fn permit(views: &Arc<Views>) -> Permit {
         only_patients: None,
         recipient: None,
         emergency: false,
+        clear: false,
     }
 }
 

@@ -6,10 +6,14 @@ mod online;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use safeguard_policy::{Finding, findings_at, render, to_json, to_sarif};
+use safeguard_policy::exceptions::Standing;
+use safeguard_policy::{
+    Finding, Policy, Remark, Severity, codes, findings_at, render, to_json, to_sarif,
+};
 
 use super::config::{Chosen, ConfigArgs, Mode, load, sources};
 use super::{CliError, Exit, Terminal};
+use crate::clock;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -59,6 +63,7 @@ fn findings(
     // Where a file was not opened the rest may be all right, though it is no configuration to run.
     let accepted = !chosen.findings.iter().any(Finding::is_error);
     let whole = chosen.configuration.is_some();
+    dated(config, &mut chosen)?;
     let fails = arguments.online && look(config, &mut chosen)?;
     match arguments.format {
         Format::Text => terminal
@@ -85,6 +90,44 @@ fn findings(
         (true, true) => Exit::Finding,
         (true, false) => Exit::Well,
     })
+}
+
+/// Says which exceptions end within 14 days, and which are over.
+fn dated(config: &ConfigArgs, chosen: &mut Chosen) -> Result<(), CliError> {
+    let Some(configuration) = &chosen.configuration else {
+        return Ok(());
+    };
+    let remarks = exceptions(&configuration.policy, clock::now_unix());
+    if !remarks.is_empty() {
+        let found = findings_at(&sources(&config.paths)?, &remarks);
+        chosen.findings.extend(found);
+    }
+    Ok(())
+}
+
+fn exceptions(policy: &Policy, now_unix: i64) -> Vec<Remark> {
+    let dated = policy.exceptions().iter().enumerate();
+    let remarks = dated.filter_map(|(number, exception)| {
+        let (word, fix) = match exception.standing(now_unix) {
+            Standing::Holds => return None,
+            Standing::EndsSoon => (
+                "ends soon, on",
+                "mend what it is for, or have it accepted anew with another day",
+            ),
+            Standing::Over => ("was over after", "remove it: its rule is strict again"),
+        };
+        Some(Remark {
+            severity: Severity::Warning,
+            code: codes::EXCEPTION,
+            path: format!("exceptions[{number}].until"),
+            message: format!(
+                "the exception for {} {word} {}",
+                exception.rule, exception.until
+            ),
+            fix: Some(fix.to_owned()),
+        })
+    });
+    remarks.collect()
 }
 
 /// Opens what the configuration names; whether anything of it fails.
@@ -184,6 +227,34 @@ mod tests {
             checked.out,
             checked.err
         );
+    }
+
+    #[test]
+    fn an_exception_that_ends_soon_or_is_over_is_told_at_its_day() {
+        let folder = example();
+        let file = folder.path().join("policy.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let (path, exception) = (
+            folder.path().to_str().unwrap(),
+            "exceptions:\n  - { allow: storage_clear, for: tools.read_record, because: x, approved_by: ciso, until: ",
+        );
+        let ((year, month, day), _) = clock::civil((clock::now_unix() + 5 * 86_400) * 1_000_000);
+        let soon = format!("{year:04}-{month:02}-{day:02}");
+        for (until, word) in [
+            ("2025-01-31", Some("was over after 2025-01-31")),
+            (&*soon, Some("ends soon, on")),
+            ("2999-12-31", None),
+        ] {
+            std::fs::write(&file, format!("{text}\n{exception}{until} }}\n")).unwrap();
+            let checked = run(&["check", "--config", path], "");
+            assert_eq!(checked.exit, Exit::Well, "{}", checked.out);
+            assert!(checked.out.contains("is accepted by ciso until"), "listed");
+            let dated = ["ends soon", "was over"]
+                .iter()
+                .any(|word| checked.out.contains(word));
+            assert_eq!(dated, word.is_some(), "{}", checked.out);
+            assert!(word.is_none_or(|word| checked.out.contains(word)));
+        }
     }
 
     #[test]

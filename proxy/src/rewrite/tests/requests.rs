@@ -379,3 +379,27 @@ fn no_phi_goes_up_in_a_uri_unless_the_upstream_may_hold_it() {
     let refused = read(&narrow, "nurse", "patient://MRN-7/summary").unwrap_err();
     assert_eq!(refused, RewriteError::Denied("field_not_revealed"));
 }
+
+#[test]
+fn an_exception_lets_its_tools_arguments_up_in_clear_and_nothing_up_that_the_caller_may_not_reveal()
+{
+    let until = |day: &str| {
+        World::with(|text| {
+            format!(
+                "{text}\nexceptions:\n  - {{ allow: storage_clear, for: tools.look, because: x, approved_by: y, until: {day} }}\n"
+            )
+        })
+    };
+    let world = until("2027-01-15");
+    let arguments = json!({ "patient_id": "p-1", "ssn": CANARY });
+    let sent = world.sent(&world.tool("physician", "look"), &arguments);
+    assert_eq!(sent.unwrap()["ssn"], CANARY);
+    let nurse = world.tool("nurse", "look");
+    assert_eq!(denied(world.sent(&nurse, &arguments)), "field_not_revealed");
+    let other = world.tool("physician", "say");
+    let sent = world.sent(&other, &arguments).unwrap();
+    assert_eq!(world.opened("ssn", &sent["ssn"]), json!(CANARY));
+    let over = until("2027-01-14");
+    let sent = over.sent(&over.tool("physician", "look"), &arguments);
+    assert_eq!(over.opened("ssn", &sent.unwrap()["ssn"]), json!(CANARY));
+}
