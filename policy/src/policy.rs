@@ -246,7 +246,20 @@ pub struct Policy {
     pub(crate) views: RwLock<HashMap<ViewsKey, Arc<Views>>>,
     pub(crate) emergency: Option<Emergency>,
     pub(crate) exceptions: Vec<Exception>,
+    pub(crate) purpose_from: PurposeFrom,
 }
+
+/// Where a purpose comes from beside the token.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PurposeFrom {
+    /// The caller's own word, with each call.
+    pub call: bool,
+    /// The only one that the candidates have.
+    pub only: bool,
+}
+
+/// The member of a call's `_meta` that names its purpose, where `identity.purpose_from` has `call`.
+pub const PURPOSE_MEMBER: &str = "safeguard/purpose";
 
 /// What a table of views depends on: the roles that count, the client's cap, and whether PHI is at stake at all.
 pub(crate) type ViewsKey = (RoleSet, Option<usize>, bool);
@@ -318,6 +331,19 @@ impl Policy {
     #[must_use]
     pub fn integrity(&self) -> &Integrity {
         &self.integrity
+    }
+
+    /// Whether a call may name its purpose itself, in its `_meta` ([`PURPOSE_MEMBER`]).
+    #[must_use]
+    pub fn takes_purpose_of_calls(&self) -> bool {
+        self.purpose_from.call
+    }
+
+    /// Whether a role has this purpose.
+    #[must_use]
+    pub fn has_purpose(&self, word: &str) -> bool {
+        let mut purposes = self.roles.iter().flat_map(|role| &role.purposes);
+        purposes.any(|purpose| purpose.as_ref() == word)
     }
 
     /// The accepted risks, in the order of the configuration.

@@ -41,6 +41,7 @@ mod modern;
 mod older;
 mod patients;
 mod phi;
+mod purposes;
 mod python;
 mod reload;
 mod resume;

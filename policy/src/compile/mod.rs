@@ -24,7 +24,7 @@ use crate::document::keys::ISSUER;
 use crate::document::read::Section;
 use crate::document::report::Report;
 use crate::finding::codes;
-use crate::policy::{FieldClass, Integrity, IntegrityVersion, Policy};
+use crate::policy::{FieldClass, Integrity, IntegrityVersion, Policy, PurposeFrom};
 use crate::settings::{MutualTls, SwitchedOff};
 
 /// What the policy has to know of the rest of the configuration.
@@ -92,7 +92,18 @@ pub(crate) fn policy(
         views: RwLock::new(HashMap::new()),
         emergency,
         exceptions,
+        purpose_from: purpose_from(root.section("identity")),
     })
+}
+
+/// `identity.purpose_from`.
+fn purpose_from(identity: Section<'_>) -> PurposeFrom {
+    let words = identity.texts("purpose_from");
+    let has = |word| words.iter().any(|own| own == word);
+    PurposeFrom {
+        call: has("call"),
+        only: has("only") || identity.node_of("purpose_from").is_none(),
+    }
 }
 
 /// `integrity`.

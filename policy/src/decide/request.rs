@@ -296,7 +296,7 @@ fn judge(
     call: Call<'_>,
 ) -> Result<Standing, Denial> {
     let refused = |reason| denial(Some(grant), reason, None);
-    let ordinary = policy.standing(principal, grant);
+    let ordinary = policy.standing(principal, grant, call.args.is_none() && !call.goes_on);
     let standing = match emergency::standing(policy, principal, grant, call, ordinary.as_ref().ok())
     {
         Some(standing) => standing,

@@ -20,6 +20,7 @@ impl Policy {
         &self,
         principal: &Principal<'_>,
         grant: &Grant,
+        leaves_open: bool,
     ) -> Result<Standing, DenialReason> {
         let client = self.client_of(principal.certificate_names);
         if client.is_none() && self.client_certificates {
@@ -37,7 +38,17 @@ impl Policy {
         }
         let (roles, purpose) = match grant.operation {
             Operation::None => (candidates, None),
-            _ => self.for_purpose(candidates, principal.purpose)?,
+            _ => match self.for_purpose(candidates, principal.purpose) {
+                // A later call may name any purpose that a candidate has: as little is seen as any of them shows.
+                Err(DenialReason::PurposeMissing)
+                    if leaves_open
+                        && self.purpose_from.call
+                        && self.roles_in(candidates).any(|r| !r.purposes.is_empty()) =>
+                {
+                    (0, None)
+                }
+                found => found?,
+            },
         };
         Ok(Standing {
             client,
@@ -99,6 +110,7 @@ impl Policy {
             Some(asked) => purposes
                 .find(|p| p.as_ref() == asked)
                 .ok_or(DenialReason::PurposeNotAllowed)?,
+            None if !self.purpose_from.only => return Err(DenialReason::PurposeMissing),
             None => {
                 let only = purposes.next().ok_or(DenialReason::PurposeMissing)?;
                 if purposes.any(|other| other != only) {

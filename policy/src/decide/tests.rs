@@ -11,6 +11,7 @@ use crate::{Source, load};
 
 mod emergency;
 mod exceptions;
+mod purpose;
 
 const NOW: i64 = 1_800_000_000;
 

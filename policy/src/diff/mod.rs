@@ -4,6 +4,7 @@
 //! in the other. What has no order (another condition, another mask, another path to the patient) is told apart: a
 //! program can't say whether anybody sees more, so a person must look.
 
+mod loosened;
 mod sights;
 #[cfg(test)]
 mod tests;
@@ -87,6 +88,7 @@ pub fn difference(old: &Policy, new: &Policy) -> Difference {
             Order::Unordered => difference.unordered.push(line),
         }
     }
+    loosened::compare(old, new, &mut difference);
     difference
 }
 

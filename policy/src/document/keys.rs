@@ -754,14 +754,9 @@ pub(crate) static IDENTITY: &[Key] = &[
     ),
     key(
         "purpose_from",
-        Shape::List(&Shape::Word(&[
-            yes("token"),
-            yes("only"),
-            Choice("call", Built::Permits),
-        ])),
-        "where a purpose comes from: the token, else the only one that the roles leave",
-    )
-    .permits(),
+        Shape::List(&Shape::Word(&[yes("token"), yes("only"), yes("call")])),
+        "where a purpose comes from: the token, else the call (its `_meta` member safeguard/purpose: the caller's own word), else the only one that the roles leave; token is always among them; default [token, only]",
+    ),
 ];
 
 pub(crate) static ISSUER: &[Key] = &[

@@ -781,23 +781,11 @@ fn a_client_without_a_certificate_is_one_is_no_software_and_is_let_in_at_all() {
 
 #[test]
 fn each_reserved_key_refuses_or_warns_as_it_restricts_or_permits() {
-    let cases = [
-        (
-            "identity:\n",
-            "identity:\n  purpose_from: [token, only, call]\n",
-            "warning",
-        ),
-        (
-            "identity:\n",
-            "identity:\n  purpose_from: [token]\n",
-            "error",
-        ),
-        (
-            "upstream:\n",
-            "upstream:\n  require_loopback: off\n",
-            "warning",
-        ),
-    ];
+    let cases = [(
+        "upstream:\n",
+        "upstream:\n  require_loopback: off\n",
+        "warning",
+    )];
     for (from, to, severity) in cases {
         let loaded = load(&with("policy.yaml", from, to), &example_env());
         let found: Vec<_> = loaded

@@ -490,14 +490,14 @@ pub(crate) fn identity(root: Section<'_>, report: &mut Report<'_>) -> Option<Ide
     let section = root.section("identity");
     if let Some(list) = section.node_of("purpose_from") {
         let words: Vec<&str> = list.items().iter().filter_map(Node::text).collect();
-        if !words.contains(&"token") || !words.contains(&"only") {
+        if !words.contains(&"token") {
             report
                 .error(
-                    codes::NOT_BUILT,
+                    codes::BAD_VALUE,
                     list.place,
-                    "`identity.purpose_from` without token and only would restrict: not built yet",
+                    "`identity.purpose_from` leaves out token: what a token says of its purpose always counts first",
                 )
-                .fix("write [token, only], or remove it");
+                .fix("write [token, only] or [token, call, only], or remove it");
         }
     }
     let roles_from = claim_path(section, "identity.roles_from", report)?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::protocols::http::ServerSession;
-use safeguard_policy::Root;
 use safeguard_policy::action::Action;
 use safeguard_policy::decide::{self, Decision, Denial, Permit};
-use safeguard_policy::policy::{Operation, Rule};
+use safeguard_policy::policy::{Operation, PURPOSE_MEMBER, Rule};
+use safeguard_policy::{Policy, Root};
 use safeguard_wire::json::{Tree, Value};
 use safeguard_wire::jsonrpc::{InvalidMessage, Message};
 
@@ -356,12 +356,10 @@ impl Exchange<'_> {
                 params: &arguments,
             },
         };
-        match decide::decide(
-            &self.live.policy,
-            &caller.principal(),
-            &action,
-            caller.now_unix,
-        ) {
+        let named = purpose_named(&self.live.policy, tree);
+        let mut principal = caller.principal();
+        principal.purpose = principal.purpose.or(named.as_deref());
+        match decide::decide(&self.live.policy, &principal, &action, caller.now_unix) {
             Decision::Permit(permit) if method == Method::Tool => self.reviewed(name, permit),
             Decision::Permit(permit) => Ok(permit),
             Decision::Denial(denial) => Err(denial),
@@ -497,6 +495,16 @@ fn recipient(
     found.map(Some).ok_or(RewriteError::Invalid(
         "the argument that names the recipient is missing or too long",
     ))
+}
+
+/// The purpose that a call names itself, where the policy believes it.
+fn purpose_named(policy: &Policy, tree: &Tree<'_>) -> Option<String> {
+    if !policy.takes_purpose_of_calls() {
+        return None;
+    }
+    let meta = request::locate(tree, &["params", "_meta"]).ok()??;
+    let named = meta.get(PURPOSE_MEMBER).ok()??.string()?;
+    Some(named.into_owned())
 }
 
 /// The patient that the arguments or the URI name.

@@ -10,7 +10,7 @@
 use safeguard_audit::FieldAction;
 use safeguard_policy::decide::Permit;
 use safeguard_policy::field::{Unlisted, View};
-use safeguard_policy::policy::{FieldClass, FieldId, Operation, Storage};
+use safeguard_policy::policy::{FieldClass, FieldId, Operation, PURPOSE_MEMBER, Storage};
 use safeguard_policy::{Policy, Root};
 use safeguard_vault::carry::looks_carried;
 use safeguard_vault::search::SearchError;
@@ -286,12 +286,30 @@ impl Walk<'_, '_> {
                 // What is called is the policy's to judge, and was; the server's state is its own.
                 let own = ["name", "uri", "requestState", "inputResponses"];
                 let is_own = own.iter().any(|name| member.is_named(name));
-                if !is_own && Some(member) != arguments {
-                    self.child(member, standing, splice)?;
+                if is_own || Some(member) == arguments {
+                    continue;
                 }
+                if member.is_named("_meta") && member.children().any(|m| self.is_purpose(m)) {
+                    let rest = member.children().filter(|child| !self.is_purpose(*child));
+                    for child in rest.collect::<Vec<_>>() {
+                        self.child(child, standing, splice)?;
+                    }
+                    continue;
+                }
+                self.child(member, standing, splice)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a member of `_meta` names the call's purpose, by a word of the policy's.
+    fn is_purpose(&self, member: Value<'_>) -> bool {
+        let policy = &self.workshop.policy;
+        policy.takes_purpose_of_calls()
+            && member.is_named(PURPOSE_MEMBER)
+            && member
+                .string()
+                .is_some_and(|word| policy.has_purpose(&word))
     }
 
     /// What a person or a model answered the server (`inputResponses`): theirs are arguments like any other, the
