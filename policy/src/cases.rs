@@ -50,6 +50,8 @@ pub struct Who {
     pub login_age: i64,
     /// `acr`
     pub acr: Option<String>,
+    /// `emergency`: the patient of one that goes on.
+    pub emergency: Option<String>,
 }
 
 /// What is called.
@@ -209,6 +211,7 @@ fn who(section: Section<'_>) -> Option<Who> {
         service: section.flag("service"),
         login_age: section.integer("login_age")?,
         acr: section.owned("acr"),
+        emergency: section.owned("emergency"),
     })
 }
 

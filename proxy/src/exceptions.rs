@@ -11,6 +11,8 @@ use crate::sidecar::Sidecar;
 #[derive(Debug, Default)]
 pub struct Exceptions {
     told: HashSet<(String, String, Standing)>,
+    /// The configuration whose ends the metric has.
+    of: Option<[u8; 32]>,
 }
 
 impl Exceptions {
@@ -18,7 +20,10 @@ impl Exceptions {
     pub fn look(&mut self, sidecar: &Sidecar, now_unix: i64) {
         let live = sidecar.live.load();
         let metric = &sidecar.metrics.exception_expiry_timestamp_seconds;
-        metric.reset();
+        // A scrape never comes between, but at a reload.
+        if self.of.replace(live.hash) != Some(live.hash) {
+            metric.reset();
+        }
         for exception in live.policy.exceptions() {
             metric
                 .with_label_values(&[exception.allow.as_str(), &exception.rule])

@@ -1,5 +1,7 @@
 //! Emergency access (45 CFR 164.312(a)(2)(ii)): one patient more for a while, with an alert, a record and a review.
 
+use std::sync::Mutex;
+
 use safeguard_tests::client::Client;
 use safeguard_tests::clinic::Clinic;
 use safeguard_tests::configuration::Setup;
@@ -9,6 +11,7 @@ use safeguard_tests::tokens::{claims, physician, sign, with};
 use safeguard_tests::upstream::{Recorded, Reply, Upstream, structured, tools_of_the_policy};
 use safeguard_tests::wait::eventually;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::patients::{VALUES, assert_no_value, data, to_store};
 
@@ -392,4 +395,42 @@ async fn without_durable_audit_no_emergency_begins() {
     assert_eq!(answer.json().await["error"]["code"], -32053);
     let active = sidecar.metric("safeguard_emergency_access_active", &[]);
     assert_eq!(active.await, 0.0);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_after_the_end_is_not_shown() {
+    let (first, heard_first) = mpsc::unbounded_channel();
+    let (second, heard_second) = mpsc::unbounded_channel();
+    let streams = Mutex::new(vec![heard_second, heard_first]);
+    let upstream = Upstream::start(tools_of_the_policy(), move |request: &Recorded| {
+        let called = request.message()["method"] == "tools/call";
+        let next = || streams.lock().expect("no test fails with it").pop();
+        called.then(next).flatten().map(Reply::Events)
+    });
+    let upstream = upstream.await;
+    let tool =
+        "\ntools:\n  look: { operation: read, roles: [physician], patient: args.patient_id }\n";
+    let granted = section("").replace("find_patient, read_record", "look");
+    let setup = Setup::new(&upstream.url()).with_policy("\ntools:", tool);
+    let sidecar = Sidecar::start(setup.extended(&granted)).await;
+    let mut client = sidecar.client(&nurse("nurse.late")).await;
+    let mut other = sidecar.another(&client).await;
+    begin(&mut client, "p-1").await;
+    for (says, is_in_time) in [(first, true), (second, false)] {
+        let params = json!({"name": "look", "arguments": {"patient_id": "p-1"}});
+        let call = client.request_message("tools/call", &params);
+        let answer = client.post(&call).await.expect_status(200).await;
+        if !is_in_time {
+            other.succeed(STOP, &json!({})).await;
+        }
+        let result = structured(&json!({"diagnosis": VALUES[3]}));
+        let message = json!({"jsonrpc": "2.0", "id": call["id"], "result": result});
+        // A stream that is over already takes it no more.
+        let _ = says.send(format!("data: {message}\n\n"));
+        drop(says);
+        let shown = String::from_utf8_lossy(&answer.bytes().await).into_owned();
+        assert_eq!(shown.contains(VALUES[3]), is_in_time, "{shown}");
+    }
+    let kept_back = |event: &Value| event["outcome"] == "failure" && event["purpose"] == "BTG";
+    sidecar.event("phi_read", kept_back).await;
 }

@@ -15,7 +15,7 @@ use crate::emergency::{Active, End, QueueError, Refused, tools};
 use crate::era::Era;
 use crate::refuse::Refusal;
 use crate::rewrite::answer::Method;
-use crate::rewrite::request;
+use crate::rewrite::{RewriteError, request};
 
 /// The emergency that a stream shows its call's answer by.
 pub(super) fn emergency_of(course: &Course) -> Option<Arc<Active>> {
@@ -89,7 +89,10 @@ impl Exchange<'_> {
             Err(why) => return Ok((format!("Nothing has begun: {why}."), true)),
         };
         let sidecar = self.sidecar;
-        if !sidecar.canary.sings() || !sidecar.trail.health().ready() {
+        if !sidecar.canary.sings() {
+            return Err(Refusal::from(&RewriteError::Vault("canary")));
+        }
+        if !sidecar.trail.health().ready() {
             return Err(Refusal::Audit);
         }
         let begun = sidecar

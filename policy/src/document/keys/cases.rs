@@ -55,6 +55,11 @@ pub(crate) static WHO: &[Key] = &[
     )
     .default("10"),
     key("acr", Shape::Text, "the token's `acr`; default none"),
+    key(
+        "emergency",
+        Shape::Text,
+        "the patient of an emergency that it began and that goes on; default none",
+    ),
 ];
 
 pub(crate) static CALL: &[Key] = &[

@@ -6,6 +6,7 @@ use safeguard_policy::Policy;
 use safeguard_policy::action::{Action, Listed};
 use safeguard_policy::cases::{Answer, Asked, Case, Expected};
 use safeguard_policy::decide::{self, Decision, Permit, Principal};
+use safeguard_policy::principal::ActiveEmergency;
 use safeguard_vault::mac::{RecordMac, RecordMacRing, RingMac};
 use safeguard_vault::random_key;
 use safeguard_vault::ring::{KeyRing, RingKey};
@@ -87,7 +88,10 @@ impl Bench {
             second_factor: who.second_factor,
             authenticated_at: Some(self.now - who.login_age),
             acr: who.acr.as_deref(),
-            emergency: None,
+            emergency: who.emergency.as_deref().map(|patient| ActiveEmergency {
+                patient,
+                until_unix: self.now.saturating_add(1),
+            }),
         };
         let (action, listed) = asked(&case.call);
         let visible = decide::visible(self.policy(), &principal, &listed, self.now);

@@ -143,3 +143,23 @@ fn the_documented_cases_hold_for_the_example() {
     let (ended, _folder) = cases(documented, &[]);
     assert_eq!(ended.exit, Exit::Well, "{}{}", ended.out, ended.err);
 }
+
+#[test]
+fn a_case_may_be_of_somebody_who_broke_the_glass_for_one_patient() {
+    let case = |name: &str, patient: &str, sees: &str| {
+        format!(
+            "  - name: {name}\n    as: {{ roles: [nurse], emergency: p-1 }}\n    client: chart-web\n    call: {{ tool: read_record, arguments: {{ patient_id: {patient} }} }}\n    answer: {{ structured: {{ record: {{ patient_id: {patient}, data: {{ ssn: \"123-45-6789\" }} }} }} }}\n    expect:\n      client: {{ record: {{ patient_id: {patient}, data: {{ ssn: \"{sees}\" }}, integrity_hash: (any), created_at: (any), created_by: test, version: 1 }} }}\n"
+        )
+    };
+    let own = case("the patient is seen whole", "p-1", "123-45-6789");
+    let other = case("nobody else is", "p-2", "***-**-6789");
+    let folder = example();
+    let file = folder.path().join("cases.txt");
+    std::fs::write(&file, format!("cases:\n{own}{other}")).unwrap();
+    let section =
+        "emergency: { roles: [nurse], grants: { view: physician, tools: [read_record] } }\n";
+    std::fs::write(folder.path().join("emergency.yaml"), section).unwrap();
+    let config = folder.path().to_str().unwrap();
+    let ended = run(&["test", "--config", config, file.to_str().unwrap()], "");
+    assert_eq!(ended.exit, Exit::Well, "{}{}", ended.out, ended.err);
+}
