@@ -158,6 +158,30 @@ fn what_goes_on_after_a_call_goes_on_without_the_emergency() {
     assert!(still(&policy, &nurse.principal(), &tool, NOW).is_err());
 }
 
+#[test]
+fn whose_own_patients_are_named_by_the_token_may_see_the_emergencys_too() {
+    let policy = policy_with(|text| {
+        let tool = "  portal: { operation: read, roles: [nurse], patient: args.patient_id, only_patients: claims.patient }\n";
+        let text = text.replace(
+            "\nresources:\n",
+            &format!("\n{UNIT_READ}{tool}resources:\n"),
+        );
+        format!(
+            "{text}\n{}",
+            EMERGENCY.replace("read_record,", "read_record, portal,")
+        )
+    });
+    let mut nurse = begun(caller(&["nurse"]));
+    nurse.claims = json!({ "department": "icu", "patient": "p-9" });
+    let permit = nurse.call(&policy, "portal", &of("p-1")).unwrap();
+    let only: Vec<_> = permit.only_patients.unwrap().iter().cloned().collect();
+    assert_eq!((permit.emergency, only), (true, vec!["p-1".to_owned()]));
+    let own = nurse.call(&policy, "portal", &of("p-9")).unwrap();
+    assert!(!own.emergency);
+    let reason = DenialReason::OtherPatient;
+    assert_eq!(nurse.denied(&policy, "portal", &of("p-2")), reason);
+}
+
 const TOOLS: [&str; 7] = [
     "find_patient",
     "read_record",
