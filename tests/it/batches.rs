@@ -270,3 +270,31 @@ async fn a_batch_works_with_a_real_server_of_its_revision() {
         "Echo: two"
     );
 }
+
+#[tokio::test]
+async fn an_emergency_begun_in_a_batch_holds_for_what_comes_after_it_alone_and_goes_up_nowhere() {
+    let section =
+        "emergency: { roles: [nurse], grants: { view: physician, tools: [find_patient] } }\n";
+    let upstream = server("json").await;
+    let setup = Setup::new(&upstream.url()).extended(ALLOWED);
+    let sidecar = Sidecar::start(setup.extended(section)).await;
+    let token = sign(&claims("nurse.batch", "nurse", "TREAT"));
+    let mut client = Client::new(sidecar.connect().await, &token);
+    let wish = json!({"patient": "p-1", "reason": "collapsed in the corridor"});
+    let batch = json!([
+        call(1, "safeguard_emergency_start", &wish),
+        call(2, "find_patient", &json!({})),
+    ]);
+    let (status, messages) = post(&mut client, None, &batch.to_string()).await;
+    assert_eq!(status, 200);
+    assert_eq!(of(&messages, 1)["result"]["isError"], false);
+    let patient = &of(&messages, 2)["result"]["structuredContent"]["patients"][0];
+    assert_eq!(patient["ssn"], "***-**-6789", "it was judged before");
+    assert!(!upstream.everything().contains("safeguard_emergency"));
+    let alone = json!([call(3, "safeguard_emergency_stop", &json!({}))]);
+    let (status, messages) = post(&mut client, None, &alone.to_string()).await;
+    assert_eq!(
+        (status, &of(&messages, 3)["result"]["isError"]),
+        (200, &json!(false))
+    );
+}

@@ -323,3 +323,34 @@ async fn a_question_that_is_denied_is_answered_where_the_server_is_posted_to() {
     assert_eq!(told.header("mcp-session-id"), None);
     assert_eq!(told.message()["error"]["code"], -32601);
 }
+
+#[tokio::test]
+async fn an_emergency_is_begun_and_ended_on_the_stream_and_its_tools_are_listed_there() {
+    let section =
+        "emergency: { roles: [nurse], grants: { view: physician, tools: [read_record] } }\n";
+    let upstream = server("/messages/", |message| {
+        result(message, &json!({"tools": []}))
+    });
+    let upstream = upstream.await;
+    let sidecar = Sidecar::start(setup(&upstream).extended(section)).await;
+    let token = sign(&claims("nurse.older.still", "nurse", "TREAT"));
+    let (mut client, mut stream, path) = open(&sidecar, &token).await;
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+    assert_eq!(post(&mut client, &path, &list).await, 202);
+    let listed = stream.event().await.expect("the list").json();
+    let names = listed["result"]["tools"].as_array().expect("tools").iter();
+    let names: Vec<_> = names.map(|tool| tool["name"].clone()).collect();
+    assert_eq!(
+        names,
+        ["safeguard_emergency_start", "safeguard_emergency_stop"]
+    );
+    let mut start = call(2, "safeguard_emergency_start");
+    start["params"]["arguments"] = json!({"patient": "p-1", "reason": "collapsed in the corridor"});
+    for message in [start, call(3, "safeguard_emergency_stop")] {
+        assert_eq!(post(&mut client, &path, &message).await, 202);
+        let answer = stream.event().await.expect("the answer").json();
+        assert_eq!(answer["id"], message["id"]);
+        assert_eq!(answer["result"]["isError"], false, "{answer}");
+    }
+    assert!(!upstream.everything().contains("safeguard_emergency"));
+}
